@@ -1,0 +1,40 @@
+# `make quickstart` and `make test` need nothing but Python 3.10-3.13 and a network.
+PYTHON ?= python3
+PY := .venv/bin/python
+FLAGS ?=
+
+.PHONY: quickstart test test-all lint types format
+
+quickstart: .venv/.installed
+	$(PY) -m tfssl.main --flagfile=flags/quickstart.cfg $(FLAGS)
+
+test: .venv/.installed-dev
+	$(PY) -m pytest -q
+
+test-all: .venv/.installed-dev
+	$(PY) -m pytest -q --runslow
+
+lint: .venv/.installed-dev
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: .venv/.installed-dev
+	$(PY) -m mypy
+
+format: .venv/.installed-dev
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; ok = (3, 10) <= sys.version_info[:2] <= (3, 13); \
+	  sys.exit(0 if ok else "got Python %d.%d; expected 3.10 to 3.13; try make PYTHON=python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+
+# Stamps: an edit of a requirements file installs again, nothing else does.
+.venv/.installed: requirements.txt | .venv/bin/python
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/.installed-dev: requirements-dev.txt .venv/.installed
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,71 @@
+"""BYOL's target and loss against NumPy."""
+
+import numpy as np
+import tensorflow as tf
+
+from tests.tiny import tiny
+from tfssl.core import variables
+from tfssl.methods import Batch
+from tfssl.modes import assemble
+
+
+def make():
+    config = tiny("byol", batch_size=8, train_steps=100, ema_momentum=0.9)
+    return assemble.state(config, num_examples=64, num_classes=None).method
+
+
+def test_target_starts_as_a_copy_and_follows_with_tau():
+    method = make()
+    items = method.checkpoint_items()
+    pairs = [
+        (items[name], items[name.replace("target/", "online/")])
+        for name in items
+        if name.startswith("target/") and name.endswith(("kernel", "gamma", "bias"))
+    ]
+    assert pairs
+    for target, online in pairs:
+        np.testing.assert_array_equal(target, online)
+    for variable in method.trainable_variables:
+        variables.raw(variable).assign_add(tf.ones_like(variables.raw(variable)))
+    before = [target.numpy() for target, _ in pairs]
+    step = 25
+    method.after_update(tf.constant(step, tf.int64), None)
+    tau = 1 - (1 - 0.9) * (np.cos(np.pi * step / 100) + 1) / 2
+    for old, (target, online) in zip(before, pairs, strict=True):
+        expected = tau * old + (1 - tau) * online.numpy()
+        np.testing.assert_allclose(target, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_loss_is_the_sum_of_both_directions():
+    method = make()
+    views = tf.unstack(tf.random.stateless_uniform([2, 8, 16, 16, 3], [3, 4]))
+    loss = method.loss(Batch(tuple(views), tf.zeros([8], tf.int64)), 0).loss.numpy()
+
+    def unit(x):
+        return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+    def online(view):
+        z = method._projector(method.encoder(view, training=True), training=True)
+        return unit(method._predictor(z, training=True).numpy())
+
+    def target(view):
+        features = method._target_encoder(view, training=True)
+        return unit(method._target_projector(features, training=True).numpy())
+
+    expected = 0.0
+    for a, b in ((0, 1), (1, 0)):
+        gap = online(views[a]) - target(views[b])
+        expected += np.mean(np.sum(gap**2, -1))
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
+    assert 0 <= loss <= 8
+
+
+def test_batch_norm_sees_one_view_at_a_time():
+    """Two forward passes a step: the zero-debias counter grows by two."""
+    method = make()
+    items = method.checkpoint_items()
+    counters = {n: v for n, v in items.items() if n.endswith("counter")}
+    views = tf.unstack(tf.random.stateless_uniform([2, 8, 16, 16, 3], [3, 4]))
+    method.loss(Batch(tuple(views), tf.zeros([8], tf.int64)), 0)
+    assert counters
+    assert {int(v.numpy()) for v in counters.values()} == {2}

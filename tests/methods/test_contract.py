@@ -1,0 +1,133 @@
+"""The contract of `methods.base`, for every entry of METHODS."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.tiny import tiny
+from tfssl.core import variables
+from tfssl.methods import METHODS, Batch, Method
+from tfssl.modes import assemble
+
+ROWS = 8
+
+
+@pytest.fixture(scope="module", params=sorted(METHODS))
+def case(request):
+    config = tiny(request.param, batch_size=ROWS)
+    state = assemble.state(config, num_examples=64, num_classes=10)
+    views = tf.random.stateless_uniform([2, ROWS, 16, 16, 3], [1, 2])
+    batch = Batch(tuple(tf.unstack(views)), tf.range(ROWS, dtype=tf.int64) % 10)
+    return request.param, state, batch
+
+
+def snapshot(method):
+    return {name: v.numpy().copy() for name, v in method.checkpoint_items().items()}
+
+
+def changed(before, after):
+    return {n for n in before if not np.array_equal(before[n], after[n])}
+
+
+def gradients(method, batch, step=0):
+    raw = [variables.raw(v) for v in method.trainable_variables]
+    with tf.GradientTape() as tape:
+        output = method.loss(batch, tf.constant(step, tf.int64))
+    return output, tape.gradient(output.loss, raw)
+
+
+def test_is_a_method(case):
+    name, state, _ = case
+    assert isinstance(state.method, Method)
+    assert isinstance(state.method, METHODS[name])
+
+
+def test_loss_is_finite_and_every_trainable_variable_gets_a_gradient(case):
+    _, state, batch = case
+    output, grads = gradients(state.method, batch)
+    assert np.isfinite(output.loss.numpy())
+    names = [variables.path(v) for v in state.method.trainable_variables]
+    missing = [n for n, g in zip(names, grads, strict=True) if g is None]
+    assert not missing
+
+
+def test_nothing_but_the_online_network_is_trainable(case):
+    _, state, _ = case
+    items = state.method.checkpoint_items()
+    trainable = {id(variables.raw(v)) for v in state.method.trainable_variables}
+    roles = {n.split("/")[0] for n, v in items.items() if id(v) in trainable}
+    assert roles == {"online", "probe"}
+
+
+def test_no_gradient_reaches_target_key_or_queue(case):
+    _, state, batch = case
+    items = state.method.checkpoint_items()
+    still = [v for n, v in items.items() if n.split("/")[0] in ("target", "key")]
+    still += [v for n, v in items.items() if n == "queue/keys"]
+    with tf.GradientTape() as tape:
+        tape.watch(still)
+        loss = state.method.loss(batch, tf.constant(0, tf.int64)).loss
+    assert all(g is None for g in tape.gradient(loss, still))
+
+
+def test_no_gradient_reaches_the_encoder_from_the_probe(case):
+    name, state, batch = case
+    method = state.method
+    _, with_labels = gradients(method, batch)
+    unlabelled = Batch(batch.views, -tf.ones_like(batch.label))
+    _, without = gradients(method, unlabelled)
+    count = len(method.encoder.trainable_variables)
+    for a, b in zip(with_labels[:count], without[:count], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    assert np.abs(with_labels[-1]).max() > 0, name
+
+
+def test_forward_moves_only_statistics_and_update_only_what_it_says(case):
+    name, state, batch = case
+    method = state.method
+    step = tf.constant(1, tf.int64)
+    for v in method.trainable_variables:
+        variables.raw(v).assign_add(0.01 * tf.ones_like(variables.raw(v)))
+    start = snapshot(method)
+    method.before_forward(step)
+    before_forward = snapshot(method)
+    output = method.loss(batch, step)
+    after_loss = snapshot(method)
+    method.after_update(step, output.aux)
+    end = snapshot(method)
+
+    trainable = {v.name for v in method.trainable_variables}
+    assert trainable
+    statistics = ("moving_mean", "moving_variance", "counter")
+    moved_first = changed(start, before_forward)
+    assert all(n.startswith("key/") for n in moved_first)
+    assert bool(moved_first) == (name == "moco")
+    moved = changed(before_forward, after_loss)
+    assert moved and all(n.endswith(statistics) for n in moved)
+    followed = {n.split("/")[0] for n in changed(after_loss, end)}
+    expected = {"byol": {"target"}, "simclr": set(), "moco": {"queue"}}[name]
+    assert followed == expected
+    assert not any(n.endswith(statistics) for n in changed(after_loss, end))
+
+
+def test_names_of_the_state_are_unique_and_stable(case):
+    _, state, _ = case
+    items = state.items()
+    assert "step" in items
+    assert any(n.startswith("online/encoder/stem_conv") for n in items)
+    assert not any("keras" in n or ":" in n for n in items)
+    slots = [n for n in items if n.startswith("optimizer/")]
+    assert len(slots) >= len(state.method.trainable_variables)
+
+
+def test_initial_weights_are_a_function_of_the_seed(case):
+    name, _, _ = case
+    config = tiny(name, batch_size=ROWS)
+    first, second = (
+        snapshot(assemble.state(config, num_examples=64, num_classes=10).method)
+        for _ in range(2)
+    )
+    assert not changed(first, second)
+    other = tiny(name, batch_size=ROWS, seed=6)
+    third = snapshot(assemble.state(other, num_examples=64, num_classes=10).method)
+    assert any("stem_conv/kernel" in n for n in changed(first, third))

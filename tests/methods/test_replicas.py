@@ -1,0 +1,56 @@
+"""One replica = several replicas, for each method, augmentation included."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfssl.methods import METHODS
+
+ROOT = Path(__file__).parents[2]
+CASES = [*sorted(METHODS), "moco+groups"]
+
+
+def run(replicas, folder):
+    out = folder / f"{replicas}.npz"
+    command = [sys.executable, "-m", "tests.replica_worker", str(replicas), str(out)]
+    subprocess.run([*command, *CASES], check=True, cwd=ROOT, timeout=600)
+    return np.load(out)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("replicas")
+    return run(1, folder), run(2, folder)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_losses_are_equal(runs, case):
+    one, two = (r[f"{case}/log/loss"] for r in runs)
+    assert len(one) == 5
+    np.testing.assert_allclose(one, two, rtol=1e-5)
+    assert len(set(one.tolist())) == 5
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_weights_statistics_target_and_queue_are_equal(runs, case):
+    one, two = runs
+    names = [n for n in one.files if n.startswith(f"{case}/state/")]
+    assert names and set(names) <= set(two.files)
+    for name in names:
+        if "optimizer/" in name or one[name].ndim == 0:
+            continue
+        scale = max(np.abs(one[name]).max(), 1e-3)
+        assert np.abs(one[name] - two[name]).max() <= 1e-3 * scale, name
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_copies_on_replicas_are_bitwise_equal(runs, case):
+    assert runs[1][f"{case}/copies_differ"] == 0
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_trace(runs, case):
+    assert [int(r[f"{case}/traces"]) for r in runs] == [1, 1]

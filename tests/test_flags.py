@@ -1,0 +1,69 @@
+"""Every `.cfg` opens with its five facts, parses, and validates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tfssl import cli
+from tfssl.checks import validate
+from tfssl.config import modes, resolve
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "flags").glob("*.cfg"))
+
+PUBLISHED = {
+    # From the papers and official programs, written out by hand; SimCLR's rate is
+    # .075 * sqrt(4096) = 4.8, BYOL's .2 * 16 = 3.2, MoCo's .03.
+    "simclr_tpu": ("lars", 4.8, 1e-4, 4096, 100, 10),
+    "byol_tpu": ("lars", 3.2, 1.5e-6, 4096, 1000, 10),
+    "moco_v2_gpu": ("sgd", 0.03, 1e-4, 256, 200, 0),
+}
+
+
+def read(file: Path):
+    return cli.parse(["tfssl", f"--flagfile={file}"])
+
+
+def test_the_files_are_there():
+    names = {file.stem for file in FILES}
+    assert {"quickstart", *PUBLISHED} <= names
+    assert {f"{m}_cifar_cpu" for m in ("byol", "simclr", "moco")} <= names
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_parses_and_validates(file):
+    got = read(file)
+    assert got.problems == ()
+    assert validate(got.config) == []
+    assert validate(resolve(got.config)) == []
+    assert modes(got.config)[0] == "pretrain"
+    assert file.stem in got.config.run_dir
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_opens_with_its_five_facts(file):
+    text = file.read_text()
+    comment = text[: text.index("\n--")]
+    for fact in ("Command:", "Hardware:", "Hours:", "Expected:", "Source:"):
+        assert f"# {fact}" in comment
+    assert all(line.startswith("#") for line in comment.splitlines())
+    if file.stem != "quickstart":
+        assert f"--flagfile=flags/{file.name}" in comment
+    if file.stem.endswith(("_tpu", "_gpu")):
+        assert "Never run on this hardware by us" in comment
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_numbers(name):
+    config = resolve(read(ROOT / "flags" / f"{name}.cfg").config)
+    scale = {
+        "linear": config.batch_size / 256,
+        "sqrt": config.batch_size**0.5,
+    }[config.lr_scaling]
+    optimizer, peak, decay, batch, epochs, warmup = PUBLISHED[name]
+    assert config.learning_rate * scale == pytest.approx(peak)
+    assert (config.optimizer, config.weight_decay) == (optimizer, decay)
+    assert (config.batch_size, config.epochs) == (batch, epochs)
+    assert config.warmup_epochs == warmup

@@ -1,0 +1,62 @@
+"""Random views: what they are (recipes), where they are cut, how they are coloured.
+
+Names load their module on first use, so that reading a recipe needs no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tfssl.augment.geometry import (
+        crop_flip_resize,
+        decode,
+        eval_image,
+        sample_crop,
+        views,
+    )
+    from tfssl.augment.photometry import apply, normalize, sample
+    from tfssl.augment.recipes import (
+        EVAL_TRANSFORMS,
+        RECIPES,
+        EvalTransform,
+        Recipe,
+        ViewRecipe,
+        describe,
+        eval_transform,
+        with_strength,
+    )
+
+__all__ = [
+    "EVAL_TRANSFORMS",
+    "RECIPES",
+    "EvalTransform",
+    "Recipe",
+    "ViewRecipe",
+    "apply",
+    "crop_flip_resize",
+    "decode",
+    "describe",
+    "eval_image",
+    "eval_transform",
+    "normalize",
+    "sample",
+    "sample_crop",
+    "views",
+    "with_strength",
+]
+
+_GEOMETRY = {"crop_flip_resize", "decode", "eval_image", "sample_crop", "views"}
+_PHOTOMETRY = {"apply", "normalize", "sample"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = "recipes"
+    if name in _GEOMETRY:
+        module = "geometry"
+    elif name in _PHOTOMETRY:
+        module = "photometry"
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name)

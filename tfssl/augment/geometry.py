@@ -1,0 +1,267 @@
+"""Decode, crop, resize and flip on the host, one example at a time, inside tf.data.
+
+Everything is a pure function of the bytes and an int64 `[2]` seed. The three crop
+samplers are three because the official codes differ in law, not in numbers only.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tfssl.augment.recipes import EvalTransform, Recipe, ViewRecipe
+
+# Missing in some builds of TensorFlow 2.20; then WebP is refused when it is met.
+_DECODE_WEBP = getattr(tf.io, "decode_webp", None)
+_ATTEMPTS_TORCHVISION = 10
+_ATTEMPTS_SIMCLR = 100
+
+
+def decode(data: tf.Tensor) -> tf.Tensor:
+    """Decodes an image file of any kind that TensorFlow reads.
+
+    JPEG (grey, CMYK), PNG (grey, palette, alpha, 16 bit), BMP, GIF (first frame), WebP
+    where this TensorFlow has it (first frame). Alpha is dropped, not composited, as
+    libpng does for `decode_png(channels=3)`; 16 bits keep the upper 8; the EXIF
+    orientation is ignored, as in the official pipelines.
+
+    Args:
+      data: string scalar, the file's bytes.
+
+    Returns:
+      uint8 `[h, w, 3]` RGB.
+
+    Raises:
+      tf.errors.InvalidArgumentError: When run, if the bytes are no such image.
+    """
+    # DecodeImage insists on the file's own channels for BMP and WebP, so these two
+    # are told apart by their first bytes. The padding is for files under 12 bytes,
+    # where substr would complain about the position instead of about the image.
+    head = tf.strings.join([tf.strings.substr(data, 0, 12), " " * 12])
+    is_bmp = tf.equal(tf.strings.substr(head, 0, 2), b"BM")
+
+    def usual() -> tf.Tensor:
+        return tf.io.decode_image(data, channels=3, expand_animations=False)
+
+    def bmp() -> tf.Tensor:
+        return _three_channels(tf.io.decode_bmp(data, channels=0))
+
+    def not_webp() -> tf.Tensor:
+        return tf.cond(is_bmp, bmp, usual)
+
+    if _DECODE_WEBP is None:
+        image = not_webp()
+    else:
+        is_webp = tf.equal(tf.strings.substr(head, 0, 4), b"RIFF") & tf.equal(
+            tf.strings.substr(head, 8, 4), b"WEBP"
+        )
+        image = tf.cond(
+            is_webp,
+            lambda: _three_channels(_DECODE_WEBP(data, channels=0)),
+            not_webp,
+        )
+    return tf.ensure_shape(image, [None, None, 3])
+
+
+def _three_channels(image: tf.Tensor) -> tf.Tensor:
+    """First frame, RGB: grey is repeated, alpha is dropped. `[h, w, 3]`"""
+    shape = tf.shape(image)
+    image = tf.reshape(image, tf.concat([[-1], shape[-3:]], 0))[0]
+    return tf.gather(image, tf.minimum([0, 1, 2], shape[-1] - 1), axis=-1)
+
+
+def sample_crop(
+    view: ViewRecipe, seed: tf.Tensor, height: tf.Tensor, width: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Draws a crop box by the view's sampler.
+
+    * `"simclr"`: TensorFlow's distorted box. Aspect uniform, height uniform between
+      what the areas imply, boxes under 10 % of the image rejected, offset never the
+      last one (tf2/data_util.py).
+    * `"torchvision"`: area uniform, aspect log-uniform, ten attempts, then a centre
+      crop of the nearest allowed aspect (RandomResizedCrop; MoCo).
+    * `"byol"`: area uniform, aspect log-uniform, sides clipped to the image, nothing
+      rejected (byol/utils/dataset.py).
+
+    Args:
+      view: Holds `sampler`, `area`, `aspect`.
+      seed: int64 `[2]`.
+      height: int32 scalar, the image's.
+      width: int32 scalar.
+
+    Returns:
+      `(y, x, h, w)` int32 scalars with 0 <= y <= y + h <= height, likewise x.
+    """
+    sampler = {
+        "simclr": _simclr_crop,
+        "torchvision": _torchvision_crop,
+        "byol": _byol_crop,
+    }[view.sampler]
+    return sampler(view, seed, height, width)
+
+
+def _simclr_crop(view, seed, height, width):
+    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+        tf.stack([height, width, 3]),
+        tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
+        seed=seed,
+        min_object_covered=0.1,
+        aspect_ratio_range=view.aspect,
+        area_range=view.area,
+        max_attempts=_ATTEMPTS_SIMCLR,
+        use_image_if_no_bounding_boxes=True,
+    )
+    return begin[0], begin[1], size[0], size[1]
+
+
+def _log_uniform_sides(view, area, position, height, width):
+    """Rounded (h, w) of boxes of a share of the area and a log-uniform aspect."""
+    pixels = tf.cast(height * width, tf.float32)
+    pixels *= view.area[0] + (view.area[1] - view.area[0]) * area
+    low, high = tf.math.log(view.aspect[0]), tf.math.log(view.aspect[1])
+    aspect = tf.exp(low + (high - low) * position)
+    h = tf.cast(tf.round(tf.sqrt(pixels / aspect)), tf.int32)
+    w = tf.cast(tf.round(tf.sqrt(pixels * aspect)), tf.int32)
+    return h, w
+
+
+def _offset(uniform, free):
+    """Integer in [0, free], both ends included."""
+    scaled = tf.cast(uniform * tf.cast(free + 1, tf.float32), tf.int32)
+    return tf.minimum(scaled, free)
+
+
+def _torchvision_crop(view, seed, height, width):
+    u = tf.random.stateless_uniform([4, _ATTEMPTS_TORCHVISION], seed, alg="philox")
+    h, w = _log_uniform_sides(view, u[0], u[1], height, width)
+    fits = (h > 0) & (h <= height) & (w > 0) & (w <= width)
+    first = tf.argmax(tf.cast(fits, tf.int32))
+    found = fits[first]
+    # The fallback cuts the longer side to the extreme aspect, or takes everything.
+    low, high = view.aspect
+    tall = tf.cast(tf.round(tf.cast(width, tf.float32) / low), tf.int32)
+    wide = tf.cast(tf.round(tf.cast(height, tf.float32) * high), tf.int32)
+    h = tf.where(found, h[first], tf.minimum(height, tall))
+    w = tf.where(found, w[first], tf.minimum(width, wide))
+    y = tf.where(found, _offset(u[2, first], height - h), (height - h) // 2)
+    x = tf.where(found, _offset(u[3, first], width - w), (width - w) // 2)
+    return y, x, h, w
+
+
+def _byol_crop(view, seed, height, width):
+    u = tf.random.stateless_uniform([4], seed, alg="philox")
+    h, w = _log_uniform_sides(view, u[0], u[1], height, width)
+    h = tf.clip_by_value(h, 1, height)
+    w = tf.clip_by_value(w, 1, width)
+    return _offset(u[2], height - h), _offset(u[3], width - w), h, w
+
+
+def resize(image: tf.Tensor, height, width, method: str, antialias: bool) -> tf.Tensor:
+    """Resizes `[h, w, 3]` (any dtype) to float32 `[height, width, 3]`, not clipped."""
+    if method == "bicubic" and not antialias:
+        # The raw operation reads uint8 as it is; tf.image.resize would do the same.
+        return tf.raw_ops.ResizeBicubic(
+            images=image[None], size=[height, width], half_pixel_centers=True
+        )[0]
+    return tf.image.resize(image, [height, width], method, antialias=antialias)
+
+
+def _to_uint8(image: tf.Tensor) -> tf.Tensor:
+    return tf.saturate_cast(tf.round(image), tf.uint8)
+
+
+def _fold(seed: tf.Tensor, number: int) -> tf.Tensor:
+    """An independent seed; callers' first words stay below 2**32, so none collide."""
+    return seed + tf.constant([(number + 1) << 32, 0], tf.int64)
+
+
+def crop_flip_resize(
+    image: tf.Tensor, view: ViewRecipe, seed: tf.Tensor, size: int
+) -> tf.Tensor:
+    """One random view of an image.
+
+    Args:
+      image: uint8 `[h, w, 3]`, any h and w >= 1.
+      view: Holds sampler, resize method and flip probability.
+      seed: int64 `[2]`.
+      size: Side of the view.
+
+    Returns:
+      uint8 `[size, size, 3]`, rounded and clipped.
+    """
+    shape = tf.shape(image)
+    y, x, h, w = sample_crop(view, _fold(seed, 0), shape[0], shape[1])
+    crop = tf.slice(image, tf.stack([y, x, 0]), tf.stack([h, w, 3]))
+    out = _to_uint8(
+        resize(crop, size, size, view.resize, antialias=view.resize == "bilinear")
+    )
+    if view.flip:
+        chance = tf.random.stateless_uniform([], _fold(seed, 1), alg="philox")
+        # `Reverse` takes the axes as a tensor of booleans, so no branch is needed.
+        flip = tf.stack([False, chance < view.flip, False])
+        out = tf.raw_ops.Reverse(tensor=out, dims=flip)
+    return tf.ensure_shape(out, [size, size, 3])
+
+
+def views(image: tf.Tensor, recipe: Recipe, seed: tf.Tensor, size: int) -> tf.Tensor:
+    """All views of an image, drawn independently from one decoded image.
+
+    Args:
+      image: uint8 `[h, w, 3]`.
+      recipe: One entry of `recipe.views` per view.
+      seed: int64 `[2]`, identifies the example's row at this step.
+      size: Side of the views.
+
+    Returns:
+      uint8 `[V, size, size, 3]`.
+    """
+    return tf.stack(
+        [
+            crop_flip_resize(image, view, _fold(seed, 16 * (number + 1)), size)
+            for number, view in enumerate(recipe.views)
+        ]
+    )
+
+
+def eval_image(image: tf.Tensor, transform: EvalTransform, size: int) -> tf.Tensor:
+    """Centre crop and resize without any chance; not normalised.
+
+    Up to 32 pixels nothing is cut away, and an image that already is size x size
+    comes out as it is (CIFAR; SimCLR tf2/data_util.py).
+
+    Args:
+      image: uint8 `[h, w, 3]`, or float `[h, w, 3]` in [0, 1].
+      transform: One of `EVAL_TRANSFORMS`.
+      size: Side of the result.
+
+    Returns:
+      float32 `[size, size, 3]` in [0, 1]. Multiples of 1/255 if
+      `transform.antialias`, because PIL's results are bytes.
+    """
+    if image.dtype != tf.uint8:
+        image = tf.cast(image, tf.float32) * 255.0
+    fraction = transform.crop_fraction if size > 32 else 1.0
+    shape = tf.shape(image)
+    if transform.resize_first:
+        out = _resize_then_crop(image, transform, shape, round(size / fraction), size)
+    else:
+        short = tf.cast(tf.minimum(shape[0], shape[1]), tf.float32) * fraction
+        side = tf.floor(short) if transform.rounding == "down" else tf.round(short)
+        side = tf.maximum(tf.cast(side, tf.int32), 1)
+        # Offsets round up, in SimCLR and BYOL alike.
+        y, x = (shape[0] - side + 1) // 2, (shape[1] - side + 1) // 2
+        crop = tf.slice(image, tf.stack([y, x, 0]), tf.stack([side, side, 3]))
+        out = resize(crop, size, size, transform.resize, transform.antialias)
+    if transform.antialias:
+        out = tf.round(out)
+    out = tf.clip_by_value(out * (1.0 / 255.0), 0.0, 1.0)
+    return tf.ensure_shape(out, [size, size, 3])
+
+
+def _resize_then_crop(image, transform, shape, target: int, size: int) -> tf.Tensor:
+    """torchvision `Resize(target)` of the shorter side, then `CenterCrop(size)`."""
+    short = tf.minimum(shape[0], shape[1])
+    # The longer side is cut down, the offset rounded half to even: torchvision.
+    new = target * shape[:2] // short
+    out = resize(image, new[0], new[1], transform.resize, transform.antialias)
+    begin = tf.cast(tf.round(tf.cast(new - size, tf.float32) / 2.0), tf.int32)
+    return tf.slice(out, tf.concat([begin, [0]], 0), [size, size, 3])

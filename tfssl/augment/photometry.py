@@ -1,0 +1,176 @@
+"""Colour, blur, solarisation and normalisation of a batch, beside the model.
+
+Two pure steps. `sample` draws a small table for the whole global batch from a seed, so
+the numbers do not depend on how many replicas there are. `apply` is deterministic,
+has static shapes and no control flow: wrap it in `tf.function(jit_compile=True)`.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import tensorflow as tf
+
+from tfssl.augment import blur as blur_ops
+from tfssl.augment import color
+from tfssl.augment.recipes import Recipe, ViewRecipe
+
+_ORDERS = np.array(list(itertools.permutations(range(4))), np.int32)
+# One column of uniform numbers each; append only, or old runs will not resume equal.
+_COLUMNS = (
+    "jitter",
+    "order",
+    "brightness",
+    "contrast",
+    "saturation",
+    "hue",
+    "gray",
+    "blur",
+    "sigma",
+    "solarize",
+)
+
+
+def sample(recipe: Recipe, seed: tf.Tensor, batch: int) -> dict[str, tf.Tensor]:
+    """Draws what `apply` needs, for all views of the global batch.
+
+    Args:
+      recipe: Any recipe.
+      seed: int64 `[2]`; the same seed gives the same table on any number of replicas.
+      batch: Global batch size, a Python integer (static shapes).
+
+    Call it outside `jit_compile=True`: XLA's Philox draws other numbers than the plain
+    kernel (measured on TF 2.21, CPU). Both are valid, but a run should stay with one.
+
+    Returns:
+      Tensors `[V, batch, ...]`: `jitter`, `gray`, `blur`, `solarize` bool;
+      `order` int32 `[V, batch, 4]`; `brightness`, `contrast`, `saturation`, `hue`
+      float32, final factors or addends; `sigma` float32, pixels, equal in all rows of
+      a view whose `blur_sigma_per` is "batch".
+    """
+    uniform = tf.random.stateless_uniform(
+        [len(recipe.views), batch, len(_COLUMNS)], seed, alg="philox"
+    )
+    tables = [
+        _view_table(view, dict(zip(_COLUMNS, tf.unstack(rows, axis=-1), strict=True)))
+        for view, rows in zip(recipe.views, tf.unstack(uniform), strict=True)
+    ]
+    return {name: tf.stack([t[name] for t in tables]) for name in tables[0]}
+
+
+def _view_table(view: ViewRecipe, u: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def factor(name: str) -> tf.Tensor:
+        delta = getattr(view, name)
+        low = max(1.0 - delta, 0.0)
+        return low + (1.0 + delta - low) * u[name]
+
+    bright = factor("brightness")
+    if view.brightness_mode == "additive":
+        bright = (2.0 * u["brightness"] - 1.0) * view.brightness
+    low, high = view.blur_sigma
+    sigma = low + (high - low) * u["sigma"]
+    if view.blur_sigma_per == "batch":
+        sigma = tf.fill(tf.shape(sigma), sigma[0])
+    number = tf.minimum(tf.cast(u["order"] * len(_ORDERS), tf.int32), len(_ORDERS) - 1)
+    return {
+        "jitter": u["jitter"] < view.jitter,
+        "order": tf.gather(_ORDERS, number),
+        "brightness": bright,
+        "contrast": factor("contrast"),
+        "saturation": factor("saturation"),
+        "hue": (2.0 * u["hue"] - 1.0) * view.hue,
+        "gray": u["gray"] < view.gray,
+        "blur": u["blur"] < view.blur,
+        "sigma": sigma,
+        "solarize": u["solarize"] < view.solarize,
+    }
+
+
+def apply(
+    images: tf.Tensor,
+    params: dict[str, tf.Tensor],
+    view: ViewRecipe,
+    mean: tuple[float, float, float] | None,
+    std: tuple[float, float, float] | None,
+) -> tf.Tensor:
+    """Applies one view's rows of a `sample` table.
+
+    Order: (grey, MoCo v1) jitter, grey, blur, solarise, clip, normalise; flips were
+    done by `geometry`, which commutes with all of it.
+
+    Args:
+      images: `[b, S, S, 3]` RGB, uint8, or float in [0, 1].
+      params: One view's rows, tensors `[b, ...]`.
+      view: Decides at trace time which operations exist at all.
+      mean: RGB mean or None.
+      std: RGB deviation or None.
+
+    Returns:
+      float32 `[b, S, S, 3]`, normalised.
+    """
+    x = color.split(to_float(images))
+    if view.gray and view.gray_first:
+        x = color.select(params["gray"], color.grayscale(x, view.pil_color), x)
+    if view.jitter:
+        x = color.select(params["jitter"], _jittered(x, params, view), x)
+    if view.gray and not view.gray_first:
+        x = color.select(params["gray"], color.grayscale(x, view.pil_color), x)
+    if view.blur:
+        x = color.select(params["blur"], _blurred(x, params["sigma"], view), x)
+    if view.solarize:
+        turned = color.solarize(x, view.solarize_threshold)
+        x = color.select(params["solarize"], turned, x)
+    return normalize(tf.clip_by_value(color.join(x), 0.0, 1.0), mean, std)
+
+
+def to_float(images: tf.Tensor) -> tf.Tensor:
+    """uint8 times 1/255; float is taken as [0, 1] already. Returns float32."""
+    if images.dtype == tf.uint8:
+        return tf.cast(images, tf.float32) * np.float32(1.0 / 255.0)
+    return tf.cast(images, tf.float32)
+
+
+def normalize(
+    images: tf.Tensor,
+    mean: tuple[float, float, float] | None,
+    std: tuple[float, float, float] | None,
+) -> tf.Tensor:
+    """`(x - mean) / std` per channel; the identity where both are None.
+
+    Args:
+      images: `[..., 3]` in [0, 1].
+      mean: RGB mean or None.
+      std: RGB deviation or None.
+
+    Returns:
+      The images' shape, float32.
+    """
+    if mean is not None:
+        images = images - np.asarray(mean, np.float32)
+    if std is not None:
+        images = images / np.asarray(std, np.float32)
+    return images
+
+
+def _jittered(
+    planes: color.Planes, params: dict[str, tf.Tensor], view: ViewRecipe
+) -> color.Planes:
+    return color.jitter(
+        planes,
+        params["order"],
+        params,
+        brightness_mode=view.brightness_mode,
+        pil=view.pil_color,
+    )
+
+
+def _blurred(
+    planes: color.Planes, sigma: tf.Tensor, view: ViewRecipe
+) -> color.Planes:
+    size = planes[0].shape[1]
+    if view.blur_sigma_per == "batch":
+        sigma = sigma[:1]
+    if view.blur_border == "edge":
+        return blur_ops.blur(planes, blur_ops.pil_matrix(sigma, size))
+    return blur_ops.blur(planes, blur_ops.gaussian_matrix(sigma, size))

@@ -1,0 +1,403 @@
+"""What each published recipe does to a view, as tables of numbers (no TensorFlow).
+
+A recipe is data: `geometry` and `photometry` hold the only code that reads it, and
+`describe` prints it in the log.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tfssl.errors import ConfigError, message
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+# The CIFAR-10 demo of MoCo uses these; the true deviation of CIFAR-10 is larger
+# (0.247, 0.243, 0.262), the numbers below are means over images of per-image ones.
+CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
+CIFAR_STD = (0.2023, 0.1994, 0.2010)
+
+SAMPLERS = ("simclr", "torchvision", "byol")
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewRecipe:
+    """How one view of an image is drawn.
+
+    Attributes:
+      sampler: Which crop sampler, one of `SAMPLERS` (`geometry.sample_crop`).
+      area: Bounds of the crop's share of the image's area, in (0, 1].
+      aspect: Bounds of width / height of the crop.
+      resize: `"bicubic"` (TF2: half-pixel centres, a = -0.5, no antialias) or
+        `"bilinear"` (as PIL: antialiased when shrinking).
+      flip: Probability of a horizontal flip.
+      jitter: Probability of the colour jitter.
+      brightness: Largest change of brightness, >= 0.
+      contrast: Largest change of the contrast factor from 1, >= 0.
+      saturation: Largest change of the saturation factor from 1, >= 0.
+      hue: Largest turn of the colour circle, in [0, 0.5] turns.
+      brightness_mode: `"additive"` (x + d) or `"multiplicative"` (x * (1 + d)).
+      pil_color: Colour operations as PIL does them on bytes: contrast around the
+        mean of the grey image, saturation = blend with grey, results cut to
+        multiples of 1/255. False: contrast around the mean of each channel,
+        saturation in HSV.
+      gray: Probability of a grey image.
+      gray_first: Grey before the jitter (MoCo v1), not after it.
+      blur: Probability of the blur.
+      blur_sigma: Bounds of the blur's standard deviation, in pixels.
+      blur_sigma_per: `"batch"` (one sigma for all images of this view, SimCLR) or
+        `"image"`.
+      blur_border: `"zero"` (Gaussian of 2 * (size // 20) + 1 taps, zeros outside:
+        dark borders, as SimCLR and BYOL) or `"edge"` (PIL's three box filters,
+        the edge pixel repeated, as MoCo).
+      solarize: Probability of solarisation.
+      solarize_threshold: Pixels at or above it are inverted, in [0, 1].
+    """
+
+    sampler: str = "byol"
+    area: tuple[float, float] = (0.08, 1.0)
+    aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    resize: str = "bicubic"
+    flip: float = 0.5
+    jitter: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    brightness_mode: str = "multiplicative"
+    pil_color: bool = False
+    gray: float = 0.0
+    gray_first: bool = False
+    blur: float = 0.0
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    blur_sigma_per: str = "image"
+    blur_border: str = "zero"
+    solarize: float = 0.0
+    solarize_threshold: float = 0.5
+
+    def __post_init__(self):
+        """Refuses numbers that no operation could honour."""
+        problems = [
+            message(f"{name}={value}", "a probability in [0, 1]", f"{name}=0.5")
+            for name in ("flip", "jitter", "gray", "blur", "solarize")
+            if not 0 <= (value := getattr(self, name)) <= 1
+        ]
+        problems += [
+            message(f"{name}={value!r}", "one of " + ", ".join(known), known[0])
+            for name, known in (
+                ("sampler", SAMPLERS),
+                ("resize", ("bicubic", "bilinear")),
+                ("brightness_mode", ("additive", "multiplicative")),
+                ("blur_sigma_per", ("batch", "image")),
+                ("blur_border", ("zero", "edge")),
+            )
+            if (value := getattr(self, name)) not in known
+        ]
+        if not 0 < self.area[0] <= self.area[1] <= 1:
+            problems.append(
+                message(f"area={self.area}", "0 < min <= max <= 1", "area=(0.08, 1)")
+            )
+        if not 0 <= self.hue <= 0.5:
+            problems.append(
+                message(f"hue={self.hue}", "turns in [0, 0.5]", "hue=0.1")
+            )
+        if problems:
+            raise ConfigError(problems)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """All views of a method, and the normalisation of the encoder's input.
+
+    Attributes:
+      name: Key in `RECIPES`.
+      views: One entry per view; a method for two views needs two.
+      mean: RGB mean subtracted last, or None (SimCLR feeds [0, 1]).
+      std: RGB deviation divided by last, or None.
+      source: Where the numbers come from.
+      family: Key in `EVAL_TRANSFORMS`: how images are prepared when evaluating.
+    """
+
+    name: str
+    views: tuple[ViewRecipe, ...]
+    mean: tuple[float, float, float] | None
+    std: tuple[float, float, float] | None
+    source: str
+    family: str
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalTransform:
+    """How an image is prepared when nothing is random (`geometry.eval_image`).
+
+    Attributes:
+      crop_fraction: Share of the shorter side that the centre crop keeps. It
+        counts as 1 when the size asked for is at most 32 (official SimCLR neither
+        crops nor resizes then).
+      resize: `"bicubic"` or `"bilinear"`, as in `ViewRecipe`.
+      antialias: Whether shrinking averages (PIL does, `tf.image.resize` does not).
+      resize_first: Resize the shorter side to size / crop_fraction and cut
+        size x size (torchvision), not cut first and resize (SimCLR, BYOL).
+      mean: RGB mean for `photometry.normalize`, or None.
+      std: RGB deviation, or None.
+      rounding: How the crop's side is made an integer: `"even"` (nearest, halves to
+        even) or `"down"`.
+    """
+
+    crop_fraction: float
+    resize: str
+    antialias: bool
+    resize_first: bool
+    mean: tuple[float, float, float] | None
+    std: tuple[float, float, float] | None
+    rounding: str = "even"
+
+
+def _simclr_view(strength: float, mode: str, blur: float) -> ViewRecipe:
+    return ViewRecipe(
+        sampler="simclr",
+        jitter=0.8,
+        brightness=0.8 * strength,
+        contrast=0.8 * strength,
+        saturation=0.8 * strength,
+        hue=0.2 * strength,
+        brightness_mode=mode,
+        gray=0.2,
+        blur=blur,
+        blur_sigma_per="batch",
+    )
+
+
+def _byol_view(blur: float, solarize: float) -> ViewRecipe:
+    return ViewRecipe(
+        sampler="byol",
+        jitter=0.8,
+        brightness=0.4,
+        contrast=0.4,
+        saturation=0.2,
+        hue=0.1,
+        brightness_mode="additive",
+        gray=0.2,
+        blur=blur,
+        solarize=solarize,
+    )
+
+
+_MOCO_V2_VIEW = ViewRecipe(
+    sampler="torchvision",
+    area=(0.2, 1.0),
+    resize="bilinear",
+    jitter=0.8,
+    brightness=0.4,
+    contrast=0.4,
+    saturation=0.4,
+    hue=0.1,
+    pil_color=True,
+    gray=0.2,
+    blur=0.5,
+    blur_border="edge",
+)
+_MOCO_V1_VIEW = dataclasses.replace(
+    _MOCO_V2_VIEW, jitter=1.0, hue=0.4, gray_first=True, blur=0.0
+)
+_MOCO_CIFAR_VIEW = dataclasses.replace(_MOCO_V2_VIEW, area=(0.08, 1.0), blur=0.0)
+
+_SIMCLR_CODE = "google-research/simclr tf2/data_util.py"
+_BYOL_CODE = "google-deepmind/deepmind-research byol/utils/{dataset,augmentations}.py"
+_MOCO_CODE = "facebookresearch/moco main_moco.py"
+
+RECIPES: dict[str, Recipe] = {
+    "simclr": Recipe(
+        name="simclr",
+        views=(_simclr_view(1.0, "multiplicative", 0.5),) * 2,
+        mean=None,
+        std=None,
+        source=f"{_SIMCLR_CODE}; brightness of SimCLR v2, the code's default",
+        family="simclr",
+    ),
+    "simclr_v1": Recipe(
+        name="simclr_v1",
+        views=(_simclr_view(1.0, "additive", 0.5),) * 2,
+        mean=None,
+        std=None,
+        source=f"arXiv 2002.05709 appendix A; {_SIMCLR_CODE}, impl='simclrv1'",
+        family="simclr",
+    ),
+    "simclr_cifar": Recipe(
+        name="simclr_cifar",
+        views=(_simclr_view(0.5, "multiplicative", 0.0),) * 2,
+        mean=None,
+        std=None,
+        source="arXiv 2002.05709 appendix B.9: strength 0.5, no blur",
+        family="simclr",
+    ),
+    "byol": Recipe(
+        name="byol",
+        views=(_byol_view(1.0, 0.0), _byol_view(0.1, 0.2)),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        source=f"arXiv 2006.07733 table 6; {_BYOL_CODE}",
+        family="byol",
+    ),
+    "byol_cifar": Recipe(
+        name="byol_cifar",
+        views=(_byol_view(0.0, 0.0), _byol_view(0.0, 0.2)),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        source="ours: byol without blur, as SimCLR does at 32 pixels; not published",
+        family="byol",
+    ),
+    "moco_v1": Recipe(
+        name="moco_v1",
+        views=(_MOCO_V1_VIEW,) * 2,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        source=f"arXiv 1911.05722; {_MOCO_CODE} without --aug-plus",
+        family="moco",
+    ),
+    "moco_v2": Recipe(
+        name="moco_v2",
+        views=(_MOCO_V2_VIEW,) * 2,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        source=f"arXiv 2003.04297; {_MOCO_CODE} --aug-plus",
+        family="moco",
+    ),
+    "moco_cifar": Recipe(
+        name="moco_cifar",
+        views=(_MOCO_CIFAR_VIEW,) * 2,
+        mean=CIFAR_MEAN,
+        std=CIFAR_STD,
+        source="facebookresearch/moco colab-notebook branch, CIFAR-10 demo",
+        family="moco",
+    ),
+    "linear_simclr": Recipe(
+        name="linear_simclr",
+        views=(ViewRecipe(sampler="simclr"),),
+        mean=None,
+        std=None,
+        source=f"{_SIMCLR_CODE}: strength forced to 0 when fine-tuning",
+        family="simclr",
+    ),
+    "linear_byol": Recipe(
+        name="linear_byol",
+        views=(ViewRecipe(sampler="byol"),),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        source=f"{_BYOL_CODE}, mode LINEAR_TRAIN",
+        family="byol",
+    ),
+    "linear_moco": Recipe(
+        name="linear_moco",
+        views=(ViewRecipe(sampler="torchvision", resize="bilinear"),),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        source="facebookresearch/moco main_lincls.py",
+        family="moco",
+    ),
+}
+
+EVAL_TRANSFORMS: dict[str, EvalTransform] = {
+    "simclr": EvalTransform(0.875, "bicubic", False, False, None, None, "even"),
+    "byol": EvalTransform(
+        0.875, "bicubic", False, False, IMAGENET_MEAN, IMAGENET_STD, "down"
+    ),
+    "moco": EvalTransform(
+        0.875, "bilinear", True, True, IMAGENET_MEAN, IMAGENET_STD, "even"
+    ),
+}
+
+
+def eval_transform(recipe: Recipe) -> EvalTransform:
+    """The evaluation transform that fits a recipe, with the recipe's normalisation.
+
+    Differs from `EVAL_TRANSFORMS[recipe.family]` where a recipe has a mean of its own
+    (`moco_cifar`).
+    """
+    return dataclasses.replace(
+        EVAL_TRANSFORMS[recipe.family], mean=recipe.mean, std=recipe.std
+    )
+
+
+def with_strength(recipe: Recipe, strength: float) -> Recipe:
+    """Multiplies the ranges of the colour jitter of every view.
+
+    Args:
+      recipe: Any recipe.
+      strength: Factor >= 0; 1 changes nothing. 0 also turns grey off, because SimCLR
+        guards both by `strength > 0` (tf2/data_util.py).
+
+    Returns:
+      The changed recipe; hue stops at 0.5 turns, which is the whole circle.
+
+    Raises:
+      ConfigError: If the strength is negative.
+    """
+    if strength < 0:
+        raise ConfigError(
+            message(f"strength {strength}", "a number >= 0", "1.0 (no change)")
+        )
+    if strength == 1:
+        return recipe
+
+    def scaled(view: ViewRecipe) -> ViewRecipe:
+        return dataclasses.replace(
+            view,
+            jitter=view.jitter if strength else 0.0,
+            gray=view.gray if strength else 0.0,
+            brightness=view.brightness * strength,
+            contrast=view.contrast * strength,
+            saturation=view.saturation * strength,
+            hue=min(view.hue * strength, 0.5),
+        )
+
+    return dataclasses.replace(
+        recipe,
+        views=tuple(scaled(view) for view in recipe.views),
+        source=f"{recipe.source}; colour strength x {strength:g}",
+    )
+
+
+def describe(recipe: Recipe) -> str:
+    """A recipe as text for the log: one line per view, nothing left out."""
+    lines = [f"augmentation {recipe.name} ({recipe.source})"]
+    for number, view in enumerate(recipe.views, 1):
+        lines.append(f"  view {number}: " + ", ".join(_steps(view)))
+    mean = "none (input in [0, 1])"
+    if recipe.mean is not None and recipe.std is not None:
+        mean = f"mean {_numbers(recipe.mean)} std {_numbers(recipe.std)}"
+    return "\n".join([*lines, f"  normalise: {mean}"])
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{value:.4g}" for value in values) + ")"
+
+
+def _steps(view: ViewRecipe) -> list[str]:
+    steps = [
+        f"crop {view.sampler} area {_numbers(view.area)} aspect "
+        f"{_numbers(view.aspect)} {view.resize}",
+        f"flip p={view.flip:g}",
+    ]
+    gray = [f"gray p={view.gray:g}"] if view.gray else []
+    if view.gray_first:
+        steps += gray
+    if view.jitter:
+        steps.append(
+            f"jitter p={view.jitter:g} brightness {view.brightness:g} "
+            f"({view.brightness_mode}) contrast {view.contrast:g} saturation "
+            f"{view.saturation:g} hue {view.hue:g} "
+            f"({'PIL' if view.pil_color else 'TF'} colour)"
+        )
+    if not view.gray_first:
+        steps += gray
+    if view.blur:
+        steps.append(
+            f"blur p={view.blur:g} sigma {_numbers(view.blur_sigma)} per "
+            f"{view.blur_sigma_per}, {view.blur_border} border"
+        )
+    if view.solarize:
+        steps.append(
+            f"solarize p={view.solarize:g} threshold {view.solarize_threshold:g}"
+        )
+    return steps

@@ -1,0 +1,241 @@
+"""`Config`: everything a run depends on. One field is one flag, on one line.
+
+Layer 0, no TensorFlow. Name, default, help, bounds and choices stand together; the
+rules that tie several flags are in `tfssl.checks`, defaults of a method in
+`tfssl.presets`, and what a stored run means for a new command in `tfssl.inherit`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from tfssl import presets
+from tfssl.errors import ConfigError, message, unknown
+
+
+class Spec(NamedTuple):
+    """What is known of one flag beside its value.
+
+    Attributes:
+      group: Heading in `--help`.
+      help: One sentence.
+      kind: Type of the value: str, int, float or bool.
+      default: Value when not given; None or "" lets the method decide, or is "none".
+      choices: Allowed values, or empty.
+      low: Smallest allowed number, or None.
+      high: Largest allowed number, or None.
+      above: Number that the value must exceed, or None.
+      scope: `"encoder"` (what the weights mean; never changes), `"run"` (what made
+        the weights; a run keeps it, an evaluation with `--init_from` may differ), or
+        `"free"` (may change whenever a run is resumed or evaluated).
+    """
+
+    group: str
+    help: str
+    kind: type
+    default: Any
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    scope: str = "run"
+
+
+def _group(group: str, scope: str = "run") -> Any:
+    def flag(default: Any, help: str, *, kind: type | None = None, **rest: Any) -> Any:
+        kind = kind or type(default)
+        spec = Spec(group, help, kind, default, **{"scope": scope, **rest})
+        return dataclasses.field(default=default, metadata={"spec": spec})
+
+    return flag
+
+
+_job = _group("job", scope="free")
+_data = _group("data")
+_method = _group("method", scope="encoder")
+_train = _group("method")
+_opt = _group("optimiser")
+_eval = _group("evaluation", scope="free")
+_machine = _group("machine", scope="free")
+
+
+# fmt: off
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One run: frozen, comparable, written to `run_dir/flags.cfg`.
+
+    `None` (numbers) and `""` (text) leave the value to the method; `resolve` fills
+    them in, and the types are those after it. `--help` describes each field.
+    """
+
+    mode: str = _job("pretrain", "what to do, several with commas, in order: " + ", ".join(presets.MODES_AVAILABLE))
+    run_dir: str = _job("", "where everything of this run is written; needed")
+    init_from: str = _job("", "run directory or checkpoint to start from or to evaluate", scope="run")
+    seed: int = _job(0, "source of all randomness", low=0, high=2**31 - 1, scope="run")
+
+    dataset: str = _data("shapes", "shapes[:N] (drawn by the program), folder:DIR (images, class folders if labelled), tfds:NAME")
+    data_dir: str = _data("", "where tensorflow_datasets keeps its data", scope="free")
+    train_split: str = _data("train", "split to train on")
+    eval_split: str = _data("", "split to evaluate on; empty: the source's held-out one")
+    image_size: int = _data(32, "side of the square images in pixels", low=8, high=1024)
+
+    method: str = _method("simclr", "how to learn", choices=presets.METHODS)
+    encoder: str = _method("resnet18_cifar", "resnet18 ... resnet200, then xW (width), _sk, _cifar (32-pixel stem)")
+    encoder_family: str = _method("", "whose padding, initialisation and BatchNorm; empty: the method's", choices=presets.FAMILIES)
+    projector_hidden: int = _method(None, "width inside the projector; 0: the encoder's", kind=int, low=0)
+    projector_dim: int = _method(None, "width of the projection", kind=int, low=1)
+    projector_layers: int = _method(None, "linear layers in the projector (MoCo v1: 1, v2: 2)", kind=int, low=1, high=8)
+    predictor_hidden: int = _method(None, "width inside BYOL's predictor", kind=int, low=1)
+    zero_init_last_gamma: str = _train("auto", "start each residual branch at zero; auto: as the family does", choices=("auto", "true", "false"))
+    batch_norm_groups: int = _train(0, "groups of the global batch that BatchNorm normalises apart; 0: the whole", low=0)
+    temperature: float = _train(None, "divides the similarities", kind=float, above=0)
+    queue_size: int = _train(None, "keys in MoCo's queue", kind=int, low=1)
+    symmetric: bool = _train(False, "MoCo: both views are query and key")
+    ema_momentum: float = _train(None, "how slowly target or key encoder follows (BYOL: at the start)", kind=float, low=0, high=1)
+    ema_schedule: str = _train("", "of BYOL's ema_momentum: cosine rises to 1", choices=presets.EMA_SCHEDULES)
+    augment: str = _train("", "recipe of the views; empty: the method's", choices=presets.TWO_VIEW_RECIPES)
+    jitter_strength: float = _train(1.0, "multiplies the recipe's colour jitter", low=0, high=4)
+    online_probe: bool = _train(True, "train a linear classifier along; the encoder gets none of its gradient")
+
+    optimizer: str = _opt("", "empty: the method's", choices=presets.OPTIMIZERS)
+    learning_rate: float = _opt(None, "per 256 images, see lr_scaling", kind=float, above=0)
+    lr_scaling: str = _opt("linear", "times batch/256, times sqrt(batch), or as it is", choices=presets.LR_SCALINGS)
+    lr_schedule: str = _opt("cosine", "after the warm-up; epoch_cosine: MoCo's, one rate an epoch; step: a tenth at 60 % and at 80 %", choices=presets.LR_SCHEDULES)
+    warmup_epochs: float = _opt(None, "epochs in which the rate rises from 0", kind=float, low=0)
+    weight_decay: float = _opt(None, "L2 or decoupled, as the optimiser does it", kind=float, low=0)
+    momentum: float = _opt(0.9, "of the gradient", low=0, high=1)
+    batch_size: int = _opt(256, "images a step, over all replicas", low=2)
+    epochs: int = _opt(100, "passes over the training images", low=1)
+    train_steps: int = _opt(0, "steps instead of epochs, when > 0", low=0)
+
+    knn_k: int = _eval(200, "neighbours that vote", low=1)
+    knn_temperature: float = _eval(0.1, "of the votes: weight exp(similarity / T)", above=0)
+    knn_every: float = _eval(0.0, "epochs between kNN scores while training; 0: none", low=0)
+    knn_train_limit: int = _eval(10_000, "images in the bank of the kNN while training; 0: all", low=0)
+    knn_eval_limit: int = _eval(2_000, "images scored by the kNN while training; 0: all", low=0)
+    linear_epochs: int = _eval(90, "passes over the training images", low=1)
+    linear_batch_size: int = _eval(256, "images a step", low=1)
+    linear_learning_rates: str = _eval("0.1,0.3,1,3,10,30", "per 256 images; the best on a held-out tenth of the training images is reported")
+    baselines: bool = _eval(False, "also score raw pixels and the untrained encoder")
+
+    strategy: str = _machine("auto", "replicas: one device, or all of this machine", choices=presets.STRATEGIES_AVAILABLE)
+    virtual_devices: int = _machine(0, "split the CPU into N devices, to try mirrored anywhere", low=0, high=64)
+    precision: str = _machine("float32", "of the layers; weights and losses stay float32", choices=presets.PRECISIONS, scope="run")
+    steps_per_loop: int = _machine(10, "steps between two returns to Python", low=1)
+    checkpoint_every: int = _machine(0, "steps between checkpoints; 0: every epoch", low=0)
+    keep_checkpoints: int = _machine(2, "how many of the last checkpoints stay", low=1)
+    log_every: int = _machine(10, "steps between lines of log.jsonl", low=1)
+    progress: bool = _machine(True, "show a progress line")
+    tensorboard: bool = _machine(True, "write TensorBoard files")
+# fmt: on
+
+
+SPECS: Mapping[str, Spec] = {
+    field.name: field.metadata["spec"] for field in dataclasses.fields(Config)
+}
+"""Flag to what is known of it, in the order of `--help`."""
+
+RESUMABLE = frozenset(name for name, spec in SPECS.items() if spec.scope == "free")
+"""Flags that may change when a run is resumed."""
+
+IDENTITY = frozenset(SPECS) - RESUMABLE
+"""Flags that make a run what it is."""
+
+
+def modes(config: Config) -> list[str]:
+    """The modes to run, in order; `[]` where `--mode` is empty."""
+    return [mode for part in config.mode.split(",") if (mode := part.strip())]
+
+
+def left_open(name: str, value: object) -> bool:
+    """Whether a flag has the value that leaves the choice to the method."""
+    return value is None or value == "" == SPECS[name].default
+
+
+def resolve(config: Config) -> Config:
+    """Fills in what the flags leave to the method (`presets.method_defaults`).
+
+    Args:
+      config: Any configuration. An unknown method is left alone; `checks` names it.
+
+    Returns:
+      A configuration in which every flag that its method has, has a value.
+      `resolve` of it is itself.
+    """
+    if config.method not in presets.METHODS:
+        return config
+    table = presets.method_defaults(
+        config.method,
+        image_size=config.image_size,
+        epochs=config.epochs,
+        optimizer=config.optimizer,
+    )
+    open_ = {k: v for k, v in table.items() if left_open(k, getattr(config, k))}
+    return dataclasses.replace(config, **open_)  # type: ignore[arg-type]
+
+
+def difference(
+    a: Config, b: Config, only: Iterable[str] = SPECS
+) -> list[tuple[str, Any, Any]]:
+    """The flags in which two configurations differ, as (flag, a's, b's)."""
+    names = [name for name in SPECS if name in set(only)]
+    pairs = [(name, getattr(a, name), getattr(b, name)) for name in names]
+    return [(name, left, right) for name, left, right in pairs if left != right]
+
+
+def parse_value(name: str, text: str) -> Any:
+    """Reads one flag's value as written on a command line or in a flagfile.
+
+    Raises:
+      ConfigError: The text is not of the flag's type.
+    """
+    kind = SPECS[name].kind
+    words = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+    try:
+        return words[text.lower()] if kind is bool else kind(text)
+    except (KeyError, ValueError):
+        expected = {
+            bool: ("true or false", f"--{name} or --no{name}"),
+            int: ("a whole number", f"--{name}={SPECS[name].default or 1}"),
+            float: ("a number", f"--{name}={SPECS[name].default or 0.1}"),
+        }[kind]
+        raise ConfigError(message(f"--{name}={text}", *expected)) from None
+
+
+def to_flagfile(config: Config) -> str:
+    """Writes a configuration as an absl flagfile; `from_flagfile` is its inverse."""
+    lines = []
+    for name, spec in SPECS.items():
+        if f"# {spec.group}" not in lines:
+            lines.append(f"# {spec.group}")
+        value = getattr(config, name)
+        if not left_open(name, value):
+            text = str(value).lower() if spec.kind is bool else str(value)
+            lines.append(f"--{name}={text}")
+    return "\n".join(lines) + "\n"
+
+
+def from_flagfile(text: str) -> Config:
+    """Reads what `to_flagfile` wrote.
+
+    Raises:
+      ConfigError: A line is no flag of ours, or its value has the wrong type.
+    """
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for line in map(str.strip, text.splitlines()):
+        if not line or line.startswith(("#", "//")):
+            continue
+        name, _, value = line.removeprefix("--").partition("=")
+        if name not in SPECS:
+            problems.append(unknown("the flag", f"--{name}", (f"--{n}" for n in SPECS)))
+            continue
+        try:
+            values[name] = parse_value(name, value)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return Config(**values)

@@ -1,0 +1,1 @@
+"""TensorFlow's machinery: devices, collectives, seeds, variables. Knows no images."""

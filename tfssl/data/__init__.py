@@ -1,0 +1,34 @@
+"""Data sets, and the two pipelines that read them."""
+
+from tfssl.data.drawing import Drawing, draw
+from tfssl.data.folder import Folder
+from tfssl.data.memory import in_memory
+from tfssl.data.outlines import CLASS_NAMES
+from tfssl.data.pipeline import inference, training
+from tfssl.data.shapes import Shapes
+from tfssl.data.source import Source
+from tfssl.data.sources import SOURCES, open_source
+from tfssl.data.splits import Split, parse_split
+from tfssl.data.subset import require_labels, spread, tenth, without_tenth
+from tfssl.data.tfds_source import TfdsSource
+
+__all__ = [
+    "CLASS_NAMES",
+    "SOURCES",
+    "Drawing",
+    "Folder",
+    "Shapes",
+    "Source",
+    "Split",
+    "TfdsSource",
+    "draw",
+    "in_memory",
+    "inference",
+    "open_source",
+    "parse_split",
+    "require_labels",
+    "spread",
+    "tenth",
+    "training",
+    "without_tenth",
+]

@@ -1,0 +1,175 @@
+"""The two pipelines: `training` without end, `inference` once over everything.
+
+`training` has no shuffle buffer and no state: which example stands in which row of
+which step, and how it is cropped, are pure functions of (seed, step, row). A run
+resumes exactly, and any number of replicas or workers sees the one-replica stream.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tfssl.augment import geometry
+from tfssl.augment.recipes import EvalTransform, Recipe
+from tfssl.core import seeds
+from tfssl.data.fetch import fetch, fetch_or_mask, nothing
+from tfssl.data.source import Source
+from tfssl.errors import DataError, message
+
+
+def training(
+    source: Source,
+    recipe: Recipe,
+    *,
+    seed: int,
+    start_step: int,
+    global_batch: int,
+    replica_batch: int,
+    image_size: int,
+    first_row: int = 0,
+    rows: int | None = None,
+) -> tf.data.Dataset:
+    """Endless batches of views, one per replica, in the order of the ranks.
+
+    Row `r` of step `s` is position `p = s * global_batch + r` of the stream, and shows
+    example `index_shuffle(p mod n)` of epoch `p div n`: an epoch is a permutation of
+    all examples, and a batch may hold the end of one and the beginning of the next.
+
+    Args:
+      source: The data set, n examples.
+      recipe: Its `views` say how to crop and flip.
+      seed: The run's seed.
+      start_step: Step of the first batch.
+      global_batch: Rows of a step over all replicas of all workers.
+      replica_batch: Rows of one batch.
+      image_size: Side S of the views.
+      first_row: First row of this worker.
+      rows: Rows of this worker, a multiple of `replica_batch`; default: all the rest.
+
+    Returns:
+      Data set of `views` uint8 `[replica_batch, V, S, S, 3]`, `label` and `id` int64
+      `[replica_batch]`; `rows / replica_batch` elements a step.
+
+    Raises:
+      DataError: Fewer examples than rows in a step, or rows that do not divide.
+    """
+    rows = global_batch - first_row if rows is None else rows
+    _check(source, global_batch, replica_batch, first_row, rows)
+    total = source.num_examples
+    order = seeds.stream_id(f"{seed}:order")
+
+    def row(count: tf.Tensor) -> dict[str, tf.Tensor]:
+        position = count // rows * global_batch + first_row + count % rows
+        index = tf.random.experimental.index_shuffle(
+            position % total,
+            seed=tf.stack([tf.constant(order, tf.int64), position // total]),
+            max_index=total - 1,
+        )
+        example = fetch(source, index)
+        crop = seeds.step_seed(seed, "geometry", position)
+        views = geometry.views(example["image"], recipe, crop, image_size)
+        shape = [len(recipe.views), image_size, image_size, 3]
+        return {
+            "views": tf.ensure_shape(views, shape),
+            "label": tf.ensure_shape(example["label"], []),
+            "id": tf.ensure_shape(example["id"], []),
+        }
+
+    counts = tf.data.Dataset.range(start_step * rows, tf.int64.max)
+    images = counts.map(row, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return _finish(images.batch(replica_batch, drop_remainder=True))
+
+
+def inference(
+    source: Source,
+    transform: EvalTransform,
+    *,
+    batch: int,
+    image_size: int,
+    limit: int | None = None,
+) -> tf.data.Dataset:
+    """Every example exactly once, in order, in full batches.
+
+    Args:
+      source: The data set.
+      transform: How to crop and resize.
+      batch: Rows of a batch, >= 1.
+      image_size: Side S.
+      limit: Only the first so many examples.
+
+    Returns:
+      Data set of `image` float32 `[batch, S, S, 3]` in [0, 1], not normalised, `label`
+      and `id` int64 `[batch]`, `mask` bool `[batch]`: False for the rows that fill up
+      the last batch and for unreadable examples (black image, label and id -1).
+    """
+    total = min(source.num_examples, limit or source.num_examples)
+
+    def row(index: tf.Tensor) -> dict[str, tf.Tensor]:
+        example, readable = tf.cond(
+            index < total,
+            lambda: _checked(*fetch_or_mask(source, index)),
+            lambda: (nothing(), tf.constant(False)),
+        )
+        image = tf.cond(
+            readable,
+            lambda: geometry.eval_image(example["image"], transform, image_size),
+            lambda: tf.zeros([image_size, image_size, 3]),
+        )
+        return {
+            "image": tf.ensure_shape(image, [image_size, image_size, 3]),
+            "label": example["label"],
+            "id": example["id"],
+            "mask": readable,
+        }
+
+    counts = tf.data.Dataset.range(-(-total // batch) * batch)
+    images = counts.map(row, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return _finish(images.batch(batch, drop_remainder=True))
+
+
+def _checked(
+    example: dict[str, tf.Tensor], readable: tf.Tensor
+) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    return {
+        "image": example["image"],
+        "label": tf.ensure_shape(example["label"], []),
+        "id": tf.ensure_shape(example["id"], []),
+    }, readable
+
+
+def _finish(batches: tf.data.Dataset) -> tf.data.Dataset:
+    options = tf.data.Options()
+    # Rows are already dealt out; TensorFlow must not deal them out a second time.
+    options.experimental_distribute.auto_shard_policy = (
+        tf.data.experimental.AutoShardPolicy.OFF
+    )
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+def _check(
+    source: Source, global_batch: int, replica_batch: int, first_row: int, rows: int
+) -> None:
+    if source.num_examples < global_batch:
+        raise DataError(
+            message(
+                f"{source.num_examples} examples in {source.name}",
+                f"at least one global batch of {global_batch}",
+                f"a smaller --batch_size, at most {source.num_examples}",
+            )
+        )
+    if first_row < 0 or rows < 1 or first_row + rows > global_batch:
+        raise DataError(
+            message(
+                f"rows {first_row} to {first_row + rows}",
+                f"rows within the global batch of {global_batch}",
+                "first_row + rows <= global_batch",
+            )
+        )
+    if rows % replica_batch:
+        raise DataError(
+            message(
+                f"{rows} rows in batches of {replica_batch}",
+                "a multiple of the rows of one replica",
+                "a --batch_size that the number of replicas divides",
+            )
+        )

@@ -1,0 +1,115 @@
+"""`shapes`: the embedded data set, drawn by the program, endless and labelled.
+
+Nothing is downloaded or read. The pictures depend on split and index alone; training
+and test pictures come from disjoint random streams.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from tfssl.data import drawing
+from tfssl.data.outlines import CLASS_NAMES
+from tfssl.data.splits import Split
+from tfssl.errors import DataError, message, unknown
+
+DEFAULT_EXAMPLES = 10_000
+MEMORY = 2**30  # bytes: sets up to here are drawn once, at opening
+_ALIASES = {"train": "train", "test": "test", "validation": "test"}
+_TEST_ID = 2**40  # ids of test pictures start here
+
+
+class Shapes:
+    """Drawn pictures of ten outlines, one class per picture; see `drawing`.
+
+    The label is `drawing.class_of(index)`: every slice is balanced; `id` is the index, plus
+    2**40 for test pictures.
+
+    Args:
+      split: `train`, or `test` (also called `validation`), possibly sliced.
+      examples: Training pictures; the test split has a fifth of it, at least 200.
+      image_size: Side in pixels, >= 16.
+      memory: Bytes up to which everything is drawn at opening; beyond, pictures are
+        drawn when they are asked for. The pictures are the same.
+
+    Raises:
+      DataError: Unknown split, empty slice, or size below 16.
+    """
+
+    class_names = CLASS_NAMES
+    num_classes = len(CLASS_NAMES)
+    may_fail = False
+
+    def __init__(
+        self,
+        split: Split,
+        *,
+        examples: int = DEFAULT_EXAMPLES,
+        image_size: int = 32,
+        memory: int = MEMORY,
+    ):
+        if split.name not in _ALIASES:
+            raise DataError(unknown("split of shapes", split.name, _ALIASES))
+        if image_size < drawing.MIN_SIZE:
+            raise DataError(drawing.too_small(image_size))
+        self._stream = _ALIASES[split.name]
+        total = examples if self._stream == "train" else max(examples // 5, 200)
+        self._start, stop = split.bounds(total)
+        self._size = image_size
+        self.name = f"shapes:{examples}/{split.text}"
+        self.num_examples = stop - self._start
+        self.labels = drawing.class_of(np.arange(self._start, stop, dtype=np.int64))
+        self._drawn = None
+        if self.num_examples * image_size**2 * 3 <= memory:
+            # Strings, since TensorFlow keeps them on the host on every machine.
+            self._drawn = tf.constant(
+                [self._draw(i).tobytes() for i in range(self.num_examples)]
+            )
+
+    def _draw(self, index: int) -> np.ndarray:
+        return drawing.draw_image(self._start + int(index), self._stream, self._size)
+
+    def example(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
+        """See `Source.example`."""
+        shape = [self._size, self._size, 3]
+        if self._drawn is None:
+            image = tf.numpy_function(self._draw, [index], tf.uint8, stateful=False)
+        else:
+            image = tf.io.decode_raw(self._drawn[index], tf.uint8)
+        number = index + self._start
+        return {
+            "image": tf.reshape(image, shape),
+            "label": drawing.class_of(number),
+            "id": number + (_TEST_ID if self._stream == "test" else 0),
+        }
+
+    def failed(self, index: int) -> str:
+        """See `Source.failed`; a drawn picture is never unreadable."""
+        return f"{self.name} number {index}"
+
+    def skipped(self) -> list[dict[str, str]]:
+        """See `Source.skipped`; always empty."""
+        return []
+
+
+def open_shapes(
+    argument: str, split: Split, *, image_size: int, data_dir: str | None
+) -> Shapes:
+    """Opens `shapes` or `shapes:N`.
+
+    Raises:
+      DataError: N is no positive number; see also `Shapes`.
+    """
+    del data_dir  # nothing is read
+    if argument and not (argument.isascii() and argument.isdigit() and int(argument)):
+        raise DataError(
+            message(
+                f"--dataset=shapes:{argument}",
+                "shapes, or shapes:N with the number N >= 1 of training pictures",
+                f"--dataset=shapes:{DEFAULT_EXAMPLES}",
+            )
+        )
+    return Shapes(
+        split, examples=int(argument or DEFAULT_EXAMPLES), image_size=image_size
+    )

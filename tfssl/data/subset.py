@@ -1,0 +1,104 @@
+"""A part of a source, chosen by example index, without reading any example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from tfssl.data.source import Source
+from tfssl.errors import DataError, message
+
+TENTH = 10
+
+
+class Subset:
+    """Some examples of a source; ids and everything else are the source's.
+
+    Args:
+      base: The whole source.
+      count: Number of examples in the subset, >= 1.
+      place: Index in the subset to index in the source, for int64 tensors and arrays.
+      what: Added to the name.
+    """
+
+    def __init__(self, base: Source, count: int, place: Callable, what: str):
+        self._base = base
+        self._place = place
+        self.num_examples = count
+        self.num_classes = base.num_classes
+        self.class_names = base.class_names
+        self.labels = base.labels[place(np.arange(count, dtype=np.int64))]
+        self.may_fail = base.may_fail
+        self.name = f"{base.name}, {what}"
+
+    def example(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
+        """See `Source.example`."""
+        return self._base.example(self._place(tf.cast(index, tf.int64)))
+
+    def failed(self, index: int) -> str:
+        """See `Source.failed`."""
+        return self._base.failed(int(self._place(index)))
+
+    def skipped(self) -> list[dict[str, str]]:
+        """See `Source.skipped`."""
+        return self._base.skipped()
+
+
+def spread(base: Source, count: int) -> Source:
+    """At most `count` examples, evenly spread: sources may list class after class.
+
+    Args:
+      base: The source.
+      count: Wanted number; 0 for all.
+    """
+    total = base.num_examples
+    if not count or count >= total:
+        return base
+    return Subset(base, count, lambda i: i * total // count, f"{count} of {total}")
+
+
+def without_tenth(base: Source) -> Source:
+    """Nine tenths of a source: all but examples 9, 19, 29, …"""
+    count = base.num_examples - base.num_examples // TENTH
+    return Subset(base, count, lambda i: i + i // (TENTH - 1), "nine tenths")
+
+
+def tenth(base: Source) -> Source:
+    """Examples 9, 19, 29, … of a source: what `without_tenth` leaves out.
+
+    Raises:
+      DataError: The source has fewer than ten examples.
+    """
+    if base.num_examples < TENTH:
+        raise DataError(
+            message(
+                f"{base.num_examples} examples to hold out a tenth of",
+                f"at least {TENTH}",
+                "one --linear_learning_rates, which needs no held-out images",
+            )
+        )
+    count = base.num_examples // TENTH
+    return Subset(base, count, lambda i: i * TENTH + TENTH - 1, "a tenth")
+
+
+def require_labels(source: Source, what: str) -> int:
+    """The number of classes.
+
+    Args:
+      source: Training or held-out images.
+      what: Flag that needs labels, for the error.
+
+    Raises:
+      DataError: The source has no labels.
+    """
+    if not source.num_classes:
+        raise DataError(
+            message(
+                f"{source.name}, which has no labels, for {what}",
+                "labels: one folder per class, or a labelled data set",
+                "sorting the images into class folders, or another --dataset",
+            )
+        )
+    return source.num_classes

@@ -1,0 +1,237 @@
+"""`tfds:NAME`: a data set that TensorFlow Datasets has prepared on this machine.
+
+Nothing is downloaded. The encoded images are kept in memory as they are in the files
+when they fit a budget; beyond it they are read on demand, which needs a format with
+random access (array_record).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfssl.augment import geometry
+from tfssl.data.source import SkipList, first_line
+from tfssl.data.splits import Split
+from tfssl.errors import DataError, message, unknown
+
+MEMORY = 4 * 2**30  # bytes of encoded images
+
+
+class TfdsSource:
+    """A prepared data set with one image per example.
+
+    The label is that of the data set's supervised pair, or its only class label;
+    others have none. `id` is the example's number in its split, plus 2**40 for each
+    split before it in alphabetical order.
+
+    Args:
+      name: `NAME`, `NAME/CONFIG` or `NAME:VERSION`.
+      split: A split of the data set, possibly sliced.
+      data_dir: Where it was prepared; None: the default of TensorFlow Datasets.
+      memory: Bytes of encoded images that may be kept in memory.
+
+    Raises:
+      DataError: tensorflow-datasets is not installed, the data set is unknown or not
+        prepared, has no such split or no image, or is too large for memory in a
+        format without random access.
+    """
+
+    may_fail = True
+
+    def __init__(
+        self, name: str, split: Split, *, data_dir: str | None, memory: int = MEMORY
+    ):
+        tfds = _import_tfds()
+        builder = _prepared(tfds, name, data_dir)
+        splits = builder.info.splits
+        if split.name not in splits:
+            raise DataError(unknown(f"split of tfds:{name}", split.name, splits))
+        info = splits[split.name]
+        start, stop = split.bounds(info.num_examples)
+        self.name = f"tfds:{name}/{split.text}"
+        self.num_examples = stop - start
+        image, label = _features(tfds, builder.info, name)
+        classes = builder.info.features[label].num_classes if label else None
+        self.num_classes = classes
+        self.class_names = (
+            tuple(builder.info.features[label].names or map(str, range(classes)))
+            if label
+            else ()
+        )
+        self._first_id = start + 2**40 * sorted(splits).index(split.name)
+        self._skips = SkipList()
+        part = tfds.core.ReadInstruction(split.name, from_=start, to=stop, unit="abs")
+        size = info.num_bytes * self.num_examples / max(info.num_examples, 1)
+        rows = _rows(tfds, builder, part, image, label)
+        self._rows, self._keys = None, (image, label)
+        if size <= memory:
+            pairs = [
+                (bytes(row[image]), int(row[label]) if label else -1) for row in rows
+            ]
+            self.labels = np.array([number for _, number in pairs], np.int64)
+            # Text, numbers too, since TensorFlow keeps strings on the host everywhere.
+            self._images = tf.constant([data for data, _ in pairs])
+            self._labels = tf.constant([str(number) for _, number in pairs])
+        elif hasattr(rows, "__getitem__"):
+            self._rows = rows
+        else:
+            raise DataError(_too_large(name, size, memory))
+
+    @functools.cached_property
+    def labels(self) -> np.ndarray:
+        """See `Source.labels`; beyond the memory budget this reads everything once."""
+        label = self._keys[1]
+        if label is None:
+            return np.full(self.num_examples, -1, np.int64)
+        return np.array([int(row[label]) for row in self._rows], np.int64)
+
+    def example(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
+        """See `Source.example`."""
+        if self._rows is None:
+            data = self._images[index]
+            label = tf.strings.to_number(self._labels[index], tf.int64)
+        else:
+            data, label = tf.numpy_function(
+                self._read, [index], [tf.string, tf.int64], stateful=False
+            )
+            data, label = tf.ensure_shape(data, []), tf.ensure_shape(label, [])
+        return {
+            "image": geometry.decode(data),
+            "label": label,
+            "id": index + self._first_id,
+        }
+
+    def _read(self, index: int) -> tuple[bytes, np.int64]:
+        image, label = self._keys
+        row = self._rows[int(index)]
+        return row[image], np.int64(row[label] if label else -1)
+
+    def failed(self, index: int) -> str:
+        """See `Source.failed`."""
+        path = f"{self.name} number {index}"
+        if path in self._skips:
+            return self._skips.add(path, "")
+        try:
+            data = self._images[index] if self._rows is None else self._read(index)[0]
+            geometry.decode(tf.convert_to_tensor(data))
+        except (tf.errors.OpError, ValueError, OSError) as error:
+            return self._skips.add(path, f"not decodable: {first_line(error)}")
+        return self._skips.add(path, "readable now; it was not when asked for")
+
+    def skipped(self) -> list[dict[str, str]]:
+        """See `Source.skipped`."""
+        return self._skips.listing()
+
+
+def _import_tfds() -> Any:
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise DataError(
+            message(
+                f"--dataset=tfds:… without tensorflow-datasets ({error})",
+                "the package installed",
+                "pip install tensorflow-datasets",
+            )
+        ) from error
+    from tensorflow_datasets.core.utils import gcs_utils
+
+    # Versions before 4.9.8 ask Google Cloud Storage for every data set they open.
+    gcs_utils._is_gcs_disabled = True
+    return tfds
+
+
+def _prepared(tfds: Any, name: str, data_dir: str | None) -> Any:
+    """The builder of a data set whose files are there."""
+    if data_dir:
+        data_dir = os.path.expanduser(data_dir)
+    try:
+        builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
+    except (ValueError, AttributeError, TypeError) as error:
+        # TFDS appends the list of more than a thousand names; the first line is enough.
+        raise DataError(
+            message(
+                f"--dataset=tfds:{name} ({first_line(error)})",
+                "a name, NAME/CONFIG or NAME:VERSION that TensorFlow Datasets knows, "
+                f"or one prepared in {data_dir or 'its default directory'}",
+                "https://www.tensorflow.org/datasets/catalog",
+            )
+        ) from error
+    if not builder.info.splits:
+        option = f" --data_dir={data_dir}" if data_dir else ""
+        raise DataError(
+            message(
+                f"--dataset=tfds:{name}, not prepared in {builder.data_dir}",
+                "its files, since nothing is downloaded here",
+                f"tfds build {name}{option}",
+            )
+        )
+    return builder
+
+
+def _features(tfds: Any, info: Any, name: str) -> tuple[str, str | None]:
+    """The names of the image and of the class label (None: no label)."""
+    features = dict(info.features)
+    of_kind = {
+        kind: [key for key, value in features.items() if isinstance(value, kind)]
+        for kind in (tfds.features.Image, tfds.features.ClassLabel)
+    }
+    images, labels = of_kind.values()
+    if not images:
+        raise DataError(
+            message(
+                f"tfds:{name} with the features {', '.join(features)}",
+                "an image among them",
+                "an image data set",
+            )
+        )
+    pair = info.supervised_keys or (None, None)
+    image = pair[0] if pair[0] in images else images[0]
+    if pair[1] in labels:
+        return image, pair[1]
+    return image, labels[0] if len(labels) == 1 else None
+
+
+def _rows(tfds: Any, builder: Any, part: Any, image: str, label: str | None) -> Any:
+    """The examples in order, images still encoded; indexable where files allow it."""
+    skip = {image: tfds.decode.SkipDecoding()}
+    try:
+        return builder.as_data_source(part, decoders=skip)
+    except NotImplementedError:  # tfrecord
+        wanted = {key: True for key in (image, label) if key}
+        decoders = tfds.decode.PartialDecoding(wanted, decoders=skip)
+        # Shards one after the other: the order of the files, on every machine.
+        config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
+        return builder.as_dataset(
+            split=part, decoders=decoders, read_config=config, shuffle_files=False
+        ).as_numpy_iterator()
+
+
+def _too_large(name: str, size: float, memory: int) -> str:
+    return message(
+        f"tfds:{name}, {size / 2**30:.1f} GiB in files without random access",
+        f"at most {memory / 2**30:.0f} GiB, or the format array_record",
+        f"tfds build {name} --file_format=array_record, a slice such as train[:10%], "
+        "or folder:DIR",
+    )
+
+
+def open_tfds(
+    argument: str, split: Split, *, image_size: int, data_dir: str | None
+) -> TfdsSource:
+    """Opens `tfds:NAME`; `data_dir` is where TensorFlow Datasets prepared it.
+
+    Raises:
+      DataError: See `TfdsSource`.
+    """
+    del image_size  # images keep their own size until they are cropped
+    if not argument:
+        raise DataError(
+            message("--dataset=tfds:", "tfds:NAME", "--dataset=tfds:cifar10")
+        )
+    return TfdsSource(argument, split, data_dir=data_dir)

@@ -1,0 +1,71 @@
+"""The errors that tfssl raises on purpose; each says got, expected, try.
+
+Layer 0: imports nothing. `main` prints them as one line without a traceback.
+"""
+
+from __future__ import annotations
+
+
+class TfsslError(Exception):
+    """Base of every error that tfssl raises on purpose."""
+
+
+class ConfigError(TfsslError):
+    """Flags that are unknown, out of bounds, or contradict each other.
+
+    Attributes:
+      problems: One finished sentence per problem, all of them at once.
+    """
+
+    def __init__(self, problems: str | list[str]):
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class DataError(TfsslError):
+    """A data set that is missing, empty, too small, or without labels."""
+
+
+class CheckpointError(TfsslError):
+    """A checkpoint that is missing, damaged, or of another configuration."""
+
+
+class RunDirectoryError(TfsslError):
+    """A run directory in use by another process, or holding another run."""
+
+
+class DivergenceError(TfsslError):
+    """Training produced NaN or infinity; the last good checkpoint is kept."""
+
+
+def message(got: object, expected: object, try_: str) -> str:
+    """Formats the one shape that all our errors have.
+
+    Args:
+      got: What was found, named as the user named it (a flag, a path).
+      expected: What would have been right.
+      try_: What to do now.
+
+    Returns:
+      `"got …; expected …; try …"`.
+    """
+    return f"got {got}; expected {expected}; try {try_}"
+
+
+def unknown(kind: str, name: object, known: object) -> str:
+    """Formats the error for a name that is not in one of our tables.
+
+    Args:
+      kind: What the name stands for, for example `"--method"`.
+      name: The name that was not found.
+      known: The known names, any iterable of strings.
+
+    Returns:
+      A got/expected/try message; the closest known name is suggested.
+    """
+    import difflib
+
+    names = sorted(str(n) for n in known)  # type: ignore[attr-defined]
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    hint = f"{kind}={close[0]}" if close else f"one of the {len(names)} known names"
+    return message(f"{kind}={name}", "one of " + ", ".join(names), hint)

@@ -1,0 +1,227 @@
+"""Writes a SavedModel that takes image bytes, or images of any size.
+
+Input and output of both signatures (`N` images):
+
+* `serving_default(image_bytes: string [N])`: encoded images, mixed formats and sizes;
+  decoded, resized, cropped and normalised inside. Over REST, TensorFlow Serving takes
+  `{"b64": "..."}` for it, and the name ends in `_bytes` as its rule for bytes wants.
+* `features(images: float32 [N, H, W, 3])`: RGB in [0, 1], any H and W; normalised
+  inside, neither cropped nor resized.
+* both give `features` float32 `[N, F]`, and with a classifier also `probabilities`
+  float32 `[N, C]`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+
+import keras
+import tensorflow as tf
+
+from tfssl.augment.geometry import decode, eval_image
+from tfssl.augment.photometry import normalize
+from tfssl.augment.recipes import EvalTransform
+from tfssl.core.variables import raw
+from tfssl.errors import RunDirectoryError, message
+
+METADATA = "assets.extra/metadata.json"
+
+
+class _Served(tf.Module):
+    """The two functions, and the plain variables that they read.
+
+    The Keras model itself is not tracked: a Keras 3 weight inside a tf.Module loads
+    in Python and then fails in every session loader, TensorFlow Serving among them
+    ("Could not find variable", https://github.com/keras-team/keras/issues/19274).
+    """
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        classifier: keras.Model | None,
+        transform: EvalTransform,
+        image_size: int,
+    ):
+        super().__init__()
+        models = [encoder] if classifier is None else [encoder, classifier]
+        self.weights = [raw(v) for model in models for v in model.variables]
+
+        def encode(images: tf.Tensor) -> dict[str, tf.Tensor]:
+            normalised = normalize(images, transform.mean, transform.std)
+            features = tf.cast(encoder(normalised, training=False), tf.float32)
+            out = {"features": features}
+            if classifier is not None:
+                logits = classifier(features, training=False)
+                out["probabilities"] = tf.nn.softmax(tf.cast(logits, tf.float32))
+            return out
+
+        def prepare(data: tf.Tensor) -> tf.Tensor:
+            return eval_image(decode(data), transform, image_size)
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
+        def from_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+            images = tf.map_fn(
+                prepare,
+                image_bytes,
+                fn_output_signature=tf.TensorSpec([image_size, image_size, 3]),
+            )
+            return encode(images)
+
+        @tf.function(
+            input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, "images")]
+        )
+        def from_images(images: tf.Tensor) -> dict[str, tf.Tensor]:
+            return encode(images)
+
+        # "signatures" would be the natural name; SavedModel keeps it for itself.
+        self.endpoints = {"serving_default": from_bytes, "features": from_images}
+
+
+def export_saved_model(
+    encoder: keras.Model,
+    transform: EvalTransform,
+    path: str,
+    *,
+    image_size: int,
+    metadata: dict,
+    classifier: keras.Model | None = None,
+) -> str:
+    """Writes the encoder as a SavedModel, in float32 with moving statistics.
+
+    It is written beside `path` and renamed, so whoever reads `path` sees the old
+    model or the new one, never a part.
+
+    Args:
+      encoder: Functional model, normalised images `[b, S, S, 3]` to features `[b, F]`.
+        It is copied, not changed.
+      transform: Resize, crop and normalisation of evaluation.
+      path: Folder to write; an older SavedModel there is replaced. TensorFlow Serving
+        wants it to end in a version number, `.../1`.
+      image_size: S of `serving_default`.
+      metadata: Licence, source, encoder, version and whatever else should travel with
+        the weights; JSON-able. Written to `assets.extra/metadata.json` together with
+        the preprocessing.
+      classifier: Functional model, features `[b, F]` to logits `[b, C]`.
+
+    Returns:
+      `path`.
+
+    Raises:
+      RunDirectoryError: `path` holds something that is not a SavedModel.
+    """
+    path = path.rstrip("/")
+    _refuse_foreign(path)
+    served = _Served(
+        inference_clone(encoder),
+        None if classifier is None else inference_clone(classifier),
+        transform,
+        image_size,
+    )
+    facts = {**metadata, **_facts(encoder, classifier, transform, image_size)}
+    written = json.dumps(facts, indent=2, sort_keys=True, default=str)
+    partial = f"{path}.writing-{os.getpid()}"
+    try:
+        tf.saved_model.save(served, partial, signatures=served.endpoints)
+        tf.io.gfile.makedirs(os.path.dirname(os.path.join(partial, METADATA)))
+        with tf.io.gfile.GFile(os.path.join(partial, METADATA), "w") as f:
+            f.write(written + "\n")
+        _replace(path, partial)
+    finally:
+        if tf.io.gfile.exists(partial):
+            tf.io.gfile.rmtree(partial)
+    return path
+
+
+def inference_clone(model: keras.Model) -> keras.Model:
+    """Copies a functional model for inference: float32, images of any height and width.
+
+    Args:
+      model: Functional model of one input. Rank-4 inputs get free height and width.
+
+    Returns:
+      A model with its own variables and the same weights.
+    """
+    (spec,) = tf.nest.flatten(model.inputs)
+    shape = tuple(spec.shape)
+    free = (None, None, shape[-1]) if len(shape) == 4 else shape[1:]
+
+    def as_float32(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, keras.Model) and hasattr(layer, "inputs"):
+            return _clone(layer, keras.Input(layer.inputs[0].shape[1:]), as_float32)
+        return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
+
+    clone = _clone(model, keras.Input(free, dtype="float32"), as_float32)
+    clone.set_weights(model.get_weights())
+    return clone
+
+
+def _clone(
+    model: keras.Model,
+    inputs: tf.Tensor,
+    clone_function: Callable[[keras.layers.Layer], keras.layers.Layer],
+) -> keras.Model:
+    # The structure of `inputs` must be that of `model.input`: a tensor or a list.
+    nested = isinstance(model.input, list | tuple)
+    return keras.models.clone_model(
+        model, [inputs] if nested else inputs, clone_function
+    )
+
+
+def _facts(
+    encoder: keras.Model,
+    classifier: keras.Model | None,
+    transform: EvalTransform,
+    image_size: int,
+) -> dict:
+    return {
+        "preprocessing": {
+            "image_size": image_size,
+            "crop_fraction": transform.crop_fraction,
+            "resize": transform.resize,
+            "antialias": transform.antialias,
+            "resize_first": transform.resize_first,
+            "mean": transform.mean,
+            "std": transform.std,
+        },
+        "feature_dim": int(encoder.outputs[0].shape[-1]),
+        "num_classes": None
+        if classifier is None
+        else int(classifier.outputs[0].shape[-1]),
+        "signatures": {
+            "serving_default": "image_bytes: string [N]",
+            "features": "images: float32 [N, H, W, 3], RGB in [0, 1]",
+        },
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+    }
+
+
+def _entries(path: str) -> Iterable[str]:
+    return [e.rstrip("/") for e in tf.io.gfile.listdir(path)]
+
+
+def _refuse_foreign(path: str) -> None:
+    if not tf.io.gfile.exists(path):
+        return
+    if tf.io.gfile.isdir(path):
+        found = _entries(path)
+        if not found or "saved_model.pb" in found:
+            return
+        got = f"{path}, which holds " + ", ".join(sorted(found)[:3])
+    else:
+        got = f"{path}, which is a file"
+    raise RunDirectoryError(
+        message(got, "a new folder, or one with a SavedModel", "another path")
+    )
+
+
+def _replace(path: str, partial: str) -> None:
+    """Puts `partial` where `path` is; a folder cannot be renamed onto a full one."""
+    old = f"{path}.old-{os.getpid()}"
+    if tf.io.gfile.exists(path):
+        tf.io.gfile.rename(path, old)
+    tf.io.gfile.rename(partial, path)
+    if tf.io.gfile.exists(old):
+        tf.io.gfile.rmtree(old)

@@ -1,0 +1,17 @@
+"""Losses: tensors in, `[batch]` out; no state, no strategy, no hidden reduction."""
+
+from tfssl.losses.byol import byol_regression
+from tfssl.losses.info_nce import info_nce, info_nce_accuracy, info_nce_batch
+from tfssl.losses.normalize import MOCO_SQUARED_EPSILON, l2_normalize
+from tfssl.losses.nt_xent import nt_xent, nt_xent_scalars
+
+__all__ = [
+    "MOCO_SQUARED_EPSILON",
+    "byol_regression",
+    "info_nce",
+    "info_nce_accuracy",
+    "info_nce_batch",
+    "l2_normalize",
+    "nt_xent",
+    "nt_xent_scalars",
+]

@@ -1,0 +1,53 @@
+"""The program: `python -m tfssl.main` and the console script `tfssl`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+
+from tfssl import cli
+from tfssl.config import modes
+from tfssl.errors import ConfigError, TfsslError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the modes that a command line asks for, in order.
+
+    Args:
+      argv: Program name, then arguments; `sys.argv` if None.
+
+    Returns:
+      The exit code: 0 done, 1 it failed, 2 the flags are wrong.
+    """
+    argv = list(sys.argv if argv is None else argv)
+    if cli.HELP_FLAGS.intersection(argv[1:]):
+        print(cli.help_text())
+        return 0
+    try:
+        config, _ = cli.read(argv)
+        # Both are read once, when TensorFlow and Keras load: so it is set before.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+        from tfssl.modes import MODES
+
+        for mode in modes(config):
+            code = MODES[mode](config)
+            # From here on the run directory holds the encoder, not what it came from.
+            if mode == "pretrain":
+                config = dataclasses.replace(config, init_from="")
+            if code:
+                return code
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"tfssl: {problem}", file=sys.stderr)
+        return 2
+    except TfsslError as error:
+        print(f"tfssl: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""Linear classifier trained along with the encoder, which gets no gradient from it.
+
+Shows during pre-training how good the features are. Labels are used for nothing else.
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+
+def probe_loss(
+    probe: keras.Model, features: tf.Tensor, label: tf.Tensor
+) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """Softmax cross-entropy of a linear probe on stop-gradient features.
+
+    Sources: deepmind-research `byol/byol_experiment.py` (view 1) and google-research
+    `simclr/tf2/run.py`, `lineareval_while_pretraining` (both views).
+
+    Args:
+      probe: Maps `[b, F]` to logits `[b, classes]`.
+      features: `[b, F]`; no gradient flows back through them.
+      label: int64 `[b]`; rows with -1 do not count.
+
+    Returns:
+      (scalar mean over the rows, scalars for the log).
+    """
+    logits = tf.cast(probe(tf.stop_gradient(features), training=True), tf.float32)
+    known = tf.cast(label >= 0, tf.float32)
+    count = tf.maximum(tf.reduce_sum(known), 1.0)
+    entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
+        tf.maximum(label, 0), logits
+    )
+    hit = tf.cast(tf.argmax(logits, -1) == label, tf.float32)
+    loss = tf.reduce_sum(entropy * known) / count
+    return loss, {
+        "probe_loss": loss,
+        "probe_accuracy": tf.reduce_sum(hit * known) / count,
+    }

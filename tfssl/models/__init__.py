@@ -1,0 +1,40 @@
+"""Networks: ResNet encoders, projection heads and batch norm over replicas."""
+
+from __future__ import annotations
+
+from tfssl.encoder_name import EncoderSpec, parse_encoder
+from tfssl.models.batchnorm import BatchNorm
+from tfssl.models.encoders import (
+    ENCODERS,
+    build_encoder,
+    resnet18,
+    resnet34,
+    resnet50,
+    resnet101,
+    resnet152,
+    resnet200,
+)
+from tfssl.models.families import FAMILIES, Family
+from tfssl.models.heads import byol_mlp, linear_head, moco_head, simclr_head
+from tfssl.models.resnet import Encoder
+
+__all__ = [
+    "ENCODERS",
+    "FAMILIES",
+    "BatchNorm",
+    "Encoder",
+    "EncoderSpec",
+    "Family",
+    "build_encoder",
+    "byol_mlp",
+    "linear_head",
+    "moco_head",
+    "parse_encoder",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnet200",
+    "simclr_head",
+]

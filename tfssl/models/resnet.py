@@ -1,0 +1,157 @@
+"""The ResNet encoder: a functional `keras.Model` from images to features."""
+
+from __future__ import annotations
+
+import keras
+
+from tfssl.encoder_name import EncoderSpec, check_image_size, parse_encoder
+from tfssl.models import blocks
+from tfssl.models.convolution import GlobalMean
+from tfssl.models.families import get_family
+
+
+@keras.saving.register_keras_serializable(package="tfssl")
+class Encoder(keras.Model):
+    """ResNet of depth 18 to 200 as SimCLR, BYOL or MoCo define it.
+
+    Images `[b, H, W, 3]`, normalised as the method's recipe says, to features
+    `[b, F]`, the mean over positions of the last stage's output (after its ReLU).
+
+    Layers are named `stem_conv`, `stem_bn`; `stage{1..4}_block{0..}_` followed by
+    `conv{1..3}`, `bn{1..3}`, `shortcut_conv`, `shortcut_bn`, with selective kernels
+    `sk_reduce`, `sk_bn`, `sk_expand`; `features`. A variable's path is its layer's
+    name and `kernel`, `gamma`, `beta`, `moving_mean`, `moving_variance` or `counter`.
+    These names are the checkpoint format.
+
+    Args:
+      encoder: A name, see `tfssl.encoder_name`.
+      family: `"simclr"`, `"byol"` or `"moco"`: paddings, projection shortcuts, batch
+        norm rules and initial weights, see `FAMILIES`.
+      image_size: Side, (height, width), or None for any size at each call.
+      seed: Initial weights are a pure function of (seed, layer name).
+      batch_norm_groups: 0 normalises the global batch, G >= 1 G groups of it, see
+        `BatchNorm`.
+      batch_norm_interleaved: Whether these groups are interleaved.
+      zero_init_last_gamma: Whether residual branches start at zero; None does as the
+        family does.
+      dtype: Dtype or policy of all layers; None for Keras's global policy.
+      name: Of the Keras model.
+
+    Attributes:
+      tfssl_spec: The `EncoderSpec` behind the name.
+
+    Raises:
+      ConfigError: Unknown name or family, or images too small for the network.
+    """
+
+    def __init__(
+        self,
+        encoder: str,
+        *,
+        family: str = "simclr",
+        image_size: int | tuple[int, int] | None = 224,
+        seed: int = 0,
+        batch_norm_groups: int = 0,
+        batch_norm_interleaved: bool = False,
+        zero_init_last_gamma: bool | None = None,
+        dtype: str | None = None,
+        name: str = "encoder",
+    ):
+        spec = parse_encoder(encoder)
+        size = _two_sizes(image_size)
+        for side in size:
+            if side is not None:
+                check_image_size(spec, side)
+        facts = get_family(family)
+        if zero_init_last_gamma is None:
+            zero_init_last_gamma = facts.starts_at_zero(spec.bottleneck)
+        parts = blocks.Parts(
+            family=facts,
+            seed=seed,
+            zero_last_gamma=zero_init_last_gamma,
+            norm_options={
+                "groups": batch_norm_groups,
+                "interleaved": batch_norm_interleaved,
+            },
+            dtype=dtype,
+        )
+        images = keras.Input((*size, 3), name="images", dtype=_input_dtype(dtype))
+        features = _resnet(parts, images, spec)
+        super().__init__(inputs=images, outputs=features, name=name)
+        self.tfssl_spec = spec
+        self._arguments = {
+            "encoder": encoder,
+            "family": family,
+            "image_size": image_size,
+            "seed": seed,
+            "batch_norm_groups": batch_norm_groups,
+            "batch_norm_interleaved": batch_norm_interleaved,
+            "zero_init_last_gamma": zero_init_last_gamma,
+            "dtype": dtype,
+        }
+
+    @property
+    def pyramid_level_inputs(self) -> dict[str, str]:
+        """Names of the layers that put out P2 to P5, as KerasCV takes them.
+
+        Pk has 1 / 2**k of the image's side (twice and a half that with the CIFAR
+        stem: P2 then has all of it).
+        """
+        return {
+            f"P{stage + 1}": f"stage{stage}_block{count - 1}_out"
+            for stage, count in enumerate(self.tfssl_spec.blocks, 1)
+        }
+
+    @property
+    def pyramid_outputs(self) -> dict:
+        """P2 to P5 as symbolic tensors `[b, h, w, C]`, as KerasHub takes them."""
+        names = self.pyramid_level_inputs
+        return {level: self.get_layer(name).output for level, name in names.items()}
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {**self._arguments, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Rebuilds the network from `get_config`."""
+        size = config["image_size"]
+        if isinstance(size, list):  # JSON has no tuples
+            config = {**config, "image_size": tuple(size)}
+        return cls(**config)
+
+
+def _two_sizes(image_size) -> tuple[int | None, int | None]:
+    if image_size is None or isinstance(image_size, int):
+        return image_size, image_size
+    height, width = image_size
+    return height, width
+
+
+def _input_dtype(dtype: str | None) -> str | None:
+    """Images stay float32 up to the first layer, which casts them."""
+    return "float64" if dtype == "float64" else "float32"
+
+
+def _resnet(parts: blocks.Parts, images, spec: EncoderSpec):
+    deep = spec.sk and not spec.cifar
+    x = blocks.stem(parts, images, spec.channels(64), cifar=spec.cifar, deep=deep)
+    for stage, count in enumerate(spec.blocks, 1):
+        filters = spec.channels(64 * 2 ** (stage - 1))
+        for block in range(count):
+            stride = 2 if stage > 1 and block == 0 else 1
+            x = _block(parts, x, f"stage{stage}_block{block}", spec, filters, stride)
+    return GlobalMean(name="features", dtype=parts.dtype)(x)
+
+
+def _block(parts, x, prefix: str, spec: EncoderSpec, filters: int, stride: int):
+    out = filters * spec.expansion
+    skip = x
+    first = prefix.endswith("_block0")
+    if first and (parts.family.project_first or stride > 1 or x.shape[-1] != out):
+        skip = blocks.shortcut(parts, x, prefix, out, stride, pool=spec.sk)
+    if spec.bottleneck:
+        x = blocks.bottleneck(parts, x, prefix, filters, stride, sk=spec.sk)
+    else:
+        x = blocks.basic(parts, x, prefix, filters, stride)
+    return parts.residual(x, skip, prefix)

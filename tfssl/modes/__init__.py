@@ -1,0 +1,14 @@
+"""One file per `--mode`; composition of the parts, and the only readers of Config."""
+
+from tfssl.modes import export, knn, linear, pretrain, report
+
+MODES = {
+    "pretrain": pretrain.run,
+    "knn": knn.run,
+    "linear": linear.run,
+    "export": export.run,
+    "report": report.run,
+}
+"""Mode to function of the resolved Config; each returns the process's exit code."""
+
+__all__ = ["MODES"]

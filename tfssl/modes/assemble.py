@@ -1,0 +1,267 @@
+"""Makes the parts that a `Config` names."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from tfssl import models, optim
+from tfssl.augment import EVAL_TRANSFORMS, RECIPES, Recipe, photometry, with_strength
+from tfssl.augment.recipes import EvalTransform
+from tfssl.config import Config
+from tfssl.core import runtime, seeds
+from tfssl.data import Source, open_source
+from tfssl.errors import DataError, message
+from tfssl.methods import BYOL, KeyQueue, Method, MoCo, SimCLR
+from tfssl.train import RunState
+
+PROBE = "head_supervised"
+"""Layer name of the online probe; SimCLR keeps it out of LARS' decay by this name."""
+
+
+@functools.cache
+def _strategy(name: str, virtual_devices: int) -> tf.distribute.Strategy:
+    runtime.split_cpu(virtual_devices)
+    return runtime.make_strategy(name)
+
+
+def strategy(config: Config) -> tf.distribute.Strategy:
+    """The run's strategy; one object for the whole process."""
+    return _strategy(config.strategy, config.virtual_devices)
+
+
+def recipe(config: Config) -> Recipe:
+    """The table of augmentation of `--augment` and `--jitter_strength`."""
+    return with_strength(RECIPES[config.augment], config.jitter_strength)
+
+
+def transform(config: Config) -> EvalTransform:
+    """Evaluation's resize, crop and normalisation: the encoder family's own."""
+    return EVAL_TRANSFORMS[config.encoder_family]
+
+
+def source(config: Config, split: str) -> Source:
+    """Opens the data set at one split."""
+    return open_source(
+        config.dataset,
+        split,
+        image_size=config.image_size,
+        data_dir=config.data_dir,
+        seed=config.seed,
+    )
+
+
+def training_source(config: Config) -> Source:
+    """The data to train on; refuses one that is smaller than a batch."""
+    data = source(config, config.train_split)
+    if data.num_examples < config.batch_size:
+        raise DataError(
+            message(
+                f"{data.num_examples} training images in --dataset={config.dataset}",
+                f"at least one batch (--batch_size={config.batch_size})",
+                f"--batch_size={max(2, data.num_examples)} or less, or more images",
+            )
+        )
+    return data
+
+
+def encoder(config: Config, seed: int) -> keras.Model:
+    """A freshly initialised encoder, a pure function of its name and the seed."""
+    return models.build_encoder(
+        config.encoder,
+        family=config.encoder_family,
+        image_size=config.image_size,
+        seed=seed,
+        batch_norm_groups=config.batch_norm_groups,
+        zero_init_last_gamma={"auto": None, "true": True, "false": False}[
+            config.zero_init_last_gamma
+        ],
+    )
+
+
+def total_steps(config: Config, num_examples: int) -> int:
+    """Number of updates of the run, by the method's own rounding."""
+    if config.train_steps:
+        return config.train_steps
+    return optim.total_steps(
+        num_examples, config.batch_size, config.epochs, family=config.method
+    )
+
+
+def state(config: Config, num_examples: int, num_classes: int | None) -> RunState:
+    """Method and optimiser of the run; call inside the strategy's scope."""
+    steps = total_steps(config, num_examples)
+    method = METHOD_BUILDERS[config.method](config, num_classes, steps)
+    return RunState.create(method, _optimizer(config, num_examples, steps))
+
+
+def learning_rate(config: Config, num_examples: int, steps: int) -> Callable:
+    """Step to learning rate, with the official rounding of warm-up and length."""
+    name = config.lr_schedule
+    if (config.method, name, config.warmup_epochs) == ("moco", "cosine", 0):
+        name = "epoch_cosine"  # main_moco.py sets the rate once per epoch
+    return optim.build_schedule(
+        name,
+        peak=optim.scaled_learning_rate(
+            config.learning_rate, config.batch_size, config.lr_scaling
+        ),
+        total=steps,
+        warmup=optim.warmup_steps(
+            num_examples, config.batch_size, config.warmup_epochs
+        ),
+        steps_per_epoch=max(1, num_examples // config.batch_size),
+    )
+
+
+def _optimizer(
+    config: Config, num_examples: int, steps: int
+) -> keras.optimizers.Optimizer:
+    exclude = None
+    if config.method == "simclr" and config.optimizer != "sgd":
+        exclude = [*optim.DEFAULT_EXCLUDE, PROBE]
+    return optim.build_optimizer(
+        config.optimizer,
+        learning_rate(config, num_examples, steps),
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        lr_in_velocity=False if config.method == "byol" else None,
+        exclude=exclude,
+    )
+
+
+def _probe(config: Config, dim: int, classes: int | None) -> keras.Model | None:
+    if not config.online_probe or not classes:
+        return None
+    return models.linear_head(dim, classes, seed=config.seed, name=PROBE)
+
+
+def _simclr(config: Config, classes: int | None, steps: int) -> Method:
+    del steps
+    online = encoder(config, config.seed)
+    dim = online.output_shape[-1]
+    projector = models.simclr_head(
+        dim,
+        hidden=config.projector_hidden or None,
+        out=config.projector_dim,
+        layers=config.projector_layers,
+        seed=config.seed,
+        name="projector",
+        batch_norm_groups=config.batch_norm_groups,
+    )
+    return SimCLR(
+        online,
+        projector,
+        temperature=config.temperature,
+        probe=_probe(config, dim, classes),
+        probe_decay=config.weight_decay,
+    )
+
+
+def _byol(config: Config, classes: int | None, steps: int) -> Method:
+    def networks(seed: int) -> tuple[keras.Model, keras.Model]:
+        network = encoder(config, seed)
+        projector = models.byol_mlp(
+            network.output_shape[-1],
+            hidden=config.projector_hidden,
+            out=config.projector_dim,
+            seed=seed,
+            name="projector",
+            batch_norm_groups=config.batch_norm_groups,
+        )
+        return network, projector
+
+    online, projector = networks(config.seed)
+    predictor = models.byol_mlp(
+        config.projector_dim,
+        hidden=config.predictor_hidden,
+        out=config.projector_dim,
+        seed=config.seed,
+        name="predictor",
+        batch_norm_groups=config.batch_norm_groups,
+    )
+    target, target_projector = networks(seeds.init_seed(config.seed, "target"))
+
+    def tau(step):
+        if config.ema_schedule == "constant":
+            return tf.constant(config.ema_momentum, tf.float32)
+        return optim.byol_tau(step, base=config.ema_momentum, total=steps)
+
+    return BYOL(
+        online,
+        projector,
+        predictor,
+        target,
+        target_projector,
+        tau=tau,
+        probe=_probe(config, online.output_shape[-1], classes),
+    )
+
+
+def _moco(config: Config, classes: int | None, steps: int) -> Method:
+    del steps
+
+    def networks() -> tuple[keras.Model, keras.Model]:
+        network = encoder(config, config.seed)
+        projector = models.moco_head(
+            network.output_shape[-1],
+            out=config.projector_dim,
+            mlp=config.projector_layers > 1,
+            seed=config.seed,
+            name="projector",
+        )
+        return network, projector
+
+    online, projector = networks()
+    key, key_projector = networks()
+    queue = KeyQueue(
+        config.queue_size,
+        config.projector_dim,
+        enqueued=config.batch_size * (2 if config.symmetric else 1),
+        seed=config.seed,
+    )
+    return MoCo(
+        online,
+        projector,
+        key,
+        key_projector,
+        queue,
+        momentum=config.ema_momentum,
+        temperature=config.temperature,
+        symmetric=config.symmetric,
+        shuffle=config.batch_norm_groups > 1,
+        seed=config.seed,
+        probe=_probe(config, online.output_shape[-1], classes),
+    )
+
+
+METHOD_BUILDERS = {"byol": _byol, "simclr": _simclr, "moco": _moco}
+
+
+def replica_batch(config_batch: int, run_on: tf.distribute.Strategy) -> int:
+    """Images of one step on one replica; refuses a batch that cannot be split."""
+    replicas = run_on.num_replicas_in_sync
+    if config_batch % replicas:
+        raise DataError(
+            message(
+                f"--batch_size={config_batch} on {replicas} replicas",
+                "a multiple of the number of replicas",
+                f"--batch_size={max(1, config_batch // replicas) * replicas}",
+            )
+        )
+    return config_batch // replicas
+
+
+def compiled_encode(
+    model: keras.Model, evaluation: EvalTransform
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Images in [0, 1] to float32 features, in inference mode."""
+
+    @tf.function
+    def encode(images):
+        normalised = photometry.normalize(images, evaluation.mean, evaluation.std)
+        return tf.cast(model(normalised, training=False), tf.float32)
+
+    return encode

@@ -1,0 +1,187 @@
+"""`--mode=linear`: linear evaluation of a frozen encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfssl import optim
+from tfssl.augment import RECIPES
+from tfssl.config import Config
+from tfssl.core import seeds
+from tfssl.data import Source, require_labels, tenth, training, without_tenth
+from tfssl.evaluate import Features
+from tfssl.methods import LinearProbe
+from tfssl.modes import assemble, console
+from tfssl.modes.features import features
+from tfssl.modes.subjects import Subject, add_score, subjects
+from tfssl.train import (
+    RunDirectory,
+    RunState,
+    StopRequest,
+    make_photometry,
+    make_run_steps,
+    train,
+)
+
+MOMENTUM = 0.9
+
+
+def run(config: Config) -> int:
+    """Trains linear classifiers on the frozen encoder and scores the best one.
+
+    Protocol: SGD with Nesterov momentum .9, cosine, no decay, crop and flip; one
+    classifier per rate of `--linear_learning_rates`, all at once. With several rates a
+    tenth of the training images is held out to choose among them, as in BYOL's
+    appendix C.1; the held-out split is looked at once, by the chosen one.
+
+    Returns:
+      0, or 42 if a signal stopped it (nothing is kept of a half evaluation).
+    """
+    console.route_warnings()
+    directory = RunDirectory(config.run_dir)
+    directory.lock()
+    try:
+        data = assemble.source(config, config.train_split)
+        evaluation = assemble.source(config, config.eval_split)
+        require_labels(data, "--mode=linear")
+        for subject in subjects(config):
+            scores = _evaluate(config, subject, data, evaluation)
+            if scores is None:
+                console.say("linear evaluation stopped; nothing of it was kept")
+                return 42
+            add_score(directory, subject, "linear", scores)
+            console.say(
+                f"linear top-1 of {subject.title}: {100 * scores['top1']:.1f} %"
+            )
+    finally:
+        directory.unlock()
+    return 0
+
+
+def learning_rates(config: Config) -> list[float]:
+    """The rates of `--linear_learning_rates`, for the linear batch size."""
+    scale = config.linear_batch_size / 256
+    return [float(r) * scale for r in config.linear_learning_rates.split(",")]
+
+
+def _evaluate(
+    config: Config, subject: Subject, data: Source, evaluation: Source
+) -> dict[str, Any] | None:
+    rates = learning_rates(config)
+    fit = without_tenth(data) if len(rates) > 1 else data
+    probe = _train(config, subject, fit, rates)
+    if probe is None:
+        return None
+    encode = assemble.compiled_encode(subject.encoder, subject.transform)
+
+    def encoded(source: Source) -> Features:
+        return features(encode, source, subject.transform, image_size=config.image_size)
+
+    best, chosen_on = 0, "the only learning rate"
+    if len(rates) > 1:
+        held_out = encoded(tenth(data))
+        accuracy = [_top_k(row, held_out.labels, 1) for row in _logits(probe, held_out)]
+        best = int(np.argmax(accuracy))
+        chosen_on = f"best of {len(rates)} rates on {len(held_out)} held-out images"
+    test = encoded(evaluation)
+    logits = _logits(probe, test)[best]
+    rate = float(config.linear_learning_rates.split(",")[best])
+    return {
+        "top1": _top_k(logits, test.labels, 1),
+        "top5": _top_k(logits, test.labels, min(5, data.num_classes or 5)),
+        "learning_rate": rate,
+        "epochs": config.linear_epochs,
+        "batch_size": config.linear_batch_size,
+        "protocol": (
+            f"linear classifier on the frozen encoder, SGD Nesterov {MOMENTUM}, "
+            f"cosine, {config.linear_epochs} epochs of {fit.num_examples} images, "
+            f"batch {config.linear_batch_size}, crop and flip, no decay, learning rate "
+            f"{rate}/256 ({chosen_on}), scored on {len(test)} images"
+        ),
+    }
+
+
+def _train(
+    config: Config, subject: Subject, data: Source, rates: Sequence[float]
+) -> LinearProbe | None:
+    strategy = assemble.strategy(config)
+    batch = min(config.linear_batch_size, data.num_examples)
+    replica_batch = assemble.replica_batch(batch, strategy)
+    total = config.linear_epochs * data.num_examples // batch
+    recipe = RECIPES[f"linear_{config.encoder_family}"]
+    if subject.transform.mean is None:
+        recipe = RECIPES["linear_simclr"]
+    seed = seeds.init_seed(config.seed, "linear")
+    with strategy.scope():
+        frozen = _in_scope(subject.encoder)
+        probe = LinearProbe(
+            frozen,
+            num_classes=data.num_classes,
+            feature_dim=frozen.output_shape[-1],
+            rate_factors=[rate / rates[0] for rate in rates],
+        )
+        optimizer = optim.build_optimizer(
+            "sgd",
+            optim.build_schedule("cosine", peak=rates[0], total=total),
+            momentum=MOMENTUM,
+            nesterov=True,
+        )
+        state = RunState.create(probe, optimizer)
+    run_steps = make_run_steps(
+        strategy,
+        state,
+        make_photometry(
+            recipe, seed=seed, global_batch=batch, replica_batch=replica_batch
+        ),
+    )
+    batches = strategy.distribute_datasets_from_function(
+        lambda context: training(
+            data,
+            recipe,
+            seed=seed,
+            start_step=0,
+            global_batch=batch,
+            replica_batch=replica_batch,
+            image_size=config.image_size,
+        )
+    )
+    title = f"linear, {subject.title}"
+    with (
+        console.Progress(total, 0, title, shown=config.progress) as bar,
+        StopRequest() as stop,
+    ):
+        done = train(
+            state,
+            run_steps,
+            iter(batches),
+            total_steps=total,
+            steps_per_loop=config.steps_per_loop,
+            log_every=max(1, total),
+            images_per_step=batch,
+            on_row=lambda row: None,
+            on_progress=bar.show,
+            stop=stop,
+        )
+    return probe if done else None
+
+
+def _in_scope(encoder: keras.Model) -> keras.Model:
+    """A copy whose variables belong to the strategy in scope."""
+    copy = keras.models.clone_model(encoder)
+    copy.set_weights(encoder.get_weights())
+    return copy
+
+
+def _logits(probe: LinearProbe, data: Features) -> np.ndarray:
+    """`[probes, n, classes]`."""
+    return probe.bank(tf.constant(data.features)).numpy()
+
+
+def _top_k(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
+    best = np.argpartition(-logits, k - 1, axis=-1)[:, :k]
+    return float((best == labels[:, None]).any(-1).mean())

@@ -1,0 +1,220 @@
+"""`--mode=pretrain`: trains a method, resumes it, and watches it by kNN."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow as tf
+
+from tfssl.augment import describe
+from tfssl.config import Config, from_flagfile, to_flagfile
+from tfssl.core import runtime
+from tfssl.data import Source, training
+from tfssl.errors import ConfigError
+from tfssl.inherit import contradictions
+from tfssl.modes import assemble, console, trained
+from tfssl.modes.online_knn import OnlineKnn
+from tfssl.modes.tensorboard import ScalarWriter
+from tfssl.modes.view_strip import view_strip
+from tfssl.train import (
+    Action,
+    CheckpointStore,
+    RunDirectory,
+    RunState,
+    StopRequest,
+    make_photometry,
+    make_run_steps,
+    train,
+)
+
+STOPPED = 42
+"""Exit code of a run that a signal ended after a checkpoint; start it again."""
+
+
+def run(config: Config) -> int:
+    """Trains to the end, or to a signal.
+
+    Order on disk: lock, compare flags, build everything (so that bad data leaves no
+    trace), write `flags.cfg`, restore, cut the log to the step restored, train.
+
+    Args:
+      config: Resolved configuration.
+
+    Returns:
+      0, or 42 if a signal stopped the run after saving a checkpoint.
+    """
+    console.route_warnings()
+    directory = RunDirectory(config.run_dir)
+    directory.lock()
+    try:
+        if directory.flags.exists():
+            # The command line was checked before; another process may have been
+            # quicker to the directory since.
+            stored = from_flagfile(directory.flags.read_text())
+            if problems := contradictions(config, stored):
+                raise ConfigError(problems)
+        return _train(config, directory)
+    finally:
+        directory.unlock()
+
+
+def _train(config: Config, directory: RunDirectory) -> int:
+    strategy = assemble.strategy(config)
+    runtime.set_precision(config.precision)
+    source = assemble.training_source(config)
+    replica_batch = assemble.replica_batch(config.batch_size, strategy)
+    total = assemble.total_steps(config, source.num_examples)
+    with strategy.scope():
+        state = assemble.state(config, source.num_examples, source.num_classes)
+    store = CheckpointStore(directory.checkpoints, keep=config.keep_checkpoints)
+    start = _restore(config, state, store)
+    online_knn = OnlineKnn(config, source, state.method) if config.knn_every else None
+    directory.write_atomic(directory.flags, to_flagfile(config))
+    directory.cut_log(start)
+    _announce(config, strategy, source, total, start)
+    if start >= total:
+        console.say(f"the run is complete: {start} of {total} steps")
+        return 0
+
+    run_steps = make_run_steps(
+        strategy,
+        state,
+        make_photometry(
+            assemble.recipe(config),
+            seed=config.seed,
+            global_batch=config.batch_size,
+            replica_batch=replica_batch,
+        ),
+    )
+    batches = _batches(config, strategy, source, start, replica_batch)
+    per_epoch = max(1, source.num_examples // config.batch_size)
+    actions = [
+        Action(
+            config.checkpoint_every or per_epoch,
+            lambda step: _save(store, step, state),
+            at_stop=True,
+        )
+    ]
+    if online_knn:
+        every = max(1, round(config.knn_every * per_epoch))
+        actions.insert(0, Action(every, online_knn.score))
+    with contextlib.ExitStack() as stack:
+        scalars = stack.enter_context(
+            ScalarWriter(directory.tensorboard, shown=config.tensorboard)
+        )
+        if config.tensorboard and not start:
+            scalars.write_views(view_strip(config, source))
+        bar = stack.enter_context(
+            console.Progress(total, start, config.method, shown=config.progress)
+        )
+        stop = stack.enter_context(StopRequest())
+
+        def on_row(row: dict[str, float]) -> None:
+            examples = row["step"] * config.batch_size
+            row["epoch"] = round(examples / source.num_examples, 4)
+            directory.append_log(row)
+            scalars.write(row)
+
+        done = train(
+            state,
+            run_steps,
+            batches,
+            total_steps=total,
+            steps_per_loop=config.steps_per_loop,
+            log_every=config.log_every,
+            images_per_step=config.batch_size,
+            on_row=on_row,
+            on_progress=bar.show,
+            actions=actions,
+            stop=stop,
+        )
+    _record(directory, source, state)
+    if done:
+        return 0
+    console.say(_how_to_continue(config, stop.name or "a signal", state))
+    return STOPPED
+
+
+def _batches(
+    config: Config,
+    strategy: tf.distribute.Strategy,
+    source: Source,
+    start: int,
+    replica_batch: int,
+) -> Iterator:
+    def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        del context
+        return training(
+            source,
+            assemble.recipe(config),
+            seed=config.seed,
+            start_step=start,
+            global_batch=config.batch_size,
+            replica_batch=replica_batch,
+            image_size=config.image_size,
+        )
+
+    return iter(strategy.distribute_datasets_from_function(make))
+
+
+def _restore(config: Config, state: RunState, store: CheckpointStore) -> int:
+    """Where to begin, first that applies.
+
+    1. The newest whole checkpoint of this run directory: everything.
+    2. `--init_from`: the encoder's weights only; a new run.
+    3. The seed.
+    """
+    step = store.restore_newest(state.items())
+    if step is not None:
+        return step
+    if config.init_from:
+        folder = trained.checkpoint_folder(config.init_from)
+        trained.assign_encoder(state.method.encoder, folder)
+    return 0
+
+
+def _save(store: CheckpointStore, step: int, state: RunState) -> None:
+    store.save(step, state.items())
+
+
+def _announce(
+    config: Config,
+    strategy: tf.distribute.Strategy,
+    source: Source,
+    total: int,
+    start: int,
+) -> None:
+    recipe = assemble.recipe(config)
+    console.say(
+        f"{config.method} · {config.encoder} · {source.name}, "
+        f"{source.num_examples} images of {config.image_size} px · "
+        f"{runtime.describe_devices(strategy)}"
+    )
+    console.say(describe(recipe))
+    where = f"from step {start} " if start else ""
+    console.say(f"{where}to step {total}, run directory {config.run_dir}")
+
+
+def _record(directory: RunDirectory, source: Source, state: RunState) -> None:
+    directory.add_results(
+        {
+            "pretrain": {"steps": int(state.step.numpy())},
+            "skipped_files": source.skipped(),
+        }
+    )
+    if source.skipped():
+        console.say(
+            f"skipped {len(source.skipped())} unreadable files; "
+            f"{directory.results} names them"
+        )
+
+
+def _how_to_continue(config: Config, signal_name: str, state: RunState) -> str:
+    flagfile = shlex.quote(str(Path(config.run_dir) / "flags.cfg"))
+    return (
+        f"stopped by {signal_name} after step {int(state.step.numpy())}, "
+        f"saved; continue with\n  python -m tfssl.main --flagfile={flagfile}"
+    )

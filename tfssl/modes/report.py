@@ -1,0 +1,73 @@
+"""`--mode=report`: one self-contained page about a run, finished or still going."""
+
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+import tensorflow as tf
+
+import tfssl
+from tfssl.config import SPECS, Config
+from tfssl.data import inference, spread
+from tfssl.errors import CheckpointError
+from tfssl.evaluate import collapse_signals
+from tfssl.modes import assemble, console, trained
+from tfssl.modes.features import features
+from tfssl.modes.tensorboard import write_projector
+from tfssl.modes.view_strip import view_strip
+from tfssl.report import ReportData, build_page, read_log
+from tfssl.train import RunDirectory
+
+HELD_OUT = 1000
+"""Held-out images on the map of features."""
+
+
+def run(config: Config) -> int:
+    """Writes `run_dir/report/index.html`.
+
+    It takes no lock: it reads a run that may still be going.
+
+    Returns:
+      0.
+    """
+    console.route_warnings()
+    directory = RunDirectory(config.run_dir)
+    data = ReportData(
+        title=directory.path.name,
+        created=datetime.datetime.now().strftime("%Y-%m-%d %H:%M"),
+        log=read_log(directory.log),
+        results=directory.read_results(),
+        flags={name: getattr(config, name) for name in SPECS},
+        views=view_strip(config, assemble.source(config, config.train_split)),
+        versions={"tfssl": tfssl.__version__, "tensorflow": tf.__version__},
+    )
+    _add_features(config, data)
+    if config.tensorboard and data.features is not None:
+        write_projector(directory.tensorboard, data)
+    page = build_page(data)
+    directory.write_atomic(directory.report / "index.html", page)
+    console.say(f"report: {directory.report / 'index.html'}")
+    return 0
+
+
+def _add_features(config: Config, data: ReportData) -> None:
+    """Held-out images with their features, if the run has a checkpoint yet."""
+    try:
+        encoder, _ = trained.load_encoder(config)
+    except CheckpointError:
+        console.say("no checkpoint yet: the report shows no features")
+        return
+    source = spread(assemble.source(config, config.eval_split), HELD_OUT)
+    transform = assemble.transform(config)
+    encode = assemble.compiled_encode(encoder, transform)
+    size = config.image_size
+    table = features(encode, source, transform, image_size=size)
+    pictures = [
+        batch["image"].numpy()[batch["mask"].numpy()]
+        for batch in inference(source, transform, batch=100, image_size=size)
+    ]
+    data.features, data.labels = table.features, table.labels
+    data.images = np.round(np.concatenate(pictures) * 255).astype(np.uint8)
+    data.class_names = list(source.class_names)
+    data.collapse = collapse_signals(table.features).as_dict()

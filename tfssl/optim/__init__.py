@@ -1,0 +1,49 @@
+"""Optimisers, learning rates as functions of the step, and the update itself."""
+
+from tfssl.optim.exclude import DEFAULT_EXCLUDE, excluded
+from tfssl.optim.lars import LARS
+from tfssl.optim.optimizers import OPTIMIZERS, AdamW, Lamb, build_optimizer
+from tfssl.optim.schedules import (
+    SCHEDULES,
+    FunctionSchedule,
+    as_keras_schedule,
+    build_schedule,
+    byol_tau,
+    constant,
+    cosine,
+    epoch_cosine,
+    exponential,
+    scaled_learning_rate,
+    step_decay,
+    total_steps,
+    warmup_cosine,
+    warmup_steps,
+)
+from tfssl.optim.sgd import SGD
+from tfssl.optim.update import apply_update
+
+__all__ = [
+    "DEFAULT_EXCLUDE",
+    "LARS",
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "SGD",
+    "AdamW",
+    "FunctionSchedule",
+    "Lamb",
+    "apply_update",
+    "as_keras_schedule",
+    "build_optimizer",
+    "build_schedule",
+    "byol_tau",
+    "constant",
+    "cosine",
+    "epoch_cosine",
+    "excluded",
+    "exponential",
+    "scaled_learning_rate",
+    "step_decay",
+    "total_steps",
+    "warmup_cosine",
+    "warmup_steps",
+]

@@ -1,0 +1,19 @@
+"""The one loop, its state on disk, and the step it repeats."""
+
+from tfssl.train.checkpoint import CheckpointStore
+from tfssl.train.loop import Action, train
+from tfssl.train.run_directory import RunDirectory
+from tfssl.train.state import RunState
+from tfssl.train.step import make_photometry, make_run_steps
+from tfssl.train.stop import StopRequest
+
+__all__ = [
+    "Action",
+    "CheckpointStore",
+    "RunDirectory",
+    "RunState",
+    "StopRequest",
+    "make_photometry",
+    "make_run_steps",
+    "train",
+]

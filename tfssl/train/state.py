@@ -1,0 +1,48 @@
+"""Everything that moves during training, under names of our own."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from tfssl.core import variables
+from tfssl.methods.base import Method
+
+
+@dataclasses.dataclass(frozen=True)
+class RunState:
+    """A method, its optimiser, and the number of updates made.
+
+    Attributes:
+      method: What trains.
+      optimizer: Built on `method.trainable_variables`, inside the strategy's scope.
+      step: int64 scalar `tf.Variable`, the number of updates made.
+    """
+
+    method: Method
+    optimizer: keras.optimizers.Optimizer
+    step: tf.Variable
+
+    @classmethod
+    def create(cls, method: Method, optimizer: keras.optimizers.Optimizer) -> RunState:
+        """Makes the state; call inside `strategy.scope()`.
+
+        The optimiser's variables are made here: made lazily inside `strategy.run`
+        they fail in Keras 3 (keras issue 23085).
+        """
+        optimizer.build(method.trainable_variables)
+        step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        return cls(method, optimizer, step)
+
+    def items(self) -> dict[str, tf.Variable]:
+        """Name to variable, for checkpoints. The names are the file format."""
+        items = {"step": self.step}
+        items |= self.method.checkpoint_items()
+        slots = [
+            v
+            for v in self.optimizer.variables
+            if variables.path(v).split("/")[-1] != "learning_rate"
+        ]
+        return items | variables.named("optimizer", slots)
