@@ -18,7 +18,7 @@ BLOCKS: dict[int, tuple[int, int, int, int]] = {
     152: (3, 8, 36, 3),
     200: (3, 24, 36, 3),
 }
-"""Residual blocks per stage, by depth (SimCLR `tf2/resnet.py`; haiku `ResNet.CONFIGS`)."""
+"""Residual blocks per stage, by depth (SimCLR `tf2/resnet.py`, haiku `ResNet`)."""
 
 BOTTLENECK_FROM = 50
 MIN_CHANNELS = 8

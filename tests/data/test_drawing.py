@@ -92,7 +92,7 @@ def test_the_same_scene_at_every_size():
         small, large = draw(index, "train", 32), draw(index, "train", 128)
         np.testing.assert_allclose(small.boxes * 4, large.boxes, atol=6)
         reduced = large.image.reshape(32, 4, 32, 4, 3).mean((1, 3))
-        assert np.abs(reduced - small.image).mean() < 10
+        assert np.abs(reduced - small.image).mean() < 4  # hard edges: 6
 
 
 def test_objects_stand_out_from_the_background():

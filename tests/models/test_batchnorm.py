@@ -172,12 +172,10 @@ def test_mixed_precision_statistics_are_float32():
     np.testing.assert_allclose(
         layer.moving_variance.numpy(), 0.9 + 0.1 * variance, rtol=1e-5
     )
-    layer.gamma.assign(np.full(5, 1.001))  # bfloat16 would round this to 1
-    layer.beta.assign(np.zeros(5))
+    # Gamma must reach the kernel unrounded.
     graph = tf.function(layer).get_concrete_function(x16, training=True)
-    op = next(o for o in graph.graph.get_operations() if o.type == "FusedBatchNormV3")
-    assert op.inputs[1].dtype == tf.float32
-    assert "Cast" not in {o.type for o in graph.graph.get_operations()}
+    casts = [o for o in graph.graph.get_operations() if o.type == "Cast"]
+    assert all(o.get_attr("DstT") != tf.bfloat16 for o in casts)
 
 
 def test_zero_debiased_average_matches_haiku(byol_kit):
@@ -207,7 +205,8 @@ def byol_bn_parameters(x, y):
     """The scale and offset behind one recorded call (they are not recorded)."""
     hat, _, _ = oracle(x, 1.0, 0.0)
     lines = [
-        np.polyfit(hat[..., c].ravel(), y[..., c].ravel(), 1) for c in range(x.shape[-1])
+        np.polyfit(hat[..., c].ravel(), y[..., c].ravel(), 1)
+        for c in range(x.shape[-1])
     ]
     return np.asarray(lines, np.float32).T
 
@@ -255,17 +254,22 @@ def test_config_round_trip():
 
 
 PROGRAM = Path(__file__).with_name("two_replicas_program.py")
+ALL = ["global", "global_unbiased", "global_debiased", "two_groups", "four_groups"]
 
 
 @pytest.mark.parametrize(
-    "communication",
-    ["default", pytest.param("one_device", marks=pytest.mark.slow)],
+    ("communication", "cases"),
+    [
+        ("default", ["global_debiased", "four_groups", "far"]),
+        pytest.param("default", [*ALL, "vectors"], marks=pytest.mark.slow),
+        pytest.param("one_device", [*ALL, "vectors", "far"], marks=pytest.mark.slow),
+    ],
 )
-def test_two_replicas_equal_one_big_batch(communication):
+def test_two_replicas_equal_one_big_batch(communication, cases):
     """A fresh process: logical devices are set before TensorFlow starts."""
     repository = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, str(PROGRAM), communication],
+        [sys.executable, str(PROGRAM), communication, *cases],
         env={**os.environ, "PYTHONPATH": str(repository), "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
@@ -275,7 +279,8 @@ def test_two_replicas_equal_one_big_batch(communication):
     assert done.returncode == 0, done.stderr[-3000:]
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["bad_groups"].startswith("got 3 batch norm groups on 2 replicas")
-    assert len(report["cases"]) == 6
+    assert list(report["cases"]) == cases
     for name, errors in report["cases"].items():
         assert errors["copies"] == 0, name
-        assert max(errors.values()) < 2e-5, (name, errors)
+        tolerance = 2e-3 if name == "far" else 5e-6
+        assert max(errors.values()) < tolerance, (name, errors)

@@ -275,7 +275,9 @@ def test_explicit_dtype_overrides_the_global_policy():
     assert mixed(x).dtype == tf.bfloat16
     assert plain(x).dtype == tf.float32
     assert {str(v.dtype) for v in mixed.variables} == {"float32"}
-    np.testing.assert_allclose(tf.cast(mixed(x), tf.float32), plain(x), rtol=0.05, atol=1e-3)
+    np.testing.assert_allclose(
+        tf.cast(mixed(x), tf.float32), plain(x), rtol=0.05, atol=1e-3
+    )
     np.testing.assert_array_equal(plain(x), tiny()(x))
 
 

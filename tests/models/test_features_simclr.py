@@ -34,7 +34,10 @@ def test_every_public_case_is_listed(simclr_kit):
 
 def networks(arch, size):
     spec = EncoderSpec(
-        arch["depth"], arch["width_multiplier"], arch["sk_ratio"] > 0, arch["cifar_stem"]
+        arch["depth"],
+        arch["width_multiplier"],
+        arch["sk_ratio"] > 0,
+        arch["cifar_stem"],
     )
     encoder = build_encoder(spec.name, family="simclr", image_size=size, seed=1)
     head = simclr_head(

@@ -1,6 +1,6 @@
 """Compares batch norm on two logical CPUs with one big batch; prints JSON.
 
-Run in a process of its own: `two_replicas_program.py default|one_device`.
+Run in a process of its own: `two_replicas_program.py default|one_device CASE...`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ CASES = {
     "two_groups": {"groups": 2, "moving_variance": "unbiased"},
     "four_groups": {"groups": 4},
     "vectors": {},
+    "far": {},
 }
 STEPS = 2
 
@@ -43,8 +44,9 @@ def relative(a, b):
 def compare(strategy, batch_norm, name, options):
     rng = np.random.default_rng(0)
     shape = (8, 6) if name == "vectors" else (8, 3, 3, 6)
-    # A large mean: E[x^2] - E[x]^2 alone would lose three digits here.
-    xs = (rng.normal(size=(STEPS, *shape)) + 30).astype(np.float32)
+    # Far from zero, E[x^2] - E[x]^2 alone would lose all its digits.
+    mean = 1000 if name == "far" else 1
+    xs = (rng.normal(size=(STEPS, *shape)) + mean).astype(np.float32)
     weight = rng.normal(size=shape).astype(np.float32)
     gamma = rng.uniform(0.5, 1.5, shape[-1])
     one = batch_norm(**options)
@@ -54,6 +56,7 @@ def compare(strategy, batch_norm, name, options):
         two.build(shape)
     for layer in (one, two):
         layer.gamma.assign(gamma)
+        layer.moving_mean.assign(np.full(shape[-1], mean - 1))
 
     @tf.function
     def distributed(x, w):
@@ -99,7 +102,7 @@ def main():
     from tfssl.models import BatchNorm
 
     cases = {
-        name: compare(strategy, BatchNorm, name, case) for name, case in CASES.items()
+        name: compare(strategy, BatchNorm, name, CASES[name]) for name in sys.argv[2:]
     }
     with strategy.scope():
         layer = BatchNorm(groups=3)

@@ -146,11 +146,11 @@ def test_exponential_and_constant():
 
 
 def test_epochs_are_whole_numbers_of_steps():
-    """A float32 quotient would round step 40036 * 199 - 1 up into epoch 199."""
+    """In float32 the last step of epoch 198 would round up into epoch 199."""
     schedule = functools.partial(
-        optim.epoch_cosine, peak=1.0, epochs=200, steps_per_epoch=40_036
+        optim.epoch_cosine, peak=1.0, epochs=200, steps_per_epoch=200_000
     )
-    _both(schedule, [40_036 * 199 - 1, 40_036 * 199])
+    _both(schedule, [200_000 * 199 - 1, 200_000 * 199])
 
 
 @pytest.mark.parametrize("name", sorted(optim.SCHEDULES))

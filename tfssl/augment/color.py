@@ -141,7 +141,7 @@ def _from_hue(sixths: tf.Tensor, value: tf.Tensor, spread: tf.Tensor) -> Planes:
 
 def _cut(x: tf.Tensor) -> tf.Tensor:
     """Largest integer below; the margin absorbs float32 noise of exact results."""
-    return tf.floor(x + 2e-3)
+    return tf.floor(x + 2e-4)
 
 
 def _blend(planes: Planes, other: list[tf.Tensor], factor: tf.Tensor) -> Planes:

@@ -6,6 +6,8 @@ samplers are three because the official codes differ in law, not in numbers only
 
 from __future__ import annotations
 
+import math
+
 import tensorflow as tf
 
 from tfssl.augment.recipes import EvalTransform, Recipe, ViewRecipe
@@ -14,6 +16,8 @@ from tfssl.augment.recipes import EvalTransform, Recipe, ViewRecipe
 _DECODE_WEBP = getattr(tf.io, "decode_webp", None)
 _ATTEMPTS_TORCHVISION = 10
 _ATTEMPTS_SIMCLR = 100
+
+Box = tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 def decode(data: tf.Tensor) -> tf.Tensor:
@@ -63,7 +67,7 @@ def decode(data: tf.Tensor) -> tf.Tensor:
 
 
 def _three_channels(image: tf.Tensor) -> tf.Tensor:
-    """First frame, RGB: grey is repeated, alpha is dropped. `[h, w, 3]`"""
+    """First frame, RGB: grey is repeated, alpha is dropped; `[h, w, 3]`."""
     shape = tf.shape(image)
     image = tf.reshape(image, tf.concat([[-1], shape[-3:]], 0))[0]
     return tf.gather(image, tf.minimum([0, 1, 2], shape[-1] - 1), axis=-1)
@@ -71,7 +75,7 @@ def _three_channels(image: tf.Tensor) -> tf.Tensor:
 
 def sample_crop(
     view: ViewRecipe, seed: tf.Tensor, height: tf.Tensor, width: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+) -> Box:
     """Draws a crop box by the view's sampler.
 
     * `"simclr"`: TensorFlow's distorted box. Aspect uniform, height uniform between
@@ -99,7 +103,9 @@ def sample_crop(
     return sampler(view, seed, height, width)
 
 
-def _simclr_crop(view, seed, height, width):
+def _simclr_crop(
+    view: ViewRecipe, seed: tf.Tensor, height: tf.Tensor, width: tf.Tensor
+) -> Box:
     begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
         tf.stack([height, width, 3]),
         tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
@@ -113,24 +119,32 @@ def _simclr_crop(view, seed, height, width):
     return begin[0], begin[1], size[0], size[1]
 
 
-def _log_uniform_sides(view, area, position, height, width):
+def _log_uniform_sides(
+    view: ViewRecipe,
+    area: tf.Tensor,
+    position: tf.Tensor,
+    height: tf.Tensor,
+    width: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Rounded (h, w) of boxes of a share of the area and a log-uniform aspect."""
     pixels = tf.cast(height * width, tf.float32)
     pixels *= view.area[0] + (view.area[1] - view.area[0]) * area
-    low, high = tf.math.log(view.aspect[0]), tf.math.log(view.aspect[1])
+    low, high = math.log(view.aspect[0]), math.log(view.aspect[1])
     aspect = tf.exp(low + (high - low) * position)
     h = tf.cast(tf.round(tf.sqrt(pixels / aspect)), tf.int32)
     w = tf.cast(tf.round(tf.sqrt(pixels * aspect)), tf.int32)
     return h, w
 
 
-def _offset(uniform, free):
+def _offset(uniform: tf.Tensor, free: tf.Tensor) -> tf.Tensor:
     """Integer in [0, free], both ends included."""
     scaled = tf.cast(uniform * tf.cast(free + 1, tf.float32), tf.int32)
     return tf.minimum(scaled, free)
 
 
-def _torchvision_crop(view, seed, height, width):
+def _torchvision_crop(
+    view: ViewRecipe, seed: tf.Tensor, height: tf.Tensor, width: tf.Tensor
+) -> Box:
     u = tf.random.stateless_uniform([4, _ATTEMPTS_TORCHVISION], seed, alg="philox")
     h, w = _log_uniform_sides(view, u[0], u[1], height, width)
     fits = (h > 0) & (h <= height) & (w > 0) & (w <= width)
@@ -147,7 +161,9 @@ def _torchvision_crop(view, seed, height, width):
     return y, x, h, w
 
 
-def _byol_crop(view, seed, height, width):
+def _byol_crop(
+    view: ViewRecipe, seed: tf.Tensor, height: tf.Tensor, width: tf.Tensor
+) -> Box:
     u = tf.random.stateless_uniform([4], seed, alg="philox")
     h, w = _log_uniform_sides(view, u[0], u[1], height, width)
     h = tf.clip_by_value(h, 1, height)
@@ -155,7 +171,13 @@ def _byol_crop(view, seed, height, width):
     return _offset(u[2], height - h), _offset(u[3], width - w), h, w
 
 
-def resize(image: tf.Tensor, height, width, method: str, antialias: bool) -> tf.Tensor:
+def resize(
+    image: tf.Tensor,
+    height: int | tf.Tensor,
+    width: int | tf.Tensor,
+    method: str,
+    antialias: bool,
+) -> tf.Tensor:
     """Resizes `[h, w, 3]` (any dtype) to float32 `[height, width, 3]`, not clipped."""
     if method == "bicubic" and not antialias:
         # The raw operation reads uint8 as it is; tf.image.resize would do the same.
@@ -257,8 +279,14 @@ def eval_image(image: tf.Tensor, transform: EvalTransform, size: int) -> tf.Tens
     return tf.ensure_shape(out, [size, size, 3])
 
 
-def _resize_then_crop(image, transform, shape, target: int, size: int) -> tf.Tensor:
-    """torchvision `Resize(target)` of the shorter side, then `CenterCrop(size)`."""
+def _resize_then_crop(
+    image: tf.Tensor,
+    transform: EvalTransform,
+    shape: tf.Tensor,
+    target: int,
+    size: int,
+) -> tf.Tensor:
+    """As torchvision: `Resize(target)` of the shorter side, `CenterCrop(size)`."""
     short = tf.minimum(shape[0], shape[1])
     # The longer side is cut down, the offset rounded half to even: torchvision.
     new = target * shape[:2] // short

@@ -40,8 +40,8 @@ def sample(recipe: Recipe, seed: tf.Tensor, batch: int) -> dict[str, tf.Tensor]:
       seed: int64 `[2]`; the same seed gives the same table on any number of replicas.
       batch: Global batch size, a Python integer (static shapes).
 
-    Call it outside `jit_compile=True`: XLA's Philox draws other numbers than the plain
-    kernel (measured on TF 2.21, CPU). Both are valid, but a run should stay with one.
+    Under `jit_compile=True` XLA draws other numbers than the plain kernel from the same
+    seed (measured on TF 2.21, CPU): the law is the same, but a run must stay with one.
 
     Returns:
       Tensors `[V, batch, ...]`: `jitter`, `gray`, `blur`, `solarize` bool;
@@ -165,9 +165,7 @@ def _jittered(
     )
 
 
-def _blurred(
-    planes: color.Planes, sigma: tf.Tensor, view: ViewRecipe
-) -> color.Planes:
+def _blurred(planes: color.Planes, sigma: tf.Tensor, view: ViewRecipe) -> color.Planes:
     size = planes[0].shape[1]
     if view.blur_sigma_per == "batch":
         sigma = sigma[:1]

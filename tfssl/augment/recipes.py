@@ -1,14 +1,26 @@
 """What each published recipe does to a view, as tables of numbers (no TensorFlow).
 
 A recipe is data: `geometry` and `photometry` hold the only code that reads it, and
-`describe` prints it in the log.
+`describe` prints it in the log. The meaning of each number is in `recipe_types`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
+from tfssl.augment.recipe_types import EvalTransform, Recipe, ViewRecipe
 from tfssl.errors import ConfigError, message
+
+__all__ = [
+    "EVAL_TRANSFORMS",
+    "RECIPES",
+    "EvalTransform",
+    "Recipe",
+    "ViewRecipe",
+    "describe",
+    "eval_transform",
+    "with_strength",
+]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -16,141 +28,6 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 # (0.247, 0.243, 0.262), the numbers below are means over images of per-image ones.
 CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR_STD = (0.2023, 0.1994, 0.2010)
-
-SAMPLERS = ("simclr", "torchvision", "byol")
-
-
-@dataclasses.dataclass(frozen=True)
-class ViewRecipe:
-    """How one view of an image is drawn.
-
-    Attributes:
-      sampler: Which crop sampler, one of `SAMPLERS` (`geometry.sample_crop`).
-      area: Bounds of the crop's share of the image's area, in (0, 1].
-      aspect: Bounds of width / height of the crop.
-      resize: `"bicubic"` (TF2: half-pixel centres, a = -0.5, no antialias) or
-        `"bilinear"` (as PIL: antialiased when shrinking).
-      flip: Probability of a horizontal flip.
-      jitter: Probability of the colour jitter.
-      brightness: Largest change of brightness, >= 0.
-      contrast: Largest change of the contrast factor from 1, >= 0.
-      saturation: Largest change of the saturation factor from 1, >= 0.
-      hue: Largest turn of the colour circle, in [0, 0.5] turns.
-      brightness_mode: `"additive"` (x + d) or `"multiplicative"` (x * (1 + d)).
-      pil_color: Colour operations as PIL does them on bytes: contrast around the
-        mean of the grey image, saturation = blend with grey, results cut to
-        multiples of 1/255. False: contrast around the mean of each channel,
-        saturation in HSV.
-      gray: Probability of a grey image.
-      gray_first: Grey before the jitter (MoCo v1), not after it.
-      blur: Probability of the blur.
-      blur_sigma: Bounds of the blur's standard deviation, in pixels.
-      blur_sigma_per: `"batch"` (one sigma for all images of this view, SimCLR) or
-        `"image"`.
-      blur_border: `"zero"` (Gaussian of 2 * (size // 20) + 1 taps, zeros outside:
-        dark borders, as SimCLR and BYOL) or `"edge"` (PIL's three box filters,
-        the edge pixel repeated, as MoCo).
-      solarize: Probability of solarisation.
-      solarize_threshold: Pixels at or above it are inverted, in [0, 1].
-    """
-
-    sampler: str = "byol"
-    area: tuple[float, float] = (0.08, 1.0)
-    aspect: tuple[float, float] = (3 / 4, 4 / 3)
-    resize: str = "bicubic"
-    flip: float = 0.5
-    jitter: float = 0.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    hue: float = 0.0
-    brightness_mode: str = "multiplicative"
-    pil_color: bool = False
-    gray: float = 0.0
-    gray_first: bool = False
-    blur: float = 0.0
-    blur_sigma: tuple[float, float] = (0.1, 2.0)
-    blur_sigma_per: str = "image"
-    blur_border: str = "zero"
-    solarize: float = 0.0
-    solarize_threshold: float = 0.5
-
-    def __post_init__(self):
-        """Refuses numbers that no operation could honour."""
-        problems = [
-            message(f"{name}={value}", "a probability in [0, 1]", f"{name}=0.5")
-            for name in ("flip", "jitter", "gray", "blur", "solarize")
-            if not 0 <= (value := getattr(self, name)) <= 1
-        ]
-        problems += [
-            message(f"{name}={value!r}", "one of " + ", ".join(known), known[0])
-            for name, known in (
-                ("sampler", SAMPLERS),
-                ("resize", ("bicubic", "bilinear")),
-                ("brightness_mode", ("additive", "multiplicative")),
-                ("blur_sigma_per", ("batch", "image")),
-                ("blur_border", ("zero", "edge")),
-            )
-            if (value := getattr(self, name)) not in known
-        ]
-        if not 0 < self.area[0] <= self.area[1] <= 1:
-            problems.append(
-                message(f"area={self.area}", "0 < min <= max <= 1", "area=(0.08, 1)")
-            )
-        if not 0 <= self.hue <= 0.5:
-            problems.append(
-                message(f"hue={self.hue}", "turns in [0, 0.5]", "hue=0.1")
-            )
-        if problems:
-            raise ConfigError(problems)
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """All views of a method, and the normalisation of the encoder's input.
-
-    Attributes:
-      name: Key in `RECIPES`.
-      views: One entry per view; a method for two views needs two.
-      mean: RGB mean subtracted last, or None (SimCLR feeds [0, 1]).
-      std: RGB deviation divided by last, or None.
-      source: Where the numbers come from.
-      family: Key in `EVAL_TRANSFORMS`: how images are prepared when evaluating.
-    """
-
-    name: str
-    views: tuple[ViewRecipe, ...]
-    mean: tuple[float, float, float] | None
-    std: tuple[float, float, float] | None
-    source: str
-    family: str
-
-
-@dataclasses.dataclass(frozen=True)
-class EvalTransform:
-    """How an image is prepared when nothing is random (`geometry.eval_image`).
-
-    Attributes:
-      crop_fraction: Share of the shorter side that the centre crop keeps. It
-        counts as 1 when the size asked for is at most 32 (official SimCLR neither
-        crops nor resizes then).
-      resize: `"bicubic"` or `"bilinear"`, as in `ViewRecipe`.
-      antialias: Whether shrinking averages (PIL does, `tf.image.resize` does not).
-      resize_first: Resize the shorter side to size / crop_fraction and cut
-        size x size (torchvision), not cut first and resize (SimCLR, BYOL).
-      mean: RGB mean for `photometry.normalize`, or None.
-      std: RGB deviation, or None.
-      rounding: How the crop's side is made an integer: `"even"` (nearest, halves to
-        even) or `"down"`.
-    """
-
-    crop_fraction: float
-    resize: str
-    antialias: bool
-    resize_first: bool
-    mean: tuple[float, float, float] | None
-    std: tuple[float, float, float] | None
-    rounding: str = "even"
 
 
 def _simclr_view(strength: float, mode: str, blur: float) -> ViewRecipe:

@@ -23,8 +23,8 @@ _TEST_ID = 2**40  # ids of test pictures start here
 class Shapes:
     """Drawn pictures of ten outlines, one class per picture; see `drawing`.
 
-    The label is `drawing.class_of(index)`: every slice is balanced; `id` is the index, plus
-    2**40 for test pictures.
+    The label is `drawing.class_of(index)`: every slice is balanced. `id` is the index,
+    plus 2**40 for test pictures.
 
     Args:
       split: `train`, or `test` (also called `validation`), possibly sliced.

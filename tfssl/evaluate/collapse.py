@@ -133,8 +133,8 @@ def verdict(signals: CollapseSignals) -> str:
     return (
         "The features look collapsed: "
         + "; ".join(found)
-        + ". Look at the loss near the start, then try a lower learning rate, a longer "
-        "warm-up or a larger batch."
+        + ". An encoder that has hardly been trained looks like this too; later in a "
+        "run, try a lower learning rate, a longer warm-up or a larger batch."
     )
 
 

@@ -159,13 +159,15 @@ def nearest(
         start: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         cosines = tf.matmul(queries, bank, transpose_b=True)
-        rows = start + tf.range(tf.shape(bank)[0], dtype=tf.int64)
-        rows = tf.broadcast_to(rows[None], tf.shape(cosines, out_type=tf.int64))
         # What was found before stands first: top_k then breaks ties by row number.
+        before = tf.shape(similarity)[1]
         similarity = tf.concat([similarity, cosines], axis=1)
-        index = tf.concat([index, rows], axis=1)
         top = tf.math.top_k(similarity, tf.minimum(k, tf.shape(similarity)[1]))
-        return top.values, tf.gather(index, top.indices, batch_dims=1)
+        # A table of row numbers as large as the similarities would cost more than they.
+        fresh = start + tf.cast(top.indices - before, tf.int64)
+        index = tf.pad(index, [[0, 0], [0, 1]])
+        old = tf.gather(index, tf.minimum(top.indices, before), batch_dims=1)
+        return top.values, tf.where(top.indices < before, old, fresh)
 
     chunks = [slice(i, i + TEST_CHUNK) for i in range(0, len(test), TEST_CHUNK)]
     similarity = [np.empty((len(test[c]), 0), np.float32) for c in chunks]

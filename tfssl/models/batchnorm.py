@@ -235,7 +235,9 @@ class BatchNorm(keras.layers.Layer):
         dtype = self.variable_dtype
         gamma, beta = self.gamma, self.beta
         return (
-            tf.ones([channels], dtype) if gamma is None else tf.convert_to_tensor(gamma),
+            tf.ones([channels], dtype)
+            if gamma is None
+            else tf.convert_to_tensor(gamma),
             tf.zeros([channels], dtype) if beta is None else tf.convert_to_tensor(beta),
         )
 

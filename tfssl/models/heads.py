@@ -37,11 +37,12 @@ def simclr_head(
     batch_norm_groups: int = 0,
     dtype: str | None = None,
 ) -> Projector:
-    """SimCLR's projector: `layers` times (linear without bias, batch norm), ReLU between.
+    """SimCLR's projector: `layers` linear layers, each followed by batch norm.
 
-    The last batch norm has a gamma and no beta, and no ReLU follows. Kernels start at
-    N(0, 0.01**2). (google-research/simclr `tf2/model.py:ProjectionHead`: its
-    `use_bias` sets the batch norm's beta and never a bias of the linear layer.)
+    The linear layers have no bias, and a ReLU stands between them. The last batch norm
+    has a gamma and no beta, and no ReLU follows. Kernels start at N(0, 0.01**2).
+    (google-research/simclr `tf2/model.py:ProjectionHead`: its `use_bias` sets the batch
+    norm's beta and never a bias of the linear layer.)
 
     Args:
       in_dim: Length of the features.
@@ -72,7 +73,9 @@ def simclr_head(
         kernel = keras.initializers.RandomNormal(0.0, 0.01, init_seed(seed, weight))
         width = out if last else (hidden or in_dim)
         x = _dense(width, f"{name}_layer{index}", kernel, bias=None, dtype=dtype)(x)
-        bn = BatchNorm(**rules, center=not last, name=f"{name}_layer{index}_bn", dtype=dtype)
+        bn = BatchNorm(
+            **rules, center=not last, name=f"{name}_layer{index}_bn", dtype=dtype
+        )
         x = bn(x)
         if not last:
             x = keras.layers.ReLU(name=f"{name}_layer{index}_relu", dtype=dtype)(x)
@@ -198,7 +201,9 @@ def linear_head(
     else:
         kernel = keras.initializers.RandomNormal(0.0, 0.01, init_seed(seed, weight))
     inputs = _features(in_dim, dtype)
-    logits = _dense(classes, f"{name}_layer0", kernel, bias="zeros", dtype=dtype)(inputs)
+    logits = _dense(classes, f"{name}_layer0", kernel, bias="zeros", dtype=dtype)(
+        inputs
+    )
     return keras.Model(inputs, logits, name=name)
 
 

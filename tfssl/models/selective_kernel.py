@@ -1,7 +1,8 @@
 """The weightless pieces of selective-kernel networks and of the ResNet-D shortcut.
 
-SimCLR v2 (Chen et al. 2020, arXiv 2006.10029) in google-research/simclr `tf2/resnet.py`:
-both streams are 3x3 convolutions, without dilation, made by one kernel of 2F filters.
+SimCLR v2 (Chen et al. 2020, arXiv 2006.10029), google-research/simclr
+`tf2/resnet.py`: both streams are 3x3 convolutions, without dilation, made by one kernel
+of 2F filters.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def gate_width(filters: int) -> int:
 
 @keras.saving.register_keras_serializable(package="tfssl")
 class StreamPool(keras.layers.Layer):
-    """Mean over positions of the sum of two streams, `[b, H, W, 2F] -> [b, 1, 1, F]`."""
+    """Mean over positions of two streams' sum, `[b, H, W, 2F] -> [b, 1, 1, F]`."""
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Adds the two halves of the channels and averages, in float32 at least."""
