@@ -60,7 +60,7 @@ def spread(base: Source, count: int) -> Source:
 
 
 def without_tenth(base: Source) -> Source:
-    """Nine tenths of a source: all but examples 9, 19, 29, …"""
+    """Nine tenths of a source: all but examples 9, 19, 29 and so on."""
     count = base.num_examples - base.num_examples // TENTH
     return Subset(base, count, lambda i: i + i // (TENTH - 1), "nine tenths")
 

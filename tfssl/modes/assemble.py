@@ -54,6 +54,15 @@ def source(config: Config, split: str) -> Source:
     )
 
 
+def evaluation_source(config: Config) -> Source:
+    """The held-out images: `--eval_split`, or the split called "test".
+
+    Folders answer to that name with `val` or `validation` where there is no `test`,
+    or with the tenth of the files that they hold out.
+    """
+    return source(config, config.eval_split or "test")
+
+
 def training_source(config: Config) -> Source:
     """The data to train on; refuses one that is smaller than a batch."""
     data = source(config, config.train_split)

@@ -24,7 +24,7 @@ def run(config: Config) -> int:
     directory.lock()
     try:
         train = assemble.source(config, config.train_split)
-        evaluation = assemble.source(config, config.eval_split)
+        evaluation = assemble.evaluation_source(config)
         require_labels(train, "--mode=knn")
         for subject in subjects(config):
             scores = _score(config, subject, train, evaluation)

@@ -47,7 +47,7 @@ def run(config: Config) -> int:
     directory.lock()
     try:
         data = assemble.source(config, config.train_split)
-        evaluation = assemble.source(config, config.eval_split)
+        evaluation = assemble.evaluation_source(config)
         require_labels(data, "--mode=linear")
         for subject in subjects(config):
             scores = _evaluate(config, subject, data, evaluation)

@@ -30,7 +30,7 @@ class OnlineKnn:
         require_labels(train, "--knn_every (0 switches it off)")
         self._config = config
         self._train = train
-        self._eval = assemble.source(config, config.eval_split)
+        self._eval = assemble.evaluation_source(config)
         self._method = method
         self._encoder = trained.fresh_encoder(config)
         self._transform = assemble.transform(config)

@@ -58,7 +58,7 @@ def _add_features(config: Config, data: ReportData) -> None:
     except CheckpointError:
         console.say("no checkpoint yet: the report shows no features")
         return
-    source = spread(assemble.source(config, config.eval_split), HELD_OUT)
+    source = spread(assemble.evaluation_source(config), HELD_OUT)
     transform = assemble.transform(config)
     encode = assemble.compiled_encode(encoder, transform)
     size = config.image_size
