@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfssl.augment import color, photometry
+from tfssl.augment import photometry
 from tfssl.augment.recipes import RECIPES, ViewRecipe
 
 SEED = tf.constant([11, 3], tf.int64)
@@ -166,21 +166,18 @@ def test_switches_select_images(images):
 
 
 def test_gray_first_is_before_the_jitter(images):
-    """Grey, then additive-free PIL jitter with hue, stays grey; the other way too,
-    but with another luma, so the two orders differ."""
-    on = tf.ones([8], tf.bool)
-    table = {**rows(photometry.sample(RECIPES["moco_v1"], SEED, 8), 0), "gray": on}
+    """Grey stays grey under the jitter, but the two orders give other greys."""
+    chosen = tf.constant([True, False] * 4)
+    table = rows(photometry.sample(RECIPES["moco_v1"], SEED, 8), 0)
+    table = {**table, "gray": chosen}
     view = RECIPES["moco_v1"].views[0]
     first = photometry.apply(images, table, view, None, None).numpy()
     after = dataclasses.replace(view, gray_first=False)
     last = photometry.apply(images, table, after, None, None).numpy()
-    assert np.ptp(first, axis=-1).max() < 2 / 255
-    assert np.abs(first - last).max() > 0.02
-    planes = color.grayscale(color.split(photometry.to_float(images)), True)
-    want = color.jitter(
-        planes, table["order"], table, brightness_mode="multiplicative", pil=True
-    )
-    np.testing.assert_allclose(first, color.join(want), atol=1e-6)
+    assert np.ptp(first[::2], axis=-1).max() < 2 / 255
+    assert np.ptp(first[1::2], axis=-1).max() > 0.1
+    assert np.abs(first - last)[::2].max() > 0.02
+    np.testing.assert_array_equal(first[1::2], last[1::2])
 
 
 def test_solarize_comes_after_the_blur():

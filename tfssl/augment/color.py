@@ -27,7 +27,7 @@ Planes = list[tf.Tensor]
 
 def split(images: tf.Tensor) -> Planes:
     """`[b, H, W, 3]` to three `[b, H, W]`."""
-    return tf.unstack(images, axis=-1)
+    return list(tf.unstack(images, axis=-1))
 
 
 def join(planes: Planes) -> tf.Tensor:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
-from threadpoolctl import threadpool_limits
+from sklearn.decomposition import PCA  # type: ignore[import-untyped]
+from sklearn.manifold import TSNE  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 # Beyond it t-SNE takes minutes, PCA a moment.
 MOST_FOR_TSNE = 2_000
@@ -15,7 +15,7 @@ def unit(features: np.ndarray) -> np.ndarray:
     """Divides each row by its l2 norm; a row of zeros stays."""
     features = np.asarray(features, np.float64)
     norm = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.maximum(norm, 1e-12)
+    return np.asarray(features / np.maximum(norm, 1e-12))
 
 
 def choose_queries(labels: np.ndarray | None, count: int, rows: int) -> np.ndarray:

@@ -109,12 +109,14 @@ def histogram(std: np.ndarray, theme: Theme) -> bytes:
     std = np.asarray(std, float)
     figure, axes = _axes(5.2, 2.2, theme)
     high = max(1.25, float(std.max()) * 1.05) if std.size else 1.25
-    axes.hist(std, bins=np.linspace(0, high, 41), color=theme.line, rwidth=0.9)
+    axes.hist(std, bins=np.linspace(0, high, 41).tolist(), color=theme.line, rwidth=0.9)
     axes.axvline(1, color=theme.text, lw=1, ls=(0, (4, 3)))
     axes.annotate("even spread", (1, 1), xycoords=("data", "axes fraction"),
                   xytext=(4, -9), textcoords="offset points", color=theme.text,
                   fontsize=7.5)  # fmt: skip
     axes.set_xlim(0, high)
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=ROUND))
+    axes.xaxis.set_major_formatter(FuncFormatter(_plain))
     axes.set_xlabel("deviation of one dimension × √dimensions", color=theme.text,
                     fontsize=8)  # fmt: skip
     axes.set_ylabel("dimensions", color=theme.text, fontsize=8)
@@ -142,10 +144,12 @@ def scatter(points: np.ndarray, groups: Sequence[int | None], theme: Theme) -> b
     group = np.array([-1 if g is None else g for g in groups])
     size = float(np.clip(9000 / max(len(points), 1), 7, 42))
     other = group < 0
-    axes.scatter(*points[other].T, s=size, color=theme.text, alpha=0.35, lw=0)
+    x, y = points[other].T
+    axes.scatter(x, y, s=size, color=theme.text, alpha=0.35, lw=0)
     for g in np.unique(group[~other]):
         color, marker = style(int(g), theme)
-        axes.scatter(*points[group == g].T, s=size, color=color, marker=marker,
+        x, y = points[group == g].T
+        axes.scatter(x, y, s=size, color=color, marker=marker,
                      alpha=0.85, lw=0)  # fmt: skip
     return _png(figure)
 
@@ -220,7 +224,9 @@ def _y_limits(axes: Axes, y: np.ndarray, from_zero: bool) -> None:
     axes.set_ylim(low if from_zero and low == 0 else low - room, high + room)
 
 
-def _thin(x: np.ndarray, y: np.ndarray, most: int = 2_000) -> tuple:
+def _thin(
+    x: np.ndarray, y: np.ndarray, most: int = 2_000
+) -> tuple[np.ndarray, np.ndarray]:
     """Leaves out rows that no pixel would show; the last one stays."""
     stride = -(-len(x) // most)
     keep = np.unique(np.append(np.arange(0, len(x), stride), len(x) - 1))

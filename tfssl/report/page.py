@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 import platform
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import numpy as np
 from tfssl.report import figures
 from tfssl.report.data import ReportData
 from tfssl.report.feature_space import choose_queries, flat_map, neighbours
+from tfssl.report.inline import both_themes, picture_tile
 
 QUERIES, NEIGHBOURS, VIEW_ROWS, SKIPPED_ROWS, MAP_ROWS = 8, 5, 8, 100, 10_000
 
@@ -81,33 +80,15 @@ def _template() -> jinja2.Template:
     return environment.get_template("page.html.j2")
 
 
-def _uri(content: bytes, kind: str = "image/png") -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _both(draw: Callable[[figures.Theme], bytes], alt: str) -> dict:
-    """One drawing for either colour scheme, with its size on the page."""
-    light, dark = draw(figures.LIGHT), draw(figures.DARK)
-    # Width and height of a PNG are the two numbers after its 16 first bytes.
-    width, height = (int.from_bytes(light[i : i + 4], "big") // 2 for i in (16, 20))
-    return {
-        "light": _uri(light),
-        "dark": _uri(dark),
-        "width": width,
-        "height": height,
-        "alt": alt,
-    }
-
-
-def _tile(image: np.ndarray, alt: str) -> dict:
-    return {"uri": _uri(*figures.tile(image)), "alt": alt, "side": len(image)}
+def _share(value: Any) -> float | None:
+    return float(value) if _is_number(value) and np.isfinite(value) else None
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _numeric_fields(log: list[dict]) -> list[str]:
+def _numeric_fields(log: list[dict[str, Any]]) -> list[str]:
     names = {name: None for row in log for name, v in row.items() if _is_number(v)}
     return [name for name in names if name not in NO_CURVE]
 
@@ -116,12 +97,12 @@ def _words(name: str) -> str:
     return name.replace("_", " ").replace("/", ": ").capitalize()
 
 
-def _subtitle(flags: dict) -> str:
+def _subtitle(flags: dict[str, Any]) -> str:
     parts = [flags.get(name) for name in ("method", "encoder", "dataset")]
     return " · ".join(str(part) for part in parts if part)
 
 
-def _facts(data: ReportData, last: dict) -> list[tuple[str, str, str]]:
+def _facts(data: ReportData, last: dict[str, Any]) -> list[tuple[str, str, str]]:
     """The few numbers under the title: name, number, remark."""
     facts = []
     total = data.flags.get("train_steps") or 0
@@ -132,12 +113,13 @@ def _facts(data: ReportData, last: dict) -> list[tuple[str, str, str]]:
         facts.append(("epochs", f"{last['epoch']:.4g}", ""))
     if _is_number(last.get("loss")):
         facts.append(("loss", f"{last['loss']:.4g}", ""))
-    top1 = (data.results.get("knn") or {}).get("top1")
+    top1 = _share((data.results.get("knn") or {}).get("top1"))
     where = "kNN top-1"
-    if not _is_number(top1):
-        online = [r["knn_top1"] for r in data.log if _is_number(r.get("knn_top1"))]
-        top1, where = (online or [None])[-1], "online kNN top-1"
-    if _is_number(top1):
+    if top1 is None:
+        online = [_share(r.get("knn_top1")) for r in data.log]
+        known = [share for share in online if share is not None]
+        top1, where = (known[-1] if known else None), "online kNN top-1"
+    if top1 is not None:
         facts.append((where, f"{100 * top1:.1f} %", ""))
     rate = _median(data.log, "images_per_second")
     if rate is not None:
@@ -145,7 +127,7 @@ def _facts(data: ReportData, last: dict) -> list[tuple[str, str, str]]:
     return facts
 
 
-def _headline(data: ReportData) -> dict:
+def _headline(data: ReportData) -> dict[str, Any]:
     """Rows of the table of accuracies, and the protocols below it."""
     baselines = data.results.get("baselines") or {}
     found = [
@@ -153,17 +135,17 @@ def _headline(data: ReportData) -> dict:
         ("Untrained encoder", baselines.get("untrained"), False),
         ("Trained encoder", data.results, True),
     ]
-    rows, protocols = [], {}
+    rows: list[dict[str, Any]] = []
+    protocols: dict[tuple[str, str], None] = {}
     for name, part, ours in found:
-        cells = []
+        cells: list[float | None] = []
         for protocol, word in (("knn", "kNN"), ("linear", "Linear")):
             result = (part or {}).get(protocol) or {}
-            cells += [result.get("top1"), result.get("top5")]
+            cells += [_share(result.get("top1")), _share(result.get("top5"))]
             if result.get("protocol"):
                 protocols.setdefault((word, result["protocol"]), None)
             if result.get("note"):
                 protocols.setdefault((word, f"{result['note']} ({name.lower()})"), None)
-        cells = [c if _is_number(c) and np.isfinite(c) else None for c in cells]
         if ours or any(c is not None for c in cells):
             rows.append({"name": name, "ours": ours, "cells": cells})
     measured = any(c is not None for row in rows for c in row["cells"])
@@ -171,7 +153,9 @@ def _headline(data: ReportData) -> dict:
             "classes": len(data.class_names)}  # fmt: skip
 
 
-def _curves(log: list[dict], wanted: dict[str, tuple[str, dict]]) -> list[dict]:
+def _curves(
+    log: list[dict[str, Any]], wanted: dict[str, tuple[str, dict[str, Any]]]
+) -> list[dict[str, Any]]:
     out = []
     for name, (heading, options) in wanted.items():
         rows = [(r["step"], r[name]) for r in log if _is_number(r.get(name))]
@@ -179,26 +163,26 @@ def _curves(log: list[dict], wanted: dict[str, tuple[str, dict]]) -> list[dict]:
             continue
         steps, values = zip(*rows, strict=True)
 
-        def draw(theme, steps=steps, values=values, options=options) -> bytes:
-            return figures.curve(steps, values, theme, **options)
-
+        draw = functools.partial(figures.curve, steps, values, **options)
         value = values[-1]
         shown = f"{100 * value:.1f} %" if options.get("percent") else f"{value:.4g}"
         alt = f"{heading} over {len(rows)} log rows, last value {shown}"
-        out.append({"heading": heading, "last": shown, "picture": _both(draw, alt)})
+        out.append(
+            {"heading": heading, "last": shown, "picture": both_themes(draw, alt)}
+        )
     return out
 
 
-def _views(views: np.ndarray | None) -> list[list[dict]]:
+def _views(views: np.ndarray | None) -> list[list[dict[str, Any]]]:
     if views is None:
         return []
     return [
-        [_tile(v, f"image {i + 1}, view {j + 1}") for j, v in enumerate(row)]
+        [picture_tile(v, f"image {i + 1}, view {j + 1}") for j, v in enumerate(row)]
         for i, row in enumerate(views[:VIEW_ROWS])
     ]
 
 
-def _neighbours(data: ReportData) -> dict | None:
+def _neighbours(data: ReportData) -> dict[str, Any] | None:
     if data.features is None or data.images is None or len(data.features) < 2:
         return None
     queries = choose_queries(data.labels, QUERIES, len(data.features))
@@ -211,21 +195,21 @@ def _neighbours(data: ReportData) -> dict | None:
             match = None if label is None or other is None else label == other
             hits, known = hits + (match is True), known + (match is not None)
             name = data.class_name(other)
-            tile = _tile(data.images[row], f"neighbour {name}, cosine {c:.2f}")
+            tile = picture_tile(data.images[row], f"neighbour {name}, cosine {c:.2f}")
             tiles.append({**tile, "name": name, "cosine": f"{c:.2f}", "match": match})
         name = data.class_name(label)
-        query_tile = {**_tile(data.images[query], f"query {name}"), "name": name}
+        query_tile = {**picture_tile(data.images[query], f"query {name}"), "name": name}
         rows.append({"query": query_tile, "tiles": tiles})
     return {"rows": rows, "hits": hits, "known": known, "count": len(data.features)}
 
 
-def _map(data: ReportData) -> dict | None:
+def _map(data: ReportData) -> dict[str, Any] | None:
     if data.features is None or len(data.features) < 5:
         return None
     step = -(-len(data.features) // MAP_ROWS)
     kept = np.arange(0, len(data.features), step)
     points, method = flat_map(data.features[kept])
-    labels = [data.label_of(row) for row in kept]
+    labels = [data.label_of(int(row)) for row in kept]
     classes, counts = np.unique(
         [v for v in labels if v is not None], return_counts=True
     )
@@ -237,7 +221,7 @@ def _map(data: ReportData) -> dict | None:
         {"name": data.class_name(c), "mark": figures.mark(i)} for c, i in place.items()
     ]
     alt = f"{method} map of {len(kept)} images, {len(classes)} classes"
-    picture = _both(lambda theme: figures.scatter(points, groups, theme), alt)
+    picture = both_themes(lambda theme: figures.scatter(points, groups, theme), alt)
     return {
         "picture": picture,
         "legend": legend,
@@ -247,14 +231,16 @@ def _map(data: ReportData) -> dict | None:
     }
 
 
-def _collapse(signals: dict | None) -> dict | None:
+def _collapse(signals: dict[str, Any] | None) -> dict[str, Any] | None:
     if not signals:
         return None
     std = signals.get("std")
     picture, numbers = None, []
     if std is not None and len(std):
         alt = f"deviations of {len(std)} feature dimensions, mean {np.mean(std):.2f}"
-        picture = _both(lambda theme: figures.histogram(np.asarray(std), theme), alt)
+        picture = both_themes(
+            lambda theme: figures.histogram(np.asarray(std), theme), alt
+        )
         numbers.append(("mean deviation", f"{np.mean(std):.2f}",
                         "1 = evenly spread, 0 = collapsed"))  # fmt: skip
     if "effective_rank" in signals:
@@ -272,14 +258,14 @@ def _collapse(signals: dict | None) -> dict | None:
     }
 
 
-def _median(log: list[dict], name: str) -> float | None:
+def _median(log: list[dict[str, Any]], name: str) -> float | None:
     values = [r[name] for r in log if _is_number(r.get(name))]
     # The first row holds the time of tracing and compiling.
     values = [v for v in (values[1:] or values) if np.isfinite(v)]
     return float(np.median(values)) if values else None
 
 
-def _speed_sentence(log: list[dict]) -> str:
+def _speed_sentence(log: list[dict[str, Any]]) -> str:
     rate, wait = _median(log, "images_per_second"), _median(log, "data_wait")
     if rate is None:
         return ""
@@ -295,7 +281,7 @@ def _speed_sentence(log: list[dict]) -> str:
     return sentence
 
 
-def _skipped(data: ReportData) -> list[dict]:
+def _skipped(data: ReportData) -> list[dict[str, Any]]:
     rows = [*data.skipped, *(data.results.get("skipped_files") or [])]
     return list({str(row.get("path")): row for row in rows}.values())
 
