@@ -45,6 +45,7 @@ TWO_VIEW_RECIPES = (
     "simclr",
     "simclr_v1",
     "simclr_cifar",
+    "shapes",
     "byol",
     "byol_cifar",
     "moco_v1",

@@ -11,6 +11,7 @@ from tfssl.methods import METHODS
 
 ROOT = Path(__file__).parents[2]
 CASES = [*sorted(METHODS), "moco+groups"]
+pytestmark = pytest.mark.slow
 
 
 def run(replicas, folder):

@@ -108,6 +108,19 @@ RECIPES: dict[str, Recipe] = {
         source="arXiv 2002.05709 appendix B.9: strength 0.5, no blur",
         family="simclr",
     ),
+    "shapes": Recipe(
+        name="shapes",
+        views=(
+            dataclasses.replace(
+                _simclr_view(0.5, "multiplicative", 0.0), gray=0.6, area=(0.3, 1.0)
+            ),
+        )
+        * 2,
+        mean=None,
+        std=None,
+        source="ours, for drawn pictures: the outline decides, so colour mostly goes",
+        family="simclr",
+    ),
     "byol": Recipe(
         name="byol",
         views=(_byol_view(1.0, 0.0), _byol_view(0.1, 0.2)),

@@ -1,8 +1,10 @@
 """Draws the pictures of the `shapes` data set, from nothing but an index.
 
-A picture holds one to four objects of ONE class: only the outline says which, since
+A picture holds several objects of ONE class: only the outline says which, since
 place, size, rotation, stretch, colours and texture are drawn afresh for every object,
-so that two crops of a picture share the class and little else. A scene is numbers in
+so that two crops of a picture share the class and little else. Backgrounds are alike
+between pictures and vary within them, or a method without labels would tell pictures
+apart by their backgrounds and never look at an outline. A scene is numbers in
 units of the picture's side; size enters only when pixels are computed. The objects do
 not touch each other, nor the border.
 """
@@ -20,7 +22,9 @@ from tfssl.errors import DataError, message, unknown
 
 MIN_SIZE = 16
 SPLIT_STREAMS = {"train": 0x7A11, "test": 0x7E57}  # first word of the random stream
-_RADII = {1: (0.24, 0.42), 2: (0.18, 0.27), 3: (0.16, 0.22), 4: (0.15, 0.2)}
+_OBJECTS = (5, 9)  # wanted; fewer where they do not fit
+_RADIUS = (0.12, 0.17)
+_TURN = 0.35  # radians either way
 Cut = tuple[slice, slice, np.ndarray]
 _TEXTURES = 6  # plain, gradient, stripes, checks, dots, noise
 
@@ -96,7 +100,7 @@ def _paint(index: int, split: str, size: int) -> tuple[np.ndarray, list[Cut]]:
         raise DataError(too_small(size))
     stream = np.random.SeedSequence([SPLIT_STREAMS[split], index])
     rng = np.random.Generator(np.random.Philox(stream))
-    luma = rng.uniform(0.15, 0.85)  # of the background
+    luma = rng.uniform(0.45, 0.55)  # of the background
     canvas = _background(rng, luma, size)
     _strokes(rng, canvas, size)
     outline = OUTLINES[CLASS_NAMES[class_of(index)]]
@@ -157,19 +161,19 @@ def _background(rng: np.random.Generator, luma: float, size: int) -> np.ndarray:
     spread = rng.uniform(-0.1, 0.1)
     first, second = _color(rng, luma - spread, 0.3), _color(rng, luma + spread, 0.3)
     canvas = first + (second - first) * ramp
-    coarse = _noise(rng, int(rng.integers(2, 6)), size, 3) * rng.uniform(0.05, 0.2)
-    fine = _noise(rng, int(rng.integers(8, 20)), size, 1) * rng.uniform(0, 0.14)
+    coarse = _noise(rng, int(rng.integers(3, 6)), size, 3) * 0.1
+    fine = _noise(rng, int(rng.integers(10, 18)), size, 1) * 0.07
     return canvas + coarse + fine
 
 
 def _strokes(rng: np.random.Generator, canvas: np.ndarray, size: int) -> None:
     """Paints bent strokes behind the objects: clutter that has edges of its own."""
     axis = _centers(size)
-    for _ in range(int(rng.integers(3, 9))):
+    for _ in range(int(rng.integers(1, 4))):
         x0, y0, angle, bend = rng.random(4).tolist()
         length, width = rng.uniform(0.08, 0.45), rng.uniform(0.008, 0.028)
         color = _color(rng, rng.uniform(0.1, 0.9), 0.4)
-        opacity = rng.uniform(0.5, 1)
+        opacity = rng.uniform(0.2, 0.5)
         ux, uy = math.cos(2 * math.pi * angle), math.sin(2 * math.pi * angle)
         reach = length + width + 2 / size
         rows, columns = (_window(c, reach, size) for c in (y0, x0))
@@ -191,11 +195,11 @@ def _window(center: float, reach: float, size: int) -> slice:
 
 
 def _places(rng: np.random.Generator) -> list[tuple[float, float, float]]:
-    """(x, y, radius) of one to four discs inside the picture that do not touch."""
-    wanted = int(rng.integers(1, 5))
+    """(x, y, radius) of discs inside the picture that do not touch."""
+    wanted = int(rng.integers(_OBJECTS[0], _OBJECTS[1] + 1))
     places: list[tuple[float, float, float]] = []
-    for _ in range(40):
-        radius = rng.uniform(*_RADII[wanted])
+    for _ in range(120):
+        radius = rng.uniform(*_RADIUS)
         x, y = rng.uniform(radius + 0.01, 0.99 - radius, 2).tolist()
         if all(math.hypot(x - a, y - b) >= radius + r + 0.01 for a, b, r in places):
             places.append((x, y, radius))
@@ -214,7 +218,7 @@ def _object(
 ) -> Cut:
     """Paints one object; returns (rows, columns, coverage)."""
     center_x, center_y, radius = place
-    turn = rng.uniform(0, 2 * math.pi)
+    turn = rng.uniform(-_TURN, _TURN)
     stretch = rng.uniform(0.8, 1)  # squeezes one axis: stays inside its disc
     rows, columns = (_window(c, radius, size) for c in (center_y, center_x))
     axis = _centers(size)

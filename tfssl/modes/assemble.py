@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfssl import models, optim
-from tfssl.augment import EVAL_TRANSFORMS, RECIPES, Recipe, photometry, with_strength
+from tfssl.augment import RECIPES, Recipe, eval_transform, photometry, with_strength
 from tfssl.augment.recipes import EvalTransform
 from tfssl.config import Config
 from tfssl.core import runtime, seeds
@@ -39,8 +39,8 @@ def recipe(config: Config) -> Recipe:
 
 
 def transform(config: Config) -> EvalTransform:
-    """Evaluation's resize, crop and normalisation: the encoder family's own."""
-    return EVAL_TRANSFORMS[config.encoder_family]
+    """Evaluation's resize, crop and normalisation: what the training recipe implies."""
+    return eval_transform(recipe(config))
 
 
 def source(config: Config, split: str) -> Source:

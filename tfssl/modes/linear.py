@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -113,9 +114,12 @@ def _train(
     batch = min(config.linear_batch_size, data.num_examples)
     replica_batch = assemble.replica_batch(batch, strategy)
     total = config.linear_epochs * data.num_examples // batch
-    recipe = RECIPES[f"linear_{config.encoder_family}"]
-    if subject.transform.mean is None:
-        recipe = RECIPES["linear_simclr"]
+    # The crop of the family, the normalisation that this encoder was trained with.
+    recipe = dataclasses.replace(
+        RECIPES[f"linear_{config.encoder_family}"],
+        mean=subject.transform.mean,
+        std=subject.transform.std,
+    )
     seed = seeds.init_seed(config.seed, "linear")
     with strategy.scope():
         frozen = _in_scope(subject.encoder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -47,8 +48,40 @@ def run(config: Config) -> int:
         write_projector(directory.tensorboard, data)
     page = build_page(data)
     directory.write_atomic(directory.report / "index.html", page)
-    console.say(f"report: {directory.report / 'index.html'}")
+    if table := score_table(data.results):
+        console.say(table)
+    for what, path in (
+        ("report", directory.report / "index.html"),
+        ("numbers", directory.results),
+        ("checkpoints", directory.checkpoints),
+        ("saved model", directory.saved_model),
+    ):
+        if path.exists():
+            console.say(f"{what}: {path}")
     return 0
+
+
+def score_table(results: dict[str, Any]) -> str:
+    """KNN and linear top-1 of the trained encoder and its baselines, as text.
+
+    Args:
+      results: The content of `results.json`.
+
+    Returns:
+      A table, or nothing where nothing was scored yet.
+    """
+    baselines = results.get("baselines", {})
+    rows = [("top-1", "kNN", "linear")]
+    for title, scores in (
+        ("raw pixels", baselines.get("raw_pixels", {})),
+        ("encoder before training", baselines.get("untrained", {})),
+        ("encoder after training", results),
+    ):
+        cells = [scores.get(protocol, {}).get("top1") for protocol in ("knn", "linear")]
+        if any(cell is not None for cell in cells):
+            text = ["-" if cell is None else f"{100 * cell:.1f} %" for cell in cells]
+            rows.append((title, *text))
+    return console.table(rows) if len(rows) > 1 else ""
 
 
 def _add_features(config: Config, data: ReportData) -> None:
