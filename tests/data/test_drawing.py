@@ -84,7 +84,7 @@ def test_boxes_are_the_bounds_of_the_masks(size):
             assert not (mask & ~box).any()
             inner = mask[int(y0) : int(y1), int(x0) : int(x1)]
             assert inner[[0, -1]].any(1).all() and inner[:, [0, -1]].any(0).all()
-    assert counts == {1, 2, 3, 4}
+    assert max(counts) > 5 and min(counts) >= 1
 
 
 def test_the_same_scene_at_every_size():

@@ -37,14 +37,17 @@ def test_losses_are_equal(runs, case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_weights_statistics_target_and_queue_are_equal(runs, case):
+    """Relative L2 by role: single vectors near zero are rounding, not a difference."""
     one, two = runs
-    names = [n for n in one.files if n.startswith(f"{case}/state/")]
+    prefix = f"{case}/state/"
+    names = [n for n in one.files if n.startswith(prefix)]
     assert names and set(names) <= set(two.files)
-    for name in names:
-        if "optimizer/" in name or one[name].ndim == 0:
-            continue
-        scale = max(np.abs(one[name]).max(), 1e-3)
-        assert np.abs(one[name] - two[name]).max() <= 1e-3 * scale, name
+    roles = {"/".join(n.removeprefix(prefix).split("/")[:2]) for n in names}
+    assert "online/encoder" in roles
+    for role in roles - {"step"}:
+        parts = [n for n in names if n.startswith(prefix + role)]
+        a, b = (np.concatenate([r[n].ravel() for n in parts]) for r in (one, two))
+        assert np.linalg.norm(a - b) <= 2e-4 * np.linalg.norm(a), role
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -146,38 +146,51 @@ def nearest(
       Similarity float32 `[m, k]`, largest first, and the row in `train` int64
       `[m, k]`; equal similarities in the order of `train`.
     """
-    spec = tf.TensorSpec([None, train.shape[1]], tf.float32)
-    best = (tf.TensorSpec([None, None], tf.float32),
-            tf.TensorSpec([None, None], tf.int64))  # fmt: skip
-
-    @tf.function(input_signature=[spec, spec, *best, tf.TensorSpec([], tf.int64)])
-    def merge(
-        queries: tf.Tensor,
-        bank: tf.Tensor,
-        similarity: tf.Tensor,
-        index: tf.Tensor,
-        start: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        cosines = tf.matmul(queries, bank, transpose_b=True)
-        # What was found before stands first: top_k then breaks ties by row number.
-        before = tf.shape(similarity)[1]
-        similarity = tf.concat([similarity, cosines], axis=1)
-        top = tf.math.top_k(similarity, tf.minimum(k, tf.shape(similarity)[1]))
-        # A table of row numbers as large as the similarities would cost more than they.
-        fresh = start + tf.cast(top.indices - before, tf.int64)
-        index = tf.pad(index, [[0, 0], [0, 1]])
-        old = tf.gather(index, tf.minimum(top.indices, before), batch_dims=1)
-        return top.values, tf.where(top.indices < before, old, fresh)
-
     chunks = [slice(i, i + TEST_CHUNK) for i in range(0, len(test), TEST_CHUNK)]
     similarity = [np.empty((len(test[c]), 0), np.float32) for c in chunks]
     index = [np.empty((len(test[c]), 0), np.int64) for c in chunks]
     for start in range(0, len(train), TRAIN_CHUNK):
         bank = tf.constant(_unit(train[start : start + TRAIN_CHUNK]))
         for i, rows in enumerate(chunks):
-            found = merge(_unit(test[rows]), bank, similarity[i], index[i], start)
+            found = _merge(_unit(test[rows]), bank, similarity[i], index[i], start, k)
             similarity[i], index[i] = (t.numpy() for t in found)
     return np.concatenate(similarity), np.concatenate(index)
+
+
+_ROWS = tf.TensorSpec([None, None], tf.float32)
+_PLACES = tf.TensorSpec([None, None], tf.int64)
+
+
+# One trace for the life of the process: kNN is scored again and again while training.
+@tf.function(
+    input_signature=[
+        _ROWS,
+        _ROWS,
+        _ROWS,
+        _PLACES,
+        tf.TensorSpec([], tf.int64),
+        tf.TensorSpec([], tf.int32),
+    ]
+)
+def _merge(
+    queries: tf.Tensor,
+    bank: tf.Tensor,
+    similarity: tf.Tensor,
+    index: tf.Tensor,
+    start: tf.Tensor,
+    k: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The best k of those found so far and a chunk of the bank that begins at start."""
+    cosines = tf.matmul(queries, bank, transpose_b=True)
+    # What was found before stands first: top_k then breaks ties by row number.
+    before = tf.shape(similarity)[1]
+    similarity = tf.concat([similarity, cosines], axis=1)
+    top = tf.math.top_k(similarity, tf.minimum(k, tf.shape(similarity)[1]))
+    # A table of row numbers as large as the similarities would cost more than they.
+    fresh = start + tf.cast(top.indices - before, tf.int64)
+    index = tf.pad(index, [[0, 0], [0, 1]])
+    old = tf.gather(index, tf.minimum(top.indices, before), batch_dims=1)
+    return top.values, tf.where(top.indices < before, old, fresh)
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

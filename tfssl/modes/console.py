@@ -22,9 +22,9 @@ class _TqdmHandler(logging.Handler):
 
 def route_warnings() -> None:
     """Sends log messages of the package through the progress bar."""
-    root = logging.getLogger()
-    if not any(isinstance(handler, _TqdmHandler) for handler in root.handlers):
-        root.addHandler(_TqdmHandler(logging.WARNING))
+    ours = logging.getLogger("tfssl")
+    if not any(isinstance(handler, _TqdmHandler) for handler in ours.handlers):
+        ours.addHandler(_TqdmHandler(logging.WARNING))
 
 
 class Progress:

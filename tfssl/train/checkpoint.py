@@ -18,6 +18,7 @@ from tfssl.errors import CheckpointError, DivergenceError, message
 
 _FOLDER = re.compile(r"step-(\d{9})$")
 _MANIFEST = "manifest.json"
+_LOGGER = logging.getLogger(__name__)
 
 
 class CheckpointStore:
@@ -99,7 +100,7 @@ class CheckpointStore:
             if problem is None:
                 assign(read(self.path(step)), items, self.path(step))
                 return step
-            logging.warning(
+            _LOGGER.warning(
                 "checkpoint %s is damaged (%s); trying the one before",
                 self.path(step),
                 problem,
