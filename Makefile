@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 FLAGS ?=
 
-.PHONY: quickstart test test-all lint types format
+.PHONY: quickstart test test-slow test-all lint types format
 
 quickstart: .venv/.installed
 	$(PY) -m tfssl.main --flagfile=flags/quickstart.cfg $(FLAGS)
@@ -11,8 +11,10 @@ quickstart: .venv/.installed
 test: .venv/.installed-dev
 	$(PY) -m pytest -q
 
-test-all: .venv/.installed-dev
-	$(PY) -m pytest -q --runslow
+test-slow: .venv/.installed-dev
+	$(PY) -m pytest -q --runslow -m slow
+
+test-all: test test-slow
 
 lint: .venv/.installed-dev
 	$(PY) -m ruff check .
