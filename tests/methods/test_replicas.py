@@ -37,9 +37,13 @@ def test_losses_are_equal(runs, case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_gradients_have_the_same_norm(runs, case):
-    """A loss divided twice, or not at all, by the replicas shows here."""
+    """A loss divided twice, or not at all, by the replicas shows here.
+
+    One activation that rounding moves across a ReLU's kink changes the norm of this
+    tiny net by up to 0.4 % (seen for MoCo at step 0; 6e-8 at step 1).
+    """
     one, two = (r[f"{case}/log/gradient_norm"] for r in runs)
-    np.testing.assert_allclose(one, two, rtol=1e-3)
+    np.testing.assert_allclose(one, two, rtol=1e-2)
 
 
 @pytest.mark.parametrize("case", CASES)
