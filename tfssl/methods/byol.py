@@ -23,7 +23,8 @@ class BYOL:
         loss = mean(|n(p1) - n(t2)|^2 + |n(p2) - n(t1)|^2)      in [0, 8]
         target <- tau * target + (1 - tau) * online             after the update
 
-    The target's BatchNorm statistics are its own; they are not averaged.
+    `byol_regression` lets no gradient through to the target. The target's BatchNorm
+    statistics are its own; they are not averaged.
     The official target also holds a predictor and a classifier, which nothing reads;
     here it has neither.
 
@@ -121,4 +122,4 @@ class BYOL:
 
     def _target(self, view: tf.Tensor) -> tf.Tensor:
         features = self._target_encoder(view, training=True)
-        return tf.stop_gradient(self._target_projector(features, training=True))
+        return self._target_projector(features, training=True)
