@@ -67,9 +67,19 @@ def local_rows(table: tf.Tensor, rows: int) -> tf.Tensor:
     """
     if num_replicas() == 1:
         return table
-    start = tf.cast(replica_id(), tf.int32) * rows
-    return tf.slice(
-        table,
-        tf.concat([[start], tf.zeros([table.shape.rank - 1], tf.int32)], 0),
-        [rows, *table.shape.as_list()[1:]],
-    )
+    return slice_rows(table, tf.cast(replica_id(), tf.int32) * rows, rows)
+
+
+def slice_rows(table: tf.Tensor, first: tf.Tensor, rows: int) -> tf.Tensor:
+    """Rows `first` to `first + rows` of `[n, ...]`, with a static shape for XLA.
+
+    Args:
+      table: `[n, ...]`.
+      first: int32 scalar; may be known only when the graph runs.
+      rows: Number of rows.
+
+    Returns:
+      `[rows, ...]`.
+    """
+    begin = tf.concat([first[None], tf.zeros([table.shape.rank - 1], tf.int32)], 0)
+    return tf.slice(table, begin, [rows, *table.shape[1:]])

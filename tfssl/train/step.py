@@ -44,7 +44,7 @@ def make_photometry(
         views = []
         for v, view in enumerate(recipe.views):
             rows = {
-                name: _rows(values[v], first_row, replica_batch)
+                name: collectives.slice_rows(values[v], first_row, replica_batch)
                 for name, values in table.items()
             }
             views.append(
@@ -57,12 +57,6 @@ def make_photometry(
         return apply(images, step, first_row)
 
     return photometric
-
-
-def _rows(table: tf.Tensor, first: tf.Tensor, count: int) -> tf.Tensor:
-    rest = table.shape.rank - 1
-    begin = tf.concat([first[None], tf.zeros([rest], tf.int32)], 0)
-    return tf.slice(table, begin, [count, *table.shape[1:]])
 
 
 def make_run_steps(
