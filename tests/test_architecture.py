@@ -19,7 +19,7 @@ import tfssl
 PACKAGE = Path(tfssl.__file__).parent
 
 LAYERS = (
-    ("config", "presets", "checks", "inherit", "encoder_name", "errors"),
+    ("config", "flagfile", "presets", "checks", "inherit", "encoder_name", "errors"),
     ("core", "augment"),
     ("data", "models", "losses", "optim"),
     ("methods",),

@@ -11,8 +11,9 @@ import types
 import pytest
 
 from tfssl import cli, main
-from tfssl.config import SPECS, Config, resolve, to_flagfile
+from tfssl.config import SPECS, Config, resolve
 from tfssl.errors import ConfigError, TfsslError
+from tfssl.flagfile import to_flagfile
 
 
 def parse(*arguments: str):

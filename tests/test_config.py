@@ -18,12 +18,11 @@ from tfssl.config import (
     SPECS,
     Config,
     difference,
-    from_flagfile,
     modes,
     resolve,
-    to_flagfile,
 )
 from tfssl.errors import ConfigError
+from tfssl.flagfile import from_flagfile, to_flagfile
 from tfssl.inherit import Parsed, contradictions, inherit, stored_config
 
 PACKAGE = Path(tfssl.__file__).parent

@@ -13,8 +13,9 @@ from absl import flags
 
 from tfssl import presets
 from tfssl.checks import field_problems, validate
-from tfssl.config import SPECS, Config, Spec, modes, parse_value, resolve
+from tfssl.config import SPECS, Config, Spec, modes, resolve
 from tfssl.errors import ConfigError, message
+from tfssl.flagfile import parse_value
 from tfssl.inherit import Parsed, contradictions, inherit, stored_config
 
 HELP_FLAGS = frozenset({"--help", "-help", "-h", "--helpfull", "--helpshort"})

@@ -15,11 +15,11 @@ from tfssl.config import (
     SPECS,
     Config,
     difference,
-    from_flagfile,
     left_open,
     resolve,
 )
 from tfssl.errors import ConfigError, message
+from tfssl.flagfile import from_flagfile
 
 FLAGS_FILE = "flags.cfg"
 _OF_THE_COMMAND = ("mode", "run_dir", "init_from")

@@ -10,10 +10,11 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfssl.augment import describe
-from tfssl.config import Config, from_flagfile, to_flagfile
+from tfssl.config import Config
 from tfssl.core import runtime
 from tfssl.data import Source, training
 from tfssl.errors import ConfigError
+from tfssl.flagfile import from_flagfile, to_flagfile
 from tfssl.inherit import contradictions
 from tfssl.modes import assemble, console, trained
 from tfssl.modes.online_knn import OnlineKnn

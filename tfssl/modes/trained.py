@@ -9,7 +9,7 @@ import keras
 from tfssl.config import Config
 from tfssl.core import runtime, variables
 from tfssl.errors import CheckpointError, message
-from tfssl.modes import assemble
+from tfssl.modes import networks
 from tfssl.train import CheckpointStore, checkpoint
 
 ENCODER = "online/encoder"
@@ -19,7 +19,7 @@ ENCODER = "online/encoder"
 def fresh_encoder(config: Config) -> keras.Model:
     """The encoder before training: float32, outside of any strategy."""
     runtime.set_precision("float32")
-    return assemble.encoder(config, config.seed)
+    return networks.encoder(config, config.seed)
 
 
 def checkpoint_folder(path: str | Path) -> Path:

@@ -1,0 +1,31 @@
+"""Rules on devices and how the batch is dealt out to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tfssl.checks.rule import Rule
+from tfssl.config import Config
+from tfssl.errors import message
+
+
+def _replicas(config: Config) -> Iterator[str]:
+    count = config.virtual_devices
+    if count > 1 and config.strategy != "mirrored":
+        yield message(
+            f"--virtual_devices={count} with --strategy={config.strategy}",
+            "--strategy=mirrored, which uses several devices",
+            "--strategy=mirrored",
+        )
+    for flag in ("batch_size", "linear_batch_size", "batch_norm_groups"):
+        value = getattr(config, flag)
+        if count > 1 and value > 0 and value % count:
+            yield message(
+                f"--{flag}={value} with --virtual_devices={count}",
+                f"a multiple of {count}: every device gets as many",
+                f"--{flag}={-(-value // count) * count}",
+            )
+
+
+FIELD_RULES: tuple[Rule, ...] = ()
+RULES: tuple[Rule, ...] = (_replicas,)

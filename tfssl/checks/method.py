@@ -1,0 +1,103 @@
+"""Rules on method, encoder and heads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tfssl import presets
+from tfssl.checks.rule import Rule
+from tfssl.config import SPECS, Config, left_open
+from tfssl.encoder_name import check_image_size, parse_encoder
+from tfssl.errors import ConfigError, message
+
+LARGEST_CIFAR_STEM_IMAGE = 128
+SMALLEST_STANDARD_STEM_IMAGE = 64
+
+
+def _encoder(config: Config) -> Iterator[str]:
+    try:
+        spec = parse_encoder(config.encoder)
+    except ConfigError as error:
+        yield from error.problems
+        return
+    size = config.image_size
+    if size < (SPECS["image_size"].low or 0):
+        return  # already reported
+    if spec.cifar and size > LARGEST_CIFAR_STEM_IMAGE:
+        yield message(
+            f"--encoder={config.encoder} with --image_size={size}",
+            f"images up to {LARGEST_CIFAR_STEM_IMAGE} pixels for the 32-pixel stem",
+            f"--encoder={config.encoder.replace('_cifar', '')}",
+        )
+    if not spec.cifar and size < SMALLEST_STANDARD_STEM_IMAGE:
+        yield message(
+            f"--encoder={config.encoder} with --image_size={size}",
+            f"images of {SMALLEST_STANDARD_STEM_IMAGE} pixels or more: its stages "
+            "divide the side by 32",
+            f"--encoder={config.encoder}_cifar, or a larger --image_size",
+        )
+        return
+    try:
+        check_image_size(spec, size)
+    except ConfigError as error:
+        yield from error.problems
+
+
+def _other_methods_flags(config: Config) -> Iterator[str]:
+    if config.method not in presets.METHODS:
+        return  # already reported
+    for name, methods in presets.METHOD_FLAGS.items():
+        value = getattr(config, name)
+        if config.method in methods or left_open(name, value) or value is False:
+            continue
+        yield message(
+            f"--{name}={value} with --method={config.method}",
+            f"--{name} only with " + " or ".join(methods),
+            f"leaving --{name} away, or --method={methods[0]}",
+        )
+
+
+def _moco_layers(config: Config) -> Iterator[str]:
+    layers = config.projector_layers
+    if config.method == "moco" and layers is not None and layers > 2:
+        yield message(
+            f"--projector_layers={layers} with --method=moco",
+            "1 (MoCo v1) or 2 (MoCo v2)",
+            "--projector_layers=2",
+        )
+
+
+def _queue(config: Config) -> Iterator[str]:
+    if config.method != "moco" or not config.queue_size or config.batch_size < 1:
+        return
+    keys = config.batch_size * (2 if config.symmetric else 1)
+    if config.queue_size % keys:
+        what = (
+            "twice --batch_size (--symmetric)" if config.symmetric else "--batch_size"
+        )
+        yield message(
+            f"--queue_size={config.queue_size} with --batch_size={config.batch_size}",
+            f"a multiple of {what}: a step replaces {keys} keys whole",
+            f"--queue_size={max(1, round(config.queue_size / keys)) * keys}",
+        )
+
+
+def _batch_norm_groups(config: Config) -> Iterator[str]:
+    groups, batch = config.batch_norm_groups, config.batch_size
+    if groups > 0 and (batch % groups or batch // groups < 2):
+        fits = [g for g in range(1, groups + 1) if batch % g == 0 and batch // g > 1]
+        yield message(
+            f"--batch_norm_groups={groups} with --batch_size={batch}",
+            "groups of one size, at least 2 images each",
+            f"--batch_norm_groups={max(fits, default=0)}",
+        )
+
+
+FIELD_RULES: tuple[Rule, ...] = ()
+RULES: tuple[Rule, ...] = (
+    _encoder,
+    _other_methods_flags,
+    _moco_layers,
+    _queue,
+    _batch_norm_groups,
+)

@@ -1,0 +1,136 @@
+"""Makes the encoder and the method that a `Config` names."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from tfssl import models, optim
+from tfssl.config import Config
+from tfssl.core import seeds
+from tfssl.methods import BYOL, KeyQueue, Method, MoCo, SimCLR
+
+PROBE = "head_supervised"
+"""Layer name of the online probe; SimCLR keeps it out of LARS' decay by this name."""
+
+
+def encoder(config: Config, seed: int) -> keras.Model:
+    """A freshly initialised encoder, a pure function of its name and the seed."""
+    return models.build_encoder(
+        config.encoder,
+        family=config.encoder_family,
+        image_size=config.image_size,
+        seed=seed,
+        batch_norm_groups=config.batch_norm_groups,
+        zero_init_last_gamma={"auto": None, "true": True, "false": False}[
+            config.zero_init_last_gamma
+        ],
+    )
+
+
+def _probe(config: Config, dim: int, classes: int | None) -> keras.Model | None:
+    if not config.online_probe or not classes:
+        return None
+    return models.linear_head(dim, classes, seed=config.seed, name=PROBE)
+
+
+def _simclr(config: Config, classes: int | None, steps: int) -> Method:
+    del steps
+    online = encoder(config, config.seed)
+    dim = online.output_shape[-1]
+    projector = models.simclr_head(
+        dim,
+        hidden=config.projector_hidden or None,
+        out=config.projector_dim,
+        layers=config.projector_layers,
+        seed=config.seed,
+        name="projector",
+        batch_norm_groups=config.batch_norm_groups,
+    )
+    return SimCLR(
+        online,
+        projector,
+        temperature=config.temperature,
+        probe=_probe(config, dim, classes),
+        probe_decay=config.weight_decay,
+    )
+
+
+def _byol(config: Config, classes: int | None, steps: int) -> Method:
+    def networks(seed: int) -> tuple[keras.Model, keras.Model]:
+        network = encoder(config, seed)
+        projector = models.byol_mlp(
+            network.output_shape[-1],
+            hidden=config.projector_hidden,
+            out=config.projector_dim,
+            seed=seed,
+            name="projector",
+            batch_norm_groups=config.batch_norm_groups,
+        )
+        return network, projector
+
+    online, projector = networks(config.seed)
+    predictor = models.byol_mlp(
+        config.projector_dim,
+        hidden=config.predictor_hidden,
+        out=config.projector_dim,
+        seed=config.seed,
+        name="predictor",
+        batch_norm_groups=config.batch_norm_groups,
+    )
+    target, target_projector = networks(seeds.init_seed(config.seed, "target"))
+
+    def tau(step):
+        if config.ema_schedule == "constant":
+            return tf.constant(config.ema_momentum, tf.float32)
+        return optim.byol_tau(step, base=config.ema_momentum, total=steps)
+
+    return BYOL(
+        online,
+        projector,
+        predictor,
+        target,
+        target_projector,
+        tau=tau,
+        probe=_probe(config, online.output_shape[-1], classes),
+    )
+
+
+def _moco(config: Config, classes: int | None, steps: int) -> Method:
+    del steps
+
+    def networks() -> tuple[keras.Model, keras.Model]:
+        network = encoder(config, config.seed)
+        projector = models.moco_head(
+            network.output_shape[-1],
+            out=config.projector_dim,
+            mlp=config.projector_layers > 1,
+            seed=config.seed,
+            name="projector",
+        )
+        return network, projector
+
+    online, projector = networks()
+    key, key_projector = networks()
+    queue = KeyQueue(
+        config.queue_size,
+        config.projector_dim,
+        enqueued=config.batch_size * (2 if config.symmetric else 1),
+        seed=config.seed,
+    )
+    return MoCo(
+        online,
+        projector,
+        key,
+        key_projector,
+        queue,
+        momentum=config.ema_momentum,
+        temperature=config.temperature,
+        symmetric=config.symmetric,
+        shuffle=config.batch_norm_groups > 1,
+        seed=config.seed,
+        probe=_probe(config, online.output_shape[-1], classes),
+    )
+
+
+METHOD_BUILDERS = {"byol": _byol, "simclr": _simclr, "moco": _moco}
