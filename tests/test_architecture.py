@@ -26,12 +26,12 @@ LAYERS = (
     ("train",),
     ("evaluate", "weights", "export", "report"),
     ("modes",),
-    ("cli", "main"),
+    ("cli", "main", "startup"),
 )
 LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 
 TENSORFLOW = {"tensorflow", "keras", "tensorflow_datasets", "keras_cv"}
-TENSORFLOW_FREE = ("", *LAYERS[0], "cli", "main", "report", "augment.recipes")
+TENSORFLOW_FREE = ("", *LAYERS[0], *LAYERS[7], "report", "augment.recipes")
 READS_CONFIG = ("modes", *LAYERS[0], *LAYERS[7])
 TOUCHES_ABSL_FLAGS = LAYERS[7]
 NAMES_A_DEVICE = ("core.runtime",)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 from collections.abc import Sequence
 
-from tfssl import cli
+from tfssl import cli, startup
 from tfssl.config import modes
 from tfssl.errors import ConfigError, TfsslError
 
@@ -27,11 +26,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         config, _ = cli.read(argv)
-        # Both are read once, when TensorFlow and Keras load: so it is set before.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        os.environ["KERAS_BACKEND"] = "tensorflow"
-        from tfssl.modes import MODES
+        startup.prepare_environment()
+        with startup.without_chatter(hold=config.strategy != "tpu"):
+            from tfssl.core import runtime
+            from tfssl.modes import MODES
 
+            runtime.find_devices()
         for mode in modes(config):
             code = MODES[mode](config)
             # From here on the run directory holds the encoder, not what it came from.

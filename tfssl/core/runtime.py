@@ -8,6 +8,11 @@ import tensorflow as tf
 from tfssl.errors import ConfigError, message, unknown
 
 
+def find_devices() -> None:
+    """Makes TensorFlow look for its devices now, and say then what it says of them."""
+    tf.config.list_physical_devices()
+
+
 def split_cpu(count: int) -> None:
     """Splits the CPU into logical devices, so that `mirrored` can be tried anywhere.
 
