@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Indexes of data sets go nowhere near the developer's own.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="tfssl-test-cache-")
 
 
 def pytest_addoption(parser):

@@ -19,7 +19,16 @@ import tfssl
 PACKAGE = Path(tfssl.__file__).parent
 
 LAYERS = (
-    ("config", "flagfile", "presets", "checks", "inherit", "encoder_name", "errors"),
+    (
+        "config",
+        "dataset_name",
+        "flagfile",
+        "presets",
+        "checks",
+        "inherit",
+        "encoder_name",
+        "errors",
+    ),
     ("core", "augment"),
     ("data", "models", "losses", "optim"),
     ("methods",),

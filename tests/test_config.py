@@ -60,7 +60,7 @@ def test_identity_and_resumable_split_the_flags():
 def test_resolve_fills_every_flag_the_method_has(method, image_size):
     full = resolve(config(method=method, image_size=image_size))
     for name, spec in SPECS.items():
-        if name in ("run_dir", "init_from", "data_dir", "eval_split"):
+        if name in ("run_dir", "init_from", "data_dir", "index_dir", "eval_split"):
             continue
         has_it = method in presets.METHOD_FLAGS.get(name, presets.METHODS)
         if spec.default in (None, ""):
@@ -173,6 +173,8 @@ BAD = [
     ({"dataset": "shapes:many"}, "--dataset=shapes:5000"),
     ({"dataset": "shapes:0"}, "--dataset=shapes:5000"),
     ({"dataset": "tfrecord:x*"}, "not available in this version"),
+    ({"dataset": "list:"}, "list:FILE"),
+    ({"max_image_pixels": -1}, "--max_image_pixels=0"),
     ({"dataset": "shapes:100"}, "--dataset=shapes:256"),
     ({"train_split": ""}, "--train_split"),
     ({"method": "moco", "queue_size": 1000}, "try --queue_size=1024"),

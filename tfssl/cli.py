@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import flags
 
-from tfssl import presets
+from tfssl import dataset_name, presets
 from tfssl.checks import field_problems, validate
 from tfssl.config import SPECS, Config, Spec, modes, resolve
 from tfssl.errors import ConfigError, message
@@ -115,26 +115,23 @@ def settle(parsed: Parsed) -> Config:
 
 def missing_paths(config: Config) -> list[str]:
     """The local folders that a configuration names and that are not there."""
-    named = {"init_from": config.init_from}
-    kind, _, rest = config.dataset.partition(":")
-    if kind == "folder" and set(modes(config)) - {"export", "report"}:
-        named["dataset"] = rest
+    gone = []
+    start = config.init_from
+    # A TensorFlow checkpoint is a prefix of several files.
+    whole, prefix = os.path.exists(start), os.path.exists(start + ".index")
+    if start and "://" not in start and not whole and not prefix:
+        gone.append(("init_from", start))
+    if set(modes(config)) - {"export", "report"}:
+        absent = dataset_name.missing(config.dataset, config.data_dir)
+        gone += [("dataset", path) for path in absent]
     return [
         message(
-            f"--{flag}={getattr(config, flag)}, which is not there",
+            f"--{flag}={getattr(config, flag)}: {path} is not there",
             "a path on this machine",
             f"a path that exists, seen from {os.getcwd()}",
         )
-        for flag, path in named.items()
-        if path and "://" not in path and not _exists(flag, path)
+        for flag, path in gone
     ]
-
-
-def _exists(flag: str, path: str) -> bool:
-    if flag == "dataset":
-        return os.path.isdir(path)
-    # A TensorFlow checkpoint is a prefix of several files.
-    return os.path.exists(path) or os.path.exists(path + ".index")
 
 
 def help_text() -> str:

@@ -75,8 +75,11 @@ class Config:
     init_from: str = _job("", "run directory or checkpoint to start from or to evaluate", scope="run")
     seed: int = _job(0, "source of all randomness", low=0, high=2**31 - 1, scope="run")
 
-    dataset: str = _data("shapes", "shapes[:N] (drawn by the program), folder:DIR (images, class folders if labelled), tfds:NAME")
-    data_dir: str = _data("", "where tensorflow_datasets keeps its data", scope="free")
+    dataset: str = _data("shapes", "shapes[:N] (drawn by the program), folder:DIR[,DIR] (images, class folders if labelled), list:FILE (a path a line), tfds:NAME")
+    data_dir: str = _data("", "where relative paths, or the data of tensorflow_datasets, are", scope="free")
+    index_dir: str = _data("", "where indexes of large data sets are kept; empty: ~/.cache/tfssl", scope="free")
+    rebuild_index: bool = _data(False, "make indexes anew (gs:// tells no changes)", scope="free")
+    max_image_pixels: int = _data(100_000_000, "files that declare more are skipped undecoded; 0: no limit", low=0)
     train_split: str = _data("train", "split to train on")
     eval_split: str = _data("", "split to evaluate on; empty: the source's held-out one")
     image_size: int = _data(32, "side of the square images in pixels", low=8, high=1024)

@@ -31,7 +31,7 @@ STRATEGIES_PLANNED = ("multiworker", "tpu")
 FLAGS_PLANNED = ("label_fraction", "micro_batches", "tpu_name")
 """Flags that are reserved for modes and machines that are not available yet."""
 
-DATASET_FORMS = "shapes, shapes:N, folder:DIR, tfds:NAME"
+DATASET_FORMS = "shapes, shapes:N, folder:DIR, list:FILE, tfds:NAME"
 DATASETS_PLANNED = ("tfrecord",)
 
 METHODS = ("byol", "simclr", "moco")

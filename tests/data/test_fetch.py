@@ -27,10 +27,7 @@ def test_training_takes_the_next_readable_one(mixed):
     )
     seen = list(dataset.as_numpy_iterator())
     assert len(seen) == n == len(good) + len(bad)
-    ids = {
-        path: int(tf.strings.to_number(source._ids[i], tf.int64))
-        for i, path in enumerate(source.paths)
-    }
+    ids = {path: int(source.ids[i]) for i, path in enumerate(source.paths)}
     for start, row in enumerate(seen):
         used = start
         while source.paths[used % n] in bad:

@@ -145,3 +145,35 @@ def test_unknown_split_and_relative_directories(tmp_path, files):
     source = open_source("folder:pets", "all", image_size=8, data_dir=str(tmp_path))
     assert source.num_examples == 24
     assert open_source("folder:pets", "a", image_size=8, data_dir=str(tmp_path))
+
+
+def test_several_folders_are_one_data_set(tmp_path, files):
+    files.tree(tmp_path / "one", ["ant", "bee"], 30)
+    files.tree(tmp_path / "two", ["bee", "cat"], 30)  # the same names of files
+    one, both = (
+        open_source(f"folder:{paths}", "all", image_size=8, memory=0)
+        for paths in (tmp_path / "one", f"{tmp_path}/one,{tmp_path}/two")
+    )
+    assert both.num_examples == 120 and both.class_names == ("ant", "bee", "cat")
+    assert len(set(both.ids)) == 120 and set(one.ids) < set(both.ids)
+    for row, path, label in zip(read(both), both.paths, both.labels, strict=True):
+        assert both.class_names[label] == path.split("/")[-2]
+        assert row["label"] == label
+    train, test = (
+        Folder([str(tmp_path / "one"), str(tmp_path / "two")], parse_split(split))
+        for split in ("train", "test")
+    )
+    assert not set(train.paths) & set(test.paths)
+    assert train.num_examples + test.num_examples == 120
+    alone = Folder(str(tmp_path / "one"), parse_split("test"))
+    assert {f"{tmp_path}/one/{path}" for path in alone.paths} <= set(test.paths)
+
+
+def test_a_comma_in_a_name_and_one_folder_in_another(tmp_path, files):
+    files.tree(tmp_path, ["a", "b"], 3, "cats,dogs")
+    name = f"{tmp_path}/cats,dogs"
+    assert open_source(f"folder:{name}", "all", image_size=8).num_examples == 6
+    (tmp_path / "link").symlink_to(tmp_path / "cats,dogs")
+    for second in ("cats,dogs/a", "link"):
+        with pytest.raises(DataError, match="one in the other"):
+            Folder([name, str(tmp_path / second)], parse_split("all"))

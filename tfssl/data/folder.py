@@ -7,208 +7,237 @@ divisible by 10, so that files added later move no other file. `all` means every
 
 Order. Examples are ordered by the hash of their relative path, which mixes classes:
 `train[:1000]` is a fair sample. The same hash is the example's `id`.
+
+`folder:A,B` is one data set of several trees, each with splits of its own; classes of
+one name are one class. The ids of the first tree are those that it has alone.
 """
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from tfssl.augment import geometry
-from tfssl.data.scan import EXTENSIONS, Tally, find_images
-from tfssl.data.source import SkipList, first_line
-from tfssl.data.splits import Split
+from tfssl import dataset_name
+from tfssl.data import index_file
+from tfssl.data.files import Files
+from tfssl.data.header import MAX_PIXELS
+from tfssl.data.scan import EXTENSIONS, Tally, is_remote
+from tfssl.data.source import SourceOptions
+from tfssl.data.splits import Split, held_out_tenth
+from tfssl.data.tree import WORTH, Tree, path_hash
+from tfssl.dataset_name import HELD_OUT
 from tfssl.errors import DataError, message, unknown
 
-# Which folders a split may mean, the first that exists; the order in which they are
-# tried when the one of the same name is missing.
-_HELD_OUT = {
-    "validation": ("validation", "val", "test"),
-    "val": ("val", "validation", "test"),
-    "test": ("test", "validation", "val"),
-}
 
-
-def path_hash(path: str) -> tuple[int, int]:
-    """Two independent stable numbers in [0, 2**63) for a relative path."""
-    digest = hashlib.blake2b(os.fsencode(path), digest_size=16).digest()
-    first, second = digest[:8], digest[8:]
-    return int.from_bytes(first, "big") >> 1, int.from_bytes(second, "big") >> 1
-
-
-class Folder:
-    """The image files below a directory; see the module for splits and order.
+class Folder(Files):
+    """The image files below one or several directories; see the module.
 
     The classes are the folders directly below the split's directory that hold images
     (those of the training split, so that a class keeps its number in every split). With
     fewer than two there are no labels.
 
     Args:
-      directory: DIR.
+      directories: DIR, or several.
       split: `train`, `test`, `validation`, `all` or a folder's name, possibly sliced.
+      index_dir: Where indexes of large trees are kept; None: nowhere.
+      rebuild: List everything, whatever an index says.
+      worth: Number of images from which a tree is indexed.
+      max_pixels: See `Encoded`.
 
     Raises:
-      DataError: No such directory or split, or no images in it.
+      DataError: No such directory or split, no images in it, or one tree twice.
     """
 
-    may_fail = True
-
-    def __init__(self, directory: str, split: Split):
-        if not os.path.isdir(directory):
-            raise DataError(
-                message(f"folder:{directory}", "a directory", "an existing path")
+    def __init__(
+        self,
+        directories: str | Sequence[str],
+        split: Split,
+        *,
+        index_dir: str | None = None,
+        rebuild: bool = False,
+        worth: int = WORTH,
+        max_pixels: int = MAX_PIXELS,
+    ):
+        if isinstance(directories, str):
+            directories = [directories]
+        _check(directories)
+        parts = [
+            _Part(
+                Tree(path, index_dir=index_dir, rebuild=rebuild, worth=worth),
+                number,
+                split.name,
             )
+            for number, path in enumerate(directories)
+        ]
         self.tally = Tally()
-        inside, keep = _locate(directory, split.name)
-        root = os.path.join(directory, inside)
-        # Hashes are of the path below DIR: two splits never share an id.
-        found = [inside + path for path in find_images(root, self.tally)]
-        hashed = sorted((path_hash(path), path) for path in found)
-        kept = [(first, path) for (first, second), path in hashed if keep(second)]
-        if not kept:
+        for part in parts:
+            self.tally.add(part.tally)
+        names = sorted(set().union(*(part.classes for part in parts)))
+        class_names = tuple(names) if len(names) > 1 else ()
+        hashes = np.concatenate([part.hashes for part in parts])
+        if not len(hashes):
             raise DataError(
                 message(
-                    f"{root} with {len(found)} images for split {split.name}, "
-                    f"{self.tally}",
+                    f"{', '.join(part.place for part in parts)} with "
+                    f"{sum(part.found for part in parts)} images for split "
+                    f"{split.name}, {self.tally}",
                     "images: " + " ".join(EXTENSIONS),
                     "another directory or split",
                 )
             )
-        start, stop = split.bounds(len(kept))
-        kept = kept[start:stop]
-        self.name = f"folder:{directory}/{split.text}"
-        self.num_examples = len(kept)
-        self.paths = [path for _, path in kept]
-        self._directory = directory
-        roots = _label_roots(directory, inside)
-        names = sorted(set().union(*(_classes(directory, root) for root in roots)))
-        self.class_names = tuple(names) if len(names) > 1 else ()
-        self.num_classes = len(self.class_names) or None
-        self.labels = _labels(self.paths, roots, self.class_names)
-        self._skips = SkipList()
+        paths = [path for part in parts for path in part.paths]
+        labels = np.concatenate([part.labels(class_names) for part in parts])
+        start, stop = split.bounds(len(paths))
+        order = np.lexsort((hashes[:, 1], hashes[:, 0]))[start:stop]
+        super().__init__(
+            f"folder:{','.join(directories)}/{split.text}",
+            [paths[place] for place in order],
+            hashes[order, 0],
+            labels[order],
+            class_names,
+            max_pixels,
+        )
+        self._root = directories[0] + "/" if len(directories) == 1 else ""
         for path, reason in self.tally.unreadable.items():
             self._skips.add(path, reason)
-        # Text, numbers too, since TensorFlow keeps strings on the host everywhere.
-        self._files = tf.constant(
-            [os.fsencode(os.path.join(directory, path)) for path in self.paths]
-        )
-        self._labels = tf.constant([str(label) for label in self.labels.tolist()])
-        self._ids = tf.constant([str(number) for number, _ in kept])
 
-    def example(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
-        """See `Source.example`."""
-        return {
-            "image": geometry.decode(tf.io.read_file(self._files[index])),
-            "label": tf.strings.to_number(self._labels[index], tf.int64),
-            "id": tf.strings.to_number(self._ids[index], tf.int64),
-        }
-
-    def failed(self, index: int) -> str:
-        """See `Source.failed`."""
-        path = os.path.join(self._directory, self.paths[index])
-        if path not in self._skips:
-            self._skips.add(path, _reason(path))
-        return self._skips.add(path, "")
-
-    def skipped(self) -> list[dict[str, str]]:
-        """See `Source.skipped`; includes what the scan could not enter."""
-        return self._skips.listing()
+    @functools.cached_property
+    def paths(self) -> list[str]:
+        """Every example's path, below DIR where there is one DIR."""
+        paths = map(self.where, range(self.num_examples))
+        return [path.removeprefix(self._root) for path in paths]
 
 
-def _locate(directory: str, name: str) -> tuple[str, Callable[[int], bool]]:
+class _Part:
+    """What one tree gives to a split.
+
+    Attributes:
+      place: The folder that the split means.
+      found: Images below it, before a tenth is held out or taken.
+      paths: Full paths of those that the split takes.
+      hashes: int64 `[paths, 2]`; of several trees no two are equal.
+      classes: Names of the class folders.
+      tally: What was passed over there.
+    """
+
+    def __init__(self, tree: Tree, number: int, split: str):
+        names = {*tree.directories[0].folders, *tree.directories[0].links}
+        inside, keep = _locate(names, split)
+        self._tree, self._roots = tree, _label_roots(names, inside)
+        self.place = os.path.join(tree.root, inside)
+        self.tally = tree.tally(inside)
+        counts = np.array([len(d.images) for d in tree.directories])
+        here = [f"{d.inside}/".startswith(inside) for d in tree.directories]
+        wanted = np.repeat(np.array(here, bool), counts)
+        self.found = int(wanted.sum())
+        wanted &= keep(tree.hashes[:, 1])
+        self._wanted, self._counts = wanted, counts
+        salt = np.array(path_hash(f"//{number}") if number else (0, 0), np.int64)
+        self.hashes = tree.hashes[wanted] ^ salt
+        root = os.fsencode(tree.root if tree.root.endswith("/") else f"{tree.root}/")
+        everything = (
+            root + os.fsencode(directory.path(""))
+            for directory in tree.directories
+        )  # fmt: skip
+        self.paths = [
+            prefix + os.fsencode(name)
+            for prefix, directory in zip(everything, tree.directories, strict=True)
+            for name in directory.images
+        ]
+        if not wanted.all():
+            self.paths = [self.paths[i] for i in np.flatnonzero(wanted)]
+        self.classes = {
+            d.inside[len(root) :].split("/")[0]
+            for root in self._roots
+            for d in tree.directories
+            if d.images and f"{d.inside}/".startswith(root) and d.inside + "/" != root
+        } - {""}
+
+    def labels(self, names: tuple[str, ...]) -> np.ndarray:
+        """int64 `[paths]`: the number of the first folder below a root, else -1."""
+        numbers = {f"{r}{name}": n for r in self._roots for n, name in enumerate(names)}
+        depths = {root.count("/") + 1 for root in self._roots}
+
+        def label(inside: str) -> int:
+            parts = inside.split("/")
+            tops = ["/".join(parts[:depth]) for depth in depths]
+            return max((numbers.get(top, -1) for top in tops), default=-1)
+
+        each = np.array([label(d.inside) for d in self._tree.directories], np.int64)
+        return np.repeat(each, self._counts)[self._wanted]
+
+
+def _locate(
+    names: set[str], split: str
+) -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
     """The folder of a split ("" or ending in /), and which hashes belong to it."""
 
-    def exists(folder: str) -> bool:
-        return os.path.isdir(os.path.join(directory, folder))
+    def everything(hashes: np.ndarray) -> np.ndarray:
+        return np.ones(len(hashes), bool)
 
-    def everything(_: int) -> bool:
-        return True
-
-    pool = "train/" if exists("train") else ""
-    held_out = [f for f in _HELD_OUT.get(name, _HELD_OUT["test"]) if exists(f)]
-    if name == "all":
+    pool = "train/" if "train" in names else ""
+    held_out = [f for f in HELD_OUT.get(split, HELD_OUT["test"]) if f in names]
+    if split == "all":
         return "", everything
-    if name == "train":
-        return pool, everything if pool and held_out else lambda h: h % 10 != 0
-    if name in _HELD_OUT and not (pool and held_out):
-        return pool, lambda h: h % 10 == 0
-    if name in _HELD_OUT:
+    if split == "train":
+        whole = pool and held_out
+        return pool, everything if whole else lambda h: ~held_out_tenth(h)
+    if split in HELD_OUT and not (pool and held_out):
+        return pool, held_out_tenth
+    if split in HELD_OUT:
         return held_out[0] + "/", everything
-    if exists(name):
-        return name + "/", everything
-    raise DataError(unknown("split", name, ["train", "all", *_HELD_OUT]))
+    if split in names:
+        return split + "/", everything
+    raise DataError(unknown("split", split, ["train", "all", *HELD_OUT]))
 
 
-def _label_roots(directory: str, inside: str) -> list[str]:
+def _label_roots(names: set[str], inside: str) -> list[str]:
     """The folders (ending in /, or "") whose subfolders are the classes."""
-    if not os.path.isdir(os.path.join(directory, "train")):
+    if "train" not in names:
         return [inside]
     if inside:
         return sorted({"train/", inside})
-    others = [f + "/" for f in _HELD_OUT["test"]]
-    return ["train/", *(f for f in others if os.path.isdir(os.path.join(directory, f)))]
+    return ["train/", *(f"{f}/" for f in HELD_OUT["test"] if f in names)]
 
 
-def _classes(directory: str, root: str) -> set[str]:
-    """The folders directly below a root that hold at least one image."""
-    try:
-        with os.scandir(os.path.join(directory, root)) as entries:
-            folders = [e.path for e in entries if e.is_dir() and e.name[0] != "."]
-    except OSError:
-        return set()
-    return {
-        os.path.basename(folder)
-        for folder in folders
-        if next(find_images(folder), None) is not None
-    }
+def _check(directories: Sequence[str]) -> None:
+    for path in directories:
+        if not (tf.io.gfile.isdir(path) if is_remote(path) else os.path.isdir(path)):
+            raise DataError(
+                message(f"folder:{path}", "a directory", "an existing path")
+            )
+    real = [p if is_remote(p) else os.path.realpath(p) for p in directories]
+    for i, one in enumerate(real):
+        for j, other in enumerate(real):
+            if i != j and f"{other}/".startswith(f"{one}/"):
+                raise DataError(
+                    message(
+                        f"folder:{directories[i]},{directories[j]}, one in the other",
+                        "trees without a common image",
+                        f"--dataset=folder:{directories[i]}",
+                    )
+                )
 
 
-def _labels(paths: list[str], roots: list[str], names: tuple[str, ...]) -> np.ndarray:
-    """int64 `[paths]`: the number of the first folder below a root, else -1."""
-    numbers = {f"{root}{name}": n for root in roots for n, name in enumerate(names)}
-    depth = {root.count("/") + 1 for root in roots}
-
-    def label(path: str) -> int:
-        parts = path.split("/")[:-1]
-        return max((numbers.get("/".join(parts[:d]), -1) for d in depth), default=-1)
-
-    return np.array([label(path) for path in paths], np.int64)
-
-
-def _reason(path: str) -> str:
-    """Why a file cannot be read, in a few words."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        return error.strerror or str(error)
-    if not data:
-        return "empty file"
-    try:
-        geometry.decode(tf.constant(data))
-    except (tf.errors.OpError, ValueError) as error:
-        return f"not decodable, {len(data)} bytes: {first_line(error)}"
-    return "readable now; it was not when it was asked for"
-
-
-def open_folder(
-    argument: str, split: Split, *, image_size: int, data_dir: str | None
-) -> Folder:
-    """Opens `folder:DIR`; a relative DIR is looked for below `data_dir`, if given.
+def open_folder(argument: str, split: Split, options: SourceOptions) -> Folder:
+    """Opens `folder:DIR` or `folder:A,B`.
 
     Raises:
       DataError: See `Folder`.
     """
-    del image_size  # images keep their own size until they are cropped
-    directory = os.path.expanduser(argument)
-    if data_dir:
-        directory = os.path.join(os.path.expanduser(data_dir), directory)
-    if not directory:
+    directories = dataset_name.folders(argument, options.data_dir)
+    if not directories:
         raise DataError(
             message("--dataset=folder:", "folder:DIR", "--dataset=folder:photos")
         )
-    return Folder(os.path.normpath(directory), split)
+    return Folder(
+        directories,
+        split,
+        index_dir=options.index_dir or index_file.default_directory(),
+        rebuild=options.rebuild_index,
+        max_pixels=options.max_pixels,
+    )

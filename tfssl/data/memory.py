@@ -59,7 +59,7 @@ class Decoded:
         self.num_examples = source.num_examples
         self.num_classes = source.num_classes
         self.class_names = source.class_names
-        self.labels = source.labels
+        self.labels, self.ids = source.labels, source.ids
         self.may_fail = not all(images)
         # Text, numbers too, since TensorFlow keeps strings on the host everywhere.
         self._images = tf.constant(images)

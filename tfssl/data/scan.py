@@ -1,12 +1,23 @@
-"""Finds the image files of a directory tree, and counts what it passes over."""
+"""Lists the image files of a directory tree, and counts what it passes over.
+
+Local trees and those of any file system that TensorFlow knows (`gs://`).
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+
+import tensorflow as tf
 
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp")
+UNSURE = -1
+"""Signature of a directory that must be listed again next time."""
+# A directory changed this recently may change again within one tick of a coarse clock
+# (FAT: 2 s) and keep its time.
+_RACY = 3 * 10**9
 
 
 @dataclasses.dataclass
@@ -35,23 +46,80 @@ class Tally:
             f"{self.loops} repeated links"
         )
 
+    def add(self, other: Tally) -> None:
+        """Adds another tally to this one."""
+        self.hidden += other.hidden
+        self.loops += other.loops
+        self.unreadable |= other.unreadable
+        for extension, count in other.other.items():
+            self.other[extension] = self.other.get(extension, 0) + count
+
+
+@dataclasses.dataclass
+class Directory:
+    """What one directory holds; see `walk`.
+
+    Attributes:
+      inside: Its path below the root, with `/`; "" for the root.
+      signature: Changes when an entry is added, removed or renamed; `UNSURE` where
+        nobody can say.
+      images: Names of its image files, sorted.
+      folders: Names of the directories in it.
+      links: Names of links to directories.
+      tally: What else there is.
+    """
+
+    inside: str
+    signature: int = UNSURE
+    images: list[str] = dataclasses.field(default_factory=list)
+    folders: list[str] = dataclasses.field(default_factory=list)
+    links: list[str] = dataclasses.field(default_factory=list)
+    tally: Tally = dataclasses.field(default_factory=Tally)
+
+    def path(self, name: str) -> str:
+        """The path of an entry below the root."""
+        return f"{self.inside}/{name}" if self.inside else name
+
 
 def is_image(name: str) -> bool:
     """Whether a file name has one of `EXTENSIONS`, in upper or lower case."""
     return name.lower().endswith(EXTENSIONS)
 
 
+def is_remote(path: str) -> bool:
+    """Whether a path belongs to a file system of TensorFlow's (`gs://…`)."""
+    return "://" in path
+
+
 def find_images(root: str, tally: Tally | None = None) -> Iterator[str]:
     """Yields the paths of the image files below `root`, relative to it, with `/`.
-
-    Links to files and directories are followed; a directory is entered once, by its
-    real path first, so loops end. Hidden names are passed over.
 
     Args:
       root: The directory.
       tally: Counts what is passed over.
     """
     tally = Tally() if tally is None else tally
+    for directory in walk(root):
+        tally.add(directory.tally)
+        yield from map(directory.path, directory.images)
+
+
+def walk(
+    root: str, known: Mapping[str, Directory] | None = None
+) -> Iterator[Directory]:
+    """Yields every directory of a tree, the root first.
+
+    Links to files and directories are followed; a directory is entered once, by its
+    real path first, so loops end. Hidden names are passed over.
+
+    Args:
+      root: The directory.
+      known: Earlier results by `inside`. One whose signature still holds is yielded
+        again, the same object, without listing the directory.
+    """
+    if is_remote(root):
+        yield from _walk_remote(root)
+        return
     entered: set[tuple[int, int]] = set()
     real, linked = [""], []  # directories still to enter
     while real or linked:
@@ -60,38 +128,82 @@ def find_images(root: str, tally: Tally | None = None) -> Iterator[str]:
         try:
             status = os.stat(here)
             if (status.st_dev, status.st_ino) in entered:
-                tally.loops += 1
+                yield Directory(inside, tally=Tally(loops=1))
                 continue
             entered.add((status.st_dev, status.st_ino))
-            with os.scandir(here) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
+            directory = (known or {}).get(inside)
+            if directory is None or directory.signature != status.st_mtime_ns:
+                directory = _listed(root, inside, status.st_mtime_ns)
         except OSError as error:
-            tally.unreadable[here] = error.strerror or str(error)
+            reason = error.strerror or str(error)
+            yield Directory(inside, tally=Tally(unreadable={here: reason}))
             continue
-        for entry in entries:
-            path = f"{inside}/{entry.name}" if inside else entry.name
-            if entry.name.startswith("."):
-                tally.hidden += 1
-            elif _is_dir(entry):
-                (linked if entry.is_symlink() else real).append(path)
-            elif not is_image(entry.name):
-                extension = os.path.splitext(entry.name)[1].lower()
-                tally.other[extension] = tally.other.get(extension, 0) + 1
-            elif _is_file(entry):
-                yield path
+        yield directory
+        real += map(directory.path, directory.folders)
+        linked += map(directory.path, directory.links)
+
+
+def _listed(root: str, inside: str, signature: int) -> Directory:
+    here = os.path.join(root, inside)
+    recent = time.time_ns() - signature < _RACY  # also true of times in the future
+    found = Directory(inside, UNSURE if recent else signature)
+    with os.scandir(here) as listing:
+        entries = sorted(listing, key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.name.startswith("."):
+            found.tally.hidden += 1
+        elif _is(entry.is_dir):
+            (found.links if entry.is_symlink() else found.folders).append(entry.name)
+        elif _is(entry.is_file):
+            if is_image(entry.name):
+                found.images.append(entry.name)
             else:
-                tally.unreadable[os.path.join(root, path)] = "dead link or no file"
+                _count_other(found.tally, entry.name)
+        elif not entry.is_symlink() and not is_image(entry.name):
+            _count_other(found.tally, entry.name)  # a socket, a pipe
+        else:
+            found.tally.unreadable[os.path.join(here, entry.name)] = (
+                "dead link or no file"
+            )
+            found.signature = UNSURE  # what it leads to may come back
+    return found
 
 
-def _is_dir(entry: os.DirEntry) -> bool:
+def _walk_remote(root: str) -> Iterator[Directory]:
+    """The same for object stores, which have no links, rights or times of directories.
+
+    A name with an image's extension is taken for a file: asking would cost a request.
+    """
+    waiting = [""]
+    while waiting:
+        inside = waiting.pop()
+        here = os.path.join(root, inside) if inside else root
+        found = Directory(inside)
+        try:
+            names = sorted({name.rstrip("/") for name in tf.io.gfile.listdir(here)})
+        except tf.errors.OpError as error:
+            found.tally.unreadable[here] = error.message
+            names = []
+        for name in filter(None, names):
+            if name.startswith("."):
+                found.tally.hidden += 1
+            elif is_image(name):
+                found.images.append(name)
+            elif tf.io.gfile.isdir(os.path.join(here, name)):
+                found.folders.append(name)
+            else:
+                _count_other(found.tally, name)
+        yield found
+        waiting += map(found.path, found.folders)
+
+
+def _count_other(tally: Tally, name: str) -> None:
+    extension = os.path.splitext(name)[1].lower()
+    tally.other[extension] = tally.other.get(extension, 0) + 1
+
+
+def _is(question) -> bool:
     try:
-        return entry.is_dir()
+        return question()
     except OSError:  # a link that leads through itself
-        return False
-
-
-def _is_file(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:
         return False

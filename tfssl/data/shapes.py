@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfssl.data import drawing
 from tfssl.data.outlines import CLASS_NAMES
+from tfssl.data.source import SourceOptions
 from tfssl.data.splits import Split
 from tfssl.errors import DataError, message, unknown
 
@@ -59,7 +60,9 @@ class Shapes:
         self._size = image_size
         self.name = f"shapes:{examples}/{split.text}"
         self.num_examples = stop - self._start
-        self.labels = drawing.class_of(np.arange(self._start, stop, dtype=np.int64))
+        numbers = np.arange(self._start, stop, dtype=np.int64)
+        self.labels = drawing.class_of(numbers)
+        self.ids = numbers + (_TEST_ID if self._stream == "test" else 0)
         self._drawn = None
         if self.num_examples * image_size**2 * 3 <= memory:
             # Strings, since TensorFlow keeps them on the host on every machine.
@@ -93,15 +96,12 @@ class Shapes:
         return []
 
 
-def open_shapes(
-    argument: str, split: Split, *, image_size: int, data_dir: str | None
-) -> Shapes:
+def open_shapes(argument: str, split: Split, options: SourceOptions) -> Shapes:
     """Opens `shapes` or `shapes:N`.
 
     Raises:
       DataError: N is no positive number; see also `Shapes`.
     """
-    del data_dir  # nothing is read
     if argument and not (argument.isascii() and argument.isdigit() and int(argument)):
         raise DataError(
             message(
@@ -110,6 +110,5 @@ def open_shapes(
                 f"--dataset=shapes:{DEFAULT_EXAMPLES}",
             )
         )
-    return Shapes(
-        split, examples=int(argument or DEFAULT_EXAMPLES), image_size=image_size
-    )
+    examples = int(argument or DEFAULT_EXAMPLES)
+    return Shapes(split, examples=examples, image_size=options.image_size)

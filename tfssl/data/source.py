@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
+
+from tfssl.data.header import MAX_PIXELS
 
 
 class Source(Protocol):
@@ -18,6 +21,7 @@ class Source(Protocol):
       num_classes: None where there are no labels.
       class_names: One per class; empty where there are no labels.
       labels: int64 `[num_examples]`, -1 where an example has no label.
+      ids: int64 `[num_examples]`, >= 0, distinct: an example's number for good.
       may_fail: Whether `example` can meet something unreadable; where it cannot, the
         pipelines leave out the machinery that replaces examples.
     """
@@ -27,6 +31,7 @@ class Source(Protocol):
     num_classes: int | None
     class_names: tuple[str, ...]
     labels: np.ndarray
+    ids: np.ndarray
     may_fail: bool
 
     def example(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -36,8 +41,7 @@ class Source(Protocol):
           index: int64 scalar in [0, num_examples).
 
         Returns:
-          `image` uint8 `[h, w, 3]`, `label` int64 (-1: none), `id` int64: stable, the
-          same whatever the slice.
+          `image` uint8 `[h, w, 3]`, `label` int64 (-1: none), `id` int64.
 
         Raises:
           tf.errors.OpError: At run time, for an unreadable example.
@@ -55,6 +59,25 @@ class Source(Protocol):
     def skipped(self) -> list[dict[str, str]]:
         """The unreadable examples met so far, each once: `path` and `reason`."""
         ...
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceOptions:
+    """How to open a source, whatever its kind.
+
+    Attributes:
+      image_size: Side of the pictures that are drawn; files keep their own size.
+      data_dir: Where relative paths, or prepared TFDS data sets, are.
+      index_dir: Where indexes are kept; None: `index_file.default_directory()`.
+      rebuild_index: Make indexes anew.
+      max_pixels: Images whose header declares more are unreadable; 0: no limit.
+    """
+
+    image_size: int
+    data_dir: str | None = None
+    index_dir: str | None = None
+    rebuild_index: bool = False
+    max_pixels: int = MAX_PIXELS
 
 
 class SkipList:

@@ -10,11 +10,25 @@ from __future__ import annotations
 import dataclasses
 import re
 
+import numpy as np
+
 from tfssl.errors import DataError, message
 
 _SPLIT = re.compile(r"\s*([\w.-]+)\s*(?:\[\s*([^:\[\]]*?)\s*:\s*([^:\[\]]*?)\s*\])?\s*")
 _EDGE = re.compile(r"(-?)(\d+(?:\.\d+)?)(%?)")
 _TRY = "train, train[:1000], train[10%:] or test[-50%:]"
+
+
+def held_out_tenth(hashes: np.ndarray) -> np.ndarray:
+    """Which examples are held out where a data set has no held-out split.
+
+    Args:
+      hashes: int64 `[n]`, stable numbers of the examples.
+
+    Returns:
+      bool `[n]`: the same for an example whatever else there is.
+    """
+    return hashes % 10 == 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,7 +29,8 @@ class Subset:
         self.num_examples = count
         self.num_classes = base.num_classes
         self.class_names = base.class_names
-        self.labels = base.labels[place(np.arange(count, dtype=np.int64))]
+        places = place(np.arange(count, dtype=np.int64))
+        self.labels, self.ids = base.labels[places], base.ids[places]
         self.may_fail = base.may_fail
         self.name = f"{base.name}, {what}"
 

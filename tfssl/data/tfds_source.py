@@ -14,15 +14,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfssl.augment import geometry
-from tfssl.data.source import SkipList, first_line
+from tfssl.data.encoded import Encoded
+from tfssl.data.header import MAX_PIXELS
+from tfssl.data.host_table import Numbers, Texts
+from tfssl.data.source import SourceOptions, first_line
 from tfssl.data.splits import Split
 from tfssl.errors import DataError, message, unknown
 
 MEMORY = 4 * 2**30  # bytes of encoded images
 
 
-class TfdsSource:
+class TfdsSource(Encoded):
     """A prepared data set with one image per example.
 
     The label is that of the data set's supervised pair, or its only class label;
@@ -34,6 +36,7 @@ class TfdsSource:
       split: A split of the data set, possibly sliced.
       data_dir: Where it was prepared; None: the default of TensorFlow Datasets.
       memory: Bytes of encoded images that may be kept in memory.
+      max_pixels: See `Encoded`.
 
     Raises:
       DataError: tensorflow-datasets is not installed, the data set is unknown or not
@@ -41,11 +44,16 @@ class TfdsSource:
         format without random access.
     """
 
-    may_fail = True
-
     def __init__(
-        self, name: str, split: Split, *, data_dir: str | None, memory: int = MEMORY
+        self,
+        name: str,
+        split: Split,
+        *,
+        data_dir: str | None,
+        memory: int = MEMORY,
+        max_pixels: int = MAX_PIXELS,
     ):
+        super().__init__(max_pixels)
         tfds = _import_tfds()
         builder = _prepared(tfds, name, data_dir)
         splits = builder.info.splits
@@ -64,7 +72,7 @@ class TfdsSource:
             else ()
         )
         self._first_id = start + 2**40 * sorted(splits).index(split.name)
-        self._skips = SkipList()
+        self.ids = np.arange(self.num_examples, dtype=np.int64) + self._first_id
         part = tfds.core.ReadInstruction(split.name, from_=start, to=stop, unit="abs")
         size = info.num_bytes * self.num_examples / max(info.num_examples, 1)
         rows = _rows(tfds, builder, part, image, label)
@@ -74,9 +82,8 @@ class TfdsSource:
                 (bytes(row[image]), int(row[label]) if label else -1) for row in rows
             ]
             self.labels = np.array([number for _, number in pairs], np.int64)
-            # Text, numbers too, since TensorFlow keeps strings on the host everywhere.
-            self._images = tf.constant([data for data, _ in pairs])
-            self._labels = tf.constant([str(number) for _, number in pairs])
+            self._images = Texts([data for data, _ in pairs])
+            self._label_table = Numbers(self.labels)
         elif hasattr(rows, "__getitem__"):
             self._rows = rows
         else:
@@ -90,42 +97,29 @@ class TfdsSource:
             return np.full(self.num_examples, -1, np.int64)
         return np.array([int(row[label]) for row in self._rows], np.int64)
 
-    def example(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
-        """See `Source.example`."""
+    def encoded(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
+        """See `Encoded.encoded`."""
         if self._rows is None:
-            data = self._images[index]
-            label = tf.strings.to_number(self._labels[index], tf.int64)
+            data, label = self._images(index), self._label_table(index)
         else:
             data, label = tf.numpy_function(
                 self._read, [index], [tf.string, tf.int64], stateful=False
             )
             data, label = tf.ensure_shape(data, []), tf.ensure_shape(label, [])
-        return {
-            "image": geometry.decode(data),
-            "label": label,
-            "id": index + self._first_id,
-        }
+        return {"data": data, "label": label, "id": index + self._first_id}
 
     def _read(self, index: int) -> tuple[bytes, np.int64]:
         image, label = self._keys
         row = self._rows[int(index)]
         return row[image], np.int64(row[label] if label else -1)
 
-    def failed(self, index: int) -> str:
-        """See `Source.failed`."""
-        path = f"{self.name} number {index}"
-        if path in self._skips:
-            return self._skips.add(path, "")
-        try:
-            data = self._images[index] if self._rows is None else self._read(index)[0]
-            geometry.decode(tf.convert_to_tensor(data))
-        except (tf.errors.OpError, ValueError, OSError) as error:
-            return self._skips.add(path, f"not decodable: {first_line(error)}")
-        return self._skips.add(path, "readable now; it was not when asked for")
+    def where(self, index: int) -> str:
+        """The data set, and the number in the split."""
+        return f"{self.name} number {index}"
 
-    def skipped(self) -> list[dict[str, str]]:
-        """See `Source.skipped`."""
-        return self._skips.listing()
+    def read(self, index: int) -> bytes:
+        """See `Encoded.read`."""
+        return self._images.at(index) if self._rows is None else self._read(index)[0]
 
 
 def _import_tfds() -> Any:
@@ -221,17 +215,16 @@ def _too_large(name: str, size: float, memory: int) -> str:
     )
 
 
-def open_tfds(
-    argument: str, split: Split, *, image_size: int, data_dir: str | None
-) -> TfdsSource:
+def open_tfds(argument: str, split: Split, options: SourceOptions) -> TfdsSource:
     """Opens `tfds:NAME`; `data_dir` is where TensorFlow Datasets prepared it.
 
     Raises:
       DataError: See `TfdsSource`.
     """
-    del image_size  # images keep their own size until they are cropped
     if not argument:
         raise DataError(
             message("--dataset=tfds:", "tfds:NAME", "--dataset=tfds:cifar10")
         )
-    return TfdsSource(argument, split, data_dir=data_dir)
+    return TfdsSource(
+        argument, split, data_dir=options.data_dir, max_pixels=options.max_pixels
+    )

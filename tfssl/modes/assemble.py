@@ -46,8 +46,10 @@ def source(config: Config, split: str) -> Source:
         config.dataset,
         split,
         image_size=config.image_size,
-        data_dir=config.data_dir,
-        seed=config.seed,
+        data_dir=config.data_dir or None,
+        index_dir=config.index_dir or None,
+        rebuild_index=config.rebuild_index,
+        max_pixels=config.max_image_pixels,
     )
 
 

@@ -1,0 +1,68 @@
+"""Image files, each with a label and a number: what `folder:` and `list:` share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tfssl.data.encoded import Encoded
+from tfssl.data.host_table import Numbers, Texts
+
+
+class Files(Encoded):
+    """Image files in the order given.
+
+    Args:
+      name: Of the source.
+      paths: Full paths, as bytes.
+      ids: int64 `[n]`, >= 0, distinct.
+      labels: int64 `[n]`, -1 where there is none.
+      class_names: Empty where there are no labels.
+      max_pixels: See `Encoded`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        paths: Sequence[bytes],
+        ids: np.ndarray,
+        labels: np.ndarray,
+        class_names: tuple[str, ...],
+        max_pixels: int,
+    ):
+        super().__init__(max_pixels)
+        self.name = name
+        self.num_examples = len(paths)
+        self.class_names = class_names
+        self.num_classes = len(class_names) or None
+        self.labels, self.ids = labels, ids
+        self._paths = Texts(paths)
+        self._label_table, self._id_table = Numbers(labels), Numbers(ids)
+
+    def encoded(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
+        """See `Encoded.encoded`."""
+        return {
+            "data": tf.io.read_file(self._paths(index)),
+            "label": self._label_table(index),
+            "id": self._id_table(index),
+        }
+
+    def where(self, index: int) -> str:
+        """The file's path."""
+        return os.fsdecode(self._paths.at(index))
+
+    def read(self, index: int) -> bytes:
+        """See `Encoded.read`."""
+        path = self.where(index)
+        if "://" in path:
+            return tf.io.read_file(path).numpy()
+        with open(path, "rb") as file:
+            return file.read()
+
+    def file_names(self) -> np.ndarray:
+        """See `Encoded.file_names`."""
+        paths = (self.where(index) for index in range(self.num_examples))
+        return np.array([os.path.basename(path) for path in paths], object)

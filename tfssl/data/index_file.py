@@ -1,0 +1,76 @@
+"""Index files: what was found out about a data set once, kept for the next opening.
+
+An index is a NumPy archive, whose members carry checksums. It is replaced whole
+(written beside, then renamed), so that a killed process leaves the old one. A damaged
+or missing index is made again, never trusted; one that cannot be written costs the
+time of making it, and is mentioned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import re
+import zipfile
+import zlib
+
+import numpy as np
+import tensorflow as tf
+
+_LOG = logging.getLogger(__name__)
+
+Arrays = dict[str, np.ndarray]
+
+
+def default_directory() -> str:
+    """`$XDG_CACHE_HOME/tfssl`, else `~/.cache/tfssl`: never beside the user's data."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.path.join(base, "tfssl")
+
+
+def place(directory: str, kind: str, of: str) -> str:
+    """The file name of the index of a data set.
+
+    Args:
+      directory: Where indexes are kept; local or remote.
+      kind: Of index and format, for example `"folder-1"`: another number, another file.
+      of: The data set's full path; the same name on another machine is the same index.
+    """
+    last = re.sub(r"[^\w.-]+", "_", os.path.basename(of.rstrip("/")))[:40] or "root"
+    digest = hashlib.blake2b(os.fsencode(of), digest_size=8).hexdigest()
+    return os.path.join(directory, f"{kind}-{last}-{digest}.npz")
+
+
+def read(path: str) -> Arrays | None:
+    """The arrays of an index; None where there is none, or (warning) a damaged one."""
+    if not tf.io.gfile.exists(path):
+        return None
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            archive = np.load(io.BytesIO(file.read()), allow_pickle=False)
+        return {name: archive[name] for name in archive.files}
+    except (
+        zipfile.BadZipFile, zlib.error, tf.errors.OpError, OSError, ValueError,
+        KeyError, EOFError, AttributeError, NotImplementedError,
+    ) as error:  # fmt: skip
+        _LOG.warning("index %s is damaged (%s); made again", path, error)
+        return None
+
+
+def write(path: str, arrays: Arrays) -> bool:
+    """Replaces an index whole; False (with a warning) where it cannot be written."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    beside = f"{path}.{os.getpid()}.tmp"
+    try:
+        tf.io.gfile.makedirs(os.path.dirname(path))
+        with tf.io.gfile.GFile(beside, "wb") as file:
+            file.write(buffer.getvalue())
+        tf.io.gfile.rename(beside, path, overwrite=True)
+    except (tf.errors.OpError, OSError) as error:
+        reason = getattr(error, "message", error)
+        _LOG.warning("index not kept in %s (%s); try --index_dir=DIR", path, reason)
+        return False
+    return True

@@ -1,0 +1,58 @@
+"""The grammar of `--dataset`: `KIND:ARGUMENT`, and what it names on this machine.
+
+Layer 0, no TensorFlow. `folder:A,B` names two folders, `list:FILE` a text file of
+paths, `tfrecord:GLOB` files; `{split}` in FILE or GLOB stands for the split's name.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+
+SPLIT = "{split}"
+
+HELD_OUT = {
+    "validation": ("validation", "val", "test"),
+    "val": ("val", "validation", "test"),
+    "test": ("test", "validation", "val"),
+}
+"""Names that a held-out split may have, by the one asked for; the first one counts."""
+
+
+def names_of(split: str) -> tuple[str, ...]:
+    """The names under which a split may be found."""
+    return HELD_OUT.get(split, (split,))
+
+
+def located(path: str, data_dir: str | None) -> str:
+    """A path as the user wrote it; a relative one below `data_dir`, if given."""
+    path = os.path.expanduser(path)
+    if data_dir and "://" not in path:
+        path = os.path.join(os.path.expanduser(data_dir), path)
+    return path if "://" in path else os.path.normpath(path)
+
+
+def folders(argument: str, data_dir: str | None = None) -> list[str]:
+    """The folders of `folder:A,B`; one that is there as written may hold commas."""
+    if not argument:
+        return []
+    whole = located(argument, data_dir)
+    if "," not in argument or os.path.isdir(whole):
+        return [whole]
+    return [located(part.strip(), data_dir) for part in argument.split(",") if part]
+
+
+def missing(dataset: str, data_dir: str | None = None) -> list[str]:
+    """What a data set names on this machine and is not there; nothing for `gs://`."""
+    kind, _, argument = dataset.partition(":")
+    if kind == "folder":
+        paths = folders(argument, data_dir)
+        return [p for p in paths if "://" not in p and not os.path.isdir(p)]
+    if kind in ("list", "tfrecord") and argument:
+        path = located(argument, data_dir if kind == "tfrecord" else None)
+        if "://" in path:
+            return []
+        literal = kind == "list" and SPLIT not in path
+        found = os.path.isfile(path) if literal else glob.glob(path.replace(SPLIT, "*"))
+        return [] if found else [path]
+    return []
