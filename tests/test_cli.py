@@ -147,6 +147,25 @@ def test_pretraining_in_another_runs_directory(tmp_path):
     assert again.log_every == 1
 
 
+@pytest.mark.parametrize(
+    ("mode", "fraction", "refused"),
+    [
+        ("pretrain", "0.1", True),
+        ("pretrain", "1", False),
+        ("pretrain,linear", "0.1", False),
+        ("pretrain,knn", "0.1", True),
+    ],
+)
+def test_a_flag_that_no_mode_reads_is_refused(tmp_path, mode, fraction, refused):
+    words = [f"--mode={mode}", f"--run_dir={tmp_path}", f"--label_fraction={fraction}"]
+    parsed = cli.parse(["tfssl", *words])
+    problems = cli.unread_flags(parsed)
+    assert len(problems) == refused
+    if refused:
+        with pytest.raises(ConfigError, match="--label_fraction=0.1 with --mode"):
+            cli.settle(parsed)
+
+
 def test_help_lists_every_flag_by_group():
     text = cli.help_text()
     for name, spec in SPECS.items():

@@ -174,6 +174,9 @@ BAD = [
     ({"dataset": "shapes:0"}, "--dataset=shapes:5000"),
     ({"dataset": "tfrecord:x*"}, "not available in this version"),
     ({"dataset": "list:"}, "list:FILE"),
+    ({"label_fraction": "0"}, "above 0 and at most 1"),
+    ({"label_fraction": "1.5"}, "above 0 and at most 1"),
+    ({"label_fraction": ""}, "above 0 and at most 1"),
     ({"max_image_pixels": -1}, "--max_image_pixels=0"),
     ({"dataset": "shapes:100"}, "--dataset=shapes:256"),
     ({"train_split": ""}, "--train_split"),
@@ -264,6 +267,17 @@ def test_missing_paths(tmp_path):
     assert missing_paths(config(dataset="folder:gs://bucket/images")) == []
     gone = config(dataset=f"folder:{tmp_path}/no", init_from=f"{tmp_path}/no")
     assert len(missing_paths(gone)) == 2
+    names = tmp_path / "names.txt"
+    for dataset in (f"list:{names}", f"list:{tmp_path}/{{split}}.txt"):
+        assert len(missing_paths(config(dataset=dataset))) == 1
+    assert len(missing_paths(config(label_fraction=str(names)))) == 1
+    names.touch()
+    for dataset in (f"list:{names}", f"list:{tmp_path}/{{split}}.txt"):
+        assert missing_paths(config(dataset=dataset, label_fraction=str(names))) == []
+    two = config(dataset=f"folder:{tmp_path},{tmp_path}/no")
+    assert len(missing_paths(two)) == 1 and "/no is not" in missing_paths(two)[0]
+    relative = config(dataset="folder:" + tmp_path.name, data_dir=str(tmp_path.parent))
+    assert missing_paths(relative) == []
     no_images_needed = config(dataset="folder:no/such", mode="export,report")
     assert missing_paths(no_images_needed) == []
 

@@ -103,7 +103,7 @@ def settle(parsed: Parsed) -> Config:
         # Without the run, rules between flags would judge defaults that nobody chose.
         guess = on_a_run and not path
         problems += field_problems(config) if guess else validate(config)
-        problems += missing_paths(config)
+        problems += missing_paths(config) + unread_flags(parsed)
         if stored and not on_a_run and not problems:
             problems += contradictions(config, stored)
     except ConfigError as error:
@@ -124,6 +124,8 @@ def missing_paths(config: Config) -> list[str]:
     if set(modes(config)) - {"export", "report"}:
         absent = dataset_name.missing(config.dataset, config.data_dir)
         gone += [("dataset", path) for path in absent]
+    if names := dataset_name.missing_list(config.label_fraction):
+        gone.append(("label_fraction", names))
     return [
         message(
             f"--{flag}={getattr(config, flag)}: {path} is not there",
@@ -131,6 +133,21 @@ def missing_paths(config: Config) -> list[str]:
             f"a path that exists, seen from {os.getcwd()}",
         )
         for flag, path in gone
+    ]
+
+
+def unread_flags(parsed: Parsed) -> list[str]:
+    """The flags given that none of the modes asked for reads."""
+    return [
+        message(
+            f"--{name}={getattr(parsed.config, name)} with --mode={parsed.config.mode}",
+            f"--mode={' or '.join(readers)}, which alone reads it",
+            f"leaving --{name} away",
+        )
+        for name, readers in presets.MODES_OF_FLAG.items()
+        if name in parsed.given
+        and getattr(parsed.config, name) != SPECS[name].default
+        and not set(readers).intersection(modes(parsed.config))
     ]
 
 

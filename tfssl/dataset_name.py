@@ -56,3 +56,13 @@ def missing(dataset: str, data_dir: str | None = None) -> list[str]:
         found = os.path.isfile(path) if literal else glob.glob(path.replace(SPLIT, "*"))
         return [] if found else [path]
     return []
+
+
+def missing_list(label_fraction: str) -> str:
+    """The local file that `--label_fraction` names, if it is not there; else ""."""
+    try:
+        float(label_fraction)
+    except ValueError:
+        gone = "://" not in label_fraction and not os.path.isfile(label_fraction)
+        return label_fraction if gone else ""
+    return ""

@@ -22,13 +22,17 @@ MODES_PLANNED = (
 )
 """Values of `--mode` that are reserved, and refused by name."""
 
+MODES_OF_FLAG: Mapping[str, tuple[str, ...]] = {"label_fraction": ("linear",)}
+"""Flags that only these modes read; given for others alone they are refused, since they
+would change nothing (pre-training uses no labels, and always all images)."""
+
 MODES_ON_A_RUN = ("knn", "linear", "export", "report")
 """Modes that need a trained encoder, and so read the flags of the run that made it."""
 
 STRATEGIES_AVAILABLE = ("auto", "one", "mirrored")
 STRATEGIES_PLANNED = ("multiworker", "tpu")
 
-FLAGS_PLANNED = ("label_fraction", "micro_batches", "tpu_name")
+FLAGS_PLANNED = ("micro_batches", "tpu_name")
 """Flags that are reserved for modes and machines that are not available yet."""
 
 DATASET_FORMS = "shapes, shapes:N, folder:DIR, list:FILE, tfds:NAME"

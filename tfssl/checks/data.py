@@ -29,6 +29,19 @@ def _dataset(config: Config) -> Iterator[str]:
         yield message("--train_split=", "the name of a split", "--train_split=train")
 
 
+def _label_fraction(config: Config) -> Iterator[str]:
+    try:
+        share = float(config.label_fraction)
+    except ValueError:
+        share = 1.0 if config.label_fraction else 0.0  # a file, which cli looks for
+    if not 0 < share <= 1:
+        yield message(
+            f"--label_fraction={config.label_fraction}",
+            "a share above 0 and at most 1, or a file with a file name a line",
+            "--label_fraction=0.1",
+        )
+
+
 def _enough_images(config: Config) -> Iterator[str]:
     kind, _, count = config.dataset.partition(":")
     if kind == "shapes" and count.isdecimal() and 0 < int(count) < config.batch_size:
@@ -40,5 +53,5 @@ def _enough_images(config: Config) -> Iterator[str]:
         )
 
 
-FIELD_RULES: tuple[Rule, ...] = (_dataset,)
+FIELD_RULES: tuple[Rule, ...] = (_dataset, _label_fraction)
 RULES: tuple[Rule, ...] = (_enough_images,)

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfssl.augment import geometry
 from tfssl.data import header
 from tfssl.data.source import SkipList, first_line
+from tfssl.errors import DataError, message
 
 
 class Encoded:
@@ -54,7 +55,13 @@ class Encoded:
         Raises:
           DataError: The examples have no files of their own.
         """
-        raise NotImplementedError
+        raise DataError(
+            message(
+                f"a list of file names for {self.name}",
+                "a data set of files: folder:DIR or list:FILE",
+                "a share such as --label_fraction=0.1",
+            )
+        )
 
     def example(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
         """See `Source.example`."""

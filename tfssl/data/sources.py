@@ -7,6 +7,7 @@ from typing import Any
 
 from tfssl.data.file_list import open_list
 from tfssl.data.folder import open_folder
+from tfssl.data.labelled import labelled_part
 from tfssl.data.memory import BUDGET, in_memory
 from tfssl.data.shapes import open_shapes
 from tfssl.data.source import Source, SourceOptions
@@ -24,7 +25,13 @@ SOURCES: dict[str, Callable[..., Source]] = {
 
 
 def open_source(
-    spec: str, split: str, *, memory: int = BUDGET, **options: Any
+    spec: str,
+    split: str,
+    *,
+    memory: int = BUDGET,
+    label_fraction: str = "1",
+    seed: int = 0,
+    **options: Any,
 ) -> Source:
     """Opens one split of a data set.
 
@@ -33,6 +40,8 @@ def open_source(
       split: `NAME` or `NAME[START:STOP]`, see `parse_split`.
       memory: Bytes that decoded images of one common size may take; they are then
         decoded once, now. 0: never.
+      label_fraction: Only these examples, see `labelled_part`.
+      seed: Of that draw; nothing else here depends on it.
       **options: Fields of `SourceOptions`; `image_size` is needed.
 
     Raises:
@@ -42,4 +51,5 @@ def open_source(
     if kind not in SOURCES:
         raise DataError(unknown("--dataset", kind, SOURCES))
     source = SOURCES[kind](argument, parse_split(split), SourceOptions(**options))
+    source = labelled_part(source, label_fraction, seed)
     return in_memory(source, budget=memory)

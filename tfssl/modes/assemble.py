@@ -40,8 +40,8 @@ def transform(config: Config) -> EvalTransform:
     return eval_transform(recipe(config))
 
 
-def source(config: Config, split: str) -> Source:
-    """Opens the data set at one split."""
+def source(config: Config, split: str, *, label_fraction: str = "1") -> Source:
+    """Opens the data set at one split, or a part of it."""
     return open_source(
         config.dataset,
         split,
@@ -50,7 +50,14 @@ def source(config: Config, split: str) -> Source:
         index_dir=config.index_dir or None,
         rebuild_index=config.rebuild_index,
         max_pixels=config.max_image_pixels,
+        label_fraction=label_fraction,
+        seed=config.seed,
     )
+
+
+def labelled_source(config: Config) -> Source:
+    """The training images whose labels may be used: `--label_fraction` of them."""
+    return source(config, config.train_split, label_fraction=config.label_fraction)
 
 
 def evaluation_source(config: Config) -> Source:

@@ -47,9 +47,11 @@ def run(config: Config) -> int:
     directory = RunDirectory(config.run_dir)
     directory.lock()
     try:
-        data = assemble.source(config, config.train_split)
+        data = assemble.labelled_source(config)
         evaluation = assemble.evaluation_source(config)
         require_labels(data, "--mode=linear")
+        if config.label_fraction != "1":
+            console.say(f"linear: {data.num_examples} images, {data.name}")
         for subject in subjects(config):
             scores = _evaluate(config, subject, data, evaluation)
             if scores is None:
@@ -98,9 +100,11 @@ def _evaluate(
         "learning_rate": rate,
         "epochs": config.linear_epochs,
         "batch_size": config.linear_batch_size,
+        "label_fraction": config.label_fraction,
         "protocol": (
             f"linear classifier on the frozen encoder, SGD Nesterov {MOMENTUM}, "
-            f"cosine, {config.linear_epochs} epochs of {fit.num_examples} images, "
+            f"cosine, {config.linear_epochs} epochs of {fit.num_examples} images "
+            f"(label fraction {config.label_fraction}), "
             f"batch {config.linear_batch_size}, crop and flip, no decay, learning rate "
             f"{rate}/256 ({chosen_on}), scored on {len(test)} images"
         ),
