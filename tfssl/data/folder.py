@@ -139,15 +139,12 @@ class _Part:
         salt = np.array(path_hash(f"//{number}") if number else (0, 0), np.int64)
         self.hashes = tree.hashes[wanted] ^ salt
         root = os.fsencode(tree.root if tree.root.endswith("/") else f"{tree.root}/")
-        everything = (
-            root + os.fsencode(directory.path(""))
-            for directory in tree.directories
-        )  # fmt: skip
-        self.paths = [
-            prefix + os.fsencode(name)
-            for prefix, directory in zip(everything, tree.directories, strict=True)
-            for name in directory.images
-        ]
+        self.paths = []
+        for directory in tree.directories:
+            prefix = root + os.fsencode(directory.path(""))
+            # One conversion for all names: a slash stands in none of them.
+            names_there = os.fsencode("/".join(directory.images)).split(b"/")
+            self.paths += [prefix + name for name in names_there if name]
         if not wanted.all():
             self.paths = [self.paths[i] for i in np.flatnonzero(wanted)]
         self.classes = {
