@@ -72,6 +72,7 @@ def test_everything_wrong_at_once():
             "0.4",
             "--noprogres",
             "--label_fraction=.1",
+            "--such=1",
             "--epochs=ten",
             "--baselines=maybe",
             "--method=bylo",
