@@ -1,6 +1,9 @@
-"""Trains each method a few steps on N replicas; run in a process of its own.
+"""Trains methods a few steps on one strategy; run in a process of its own.
 
-python -m tests.replica_worker REPLICAS OUT.npz [METHOD ...]
+python -m tests.replica_worker STRATEGY OUT.npz CASE ...
+
+STRATEGY is `one`, `mirrored:N` (logical CPUs), or `multiworker` (of TF_CONFIG). A case
+is METHOD or METHOD+VARIANT, then possibly @PRECISION: `moco+groups@mixed_bfloat16`.
 """
 
 import sys
@@ -10,55 +13,70 @@ import numpy as np
 from tests.tiny import tiny
 from tfssl.core import runtime
 
+VARIANTS = {
+    "": {},
+    "groups": {"batch_norm_groups": 4},
+    "parts": {"micro_batches": 2},
+}
+STEPS = 10
 
-def main(replicas: int, out: str, methods: list[str]) -> None:
-    runtime.split_cpu(replicas)
+
+def config_of(case: str):
+    case, _, precision = case.partition("@")
+    method, _, variant = case.partition("+")
+    # A gentle rate, as the parity kits have it: at .05 rounding grows a hundredfold
+    # per step, and after five it says nothing any more.
+    return tiny(
+        method,
+        train_steps=STEPS,
+        learning_rate=0.002,
+        precision=precision or "float32",
+        **VARIANTS[variant],
+    )
+
+
+def train(strategy, case: str) -> dict:
     import tensorflow as tf
 
-    from tfssl.data import training
     from tfssl.modes import assemble
     from tfssl.train import make_photometry, make_run_steps
 
-    strategy = runtime.make_strategy("mirrored" if replicas > 1 else "one")
+    config = config_of(case)
+    runtime.set_precision(config.precision)
+    source = assemble.training_source(config)
+    recipe = assemble.recipe(config)
+    settings = {"seed": config.seed, "global_batch": config.batch_size}
+    parts = {"micro_batches": config.micro_batches}
+    with strategy.scope():
+        state = assemble.state(config, source.num_examples, source.num_classes)
+    rows = assemble.replica_batch(config.batch_size, strategy)
+    photometric = make_photometry(recipe, replica_batch=rows, **settings, **parts)
+    run_steps = make_run_steps(strategy, state, photometric, **parts)
+    settings |= {"start_step": 0, "image_size": config.image_size}
+    iterator = assemble.training_batches(strategy, source, recipe, **settings, **parts)
     found = {}
-    for method in methods:
-        name, _, variant = method.partition("+")
-        extra = {"groups": {"batch_norm_groups": 4}, "": {}}[variant]
-        # A gentle rate, as the parity kits have it: at .05 rounding grows a
-        # hundredfold per step, and after five it says nothing any more.
-        config = tiny(name, train_steps=5, learning_rate=0.002, **extra)
-        source = assemble.training_source(config)
-        rows = assemble.replica_batch(config.batch_size, strategy)
-        with strategy.scope():
-            state = assemble.state(config, source.num_examples, source.num_classes)
-        recipe = assemble.recipe(config)
-        settings = {"seed": config.seed, "global_batch": config.batch_size}
-        run_steps = make_run_steps(
-            strategy, state, make_photometry(recipe, replica_batch=rows, **settings)
-        )
-        batches = strategy.distribute_datasets_from_function(
-            lambda context: training(
-                source,  # noqa: B023
-                recipe,  # noqa: B023
-                start_step=0,
-                replica_batch=rows,  # noqa: B023
-                image_size=config.image_size,  # noqa: B023
-                **settings,  # noqa: B023
-            )
-        )
-        iterator = iter(batches)
-        parts = [run_steps(iterator, tf.constant(k, tf.int64)) for k in (2, 3)]
-        for key in parts[0]:
-            found[f"{method}/log/{key}"] = np.concatenate([p[key] for p in parts])
-        found[f"{method}/traces"] = run_steps.graph.experimental_get_tracing_count()
-        gaps = [0.0]
-        for key, variable in state.items().items():
-            found[f"{method}/state/{key}"] = variable.numpy()
-            copies = [c.numpy() for c in strategy.experimental_local_results(variable)]
-            gaps += [float(np.abs(c - copies[0]).max()) for c in copies[1:]]
-        found[f"{method}/copies_differ"] = max(gaps)
+    calls = [run_steps(iterator, tf.constant(k, tf.int64)) for k in (2, STEPS - 2)]
+    for key in calls[0]:
+        found[f"log/{key}"] = np.concatenate([call[key] for call in calls])
+    found["traces"] = run_steps.graph.experimental_get_tracing_count()
+    gaps = [0.0]
+    for key, variable in state.items().items():
+        found[f"state/{key}"] = variable.numpy()
+        copies = [c.numpy() for c in strategy.experimental_local_results(variable)]
+        gaps += [float(np.abs(c - copies[0]).max()) for c in copies[1:]]
+    found["copies_differ"] = max(gaps)
+    return found
+
+
+def main(name: str, out: str, cases: list[str]) -> None:
+    name, _, count = name.partition(":")
+    runtime.split_cpu(int(count or 0))
+    strategy = runtime.make_strategy(name)
+    found = {}
+    for case in cases:
+        found |= {f"{case}/{k}": v for k, v in train(strategy, case).items()}
     np.savez(out, **found)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], sys.argv[3:])
+    main(sys.argv[1], sys.argv[2], sys.argv[3:])

@@ -26,6 +26,7 @@ LAYERS = (
         "presets",
         "checks",
         "inherit",
+        "launch",
         "encoder_name",
         "errors",
     ),
@@ -43,7 +44,7 @@ TENSORFLOW = {"tensorflow", "keras", "tensorflow_datasets", "keras_cv"}
 TENSORFLOW_FREE = ("", *LAYERS[0], *LAYERS[7], "report", "augment.recipes")
 READS_CONFIG = ("modes", *LAYERS[0], *LAYERS[7])
 TOUCHES_ABSL_FLAGS = LAYERS[7]
-NAMES_A_DEVICE = ("core.runtime",)
+NAMES_A_DEVICE = ("core.runtime", "launch.tpu")
 DEVICE = re.compile(r"(/.*)?((physical|logical)_)?(device:)?(CPU|GPU|TPU)(:.*)?", re.I)
 JUNK_DRAWERS = {"utils", "util", "common", "helpers", "misc"}
 DEPENDENCIES = {"absl", "flags", "jinja2", "matplotlib", "numpy", "optax", "sklearn"}

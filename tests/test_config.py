@@ -203,12 +203,17 @@ BAD = [
         "--train_steps=0",
     ),
     ({"batch_size": 1}, ">= 2"),
-    ({"strategy": "tpu"}, "not available in this version"),
     ({"strategy": "mirored"}, "try --strategy=mirrored"),
     ({"virtual_devices": 2}, "--strategy=mirrored"),
     (
         {"virtual_devices": 3, "strategy": "mirrored", "linear_batch_size": 255},
         "--batch_size=258",
+    ),
+    ({"micro_batches": 0}, ">= 1"),
+    ({"micro_batches": 3}, "--batch_size=258"),
+    (
+        {"micro_batches": 64, "batch_norm_groups": 8, "method": "moco"},
+        "a multiple of 512",
     ),
     ({"batch_norm_groups": 3}, "try --batch_norm_groups=2"),
     (
@@ -247,6 +252,8 @@ def test_all_problems_at_once():
     [
         {"method": "moco", "batch_norm_groups": 8, "symmetric": True},
         {"strategy": "mirrored", "virtual_devices": 2, "batch_norm_groups": 8},
+        {"micro_batches": 32, "batch_norm_groups": 8},
+        {"precision": "mixed_float16"},
         {"dataset": "folder:some/where"},
         {"dataset": "tfds:cifar10"},
         {"dataset": "shapes:256"},

@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import flags
 
-from tfssl import dataset_name, presets
+from tfssl import dataset_name, launch, presets
 from tfssl.checks import field_problems, validate
 from tfssl.config import SPECS, Config, Spec, modes, resolve
 from tfssl.errors import ConfigError, message
@@ -104,6 +104,7 @@ def settle(parsed: Parsed) -> Config:
         guess = on_a_run and not path
         problems += field_problems(config) if guess else validate(config)
         problems += missing_paths(config) + unread_flags(parsed)
+        problems += launch.problems(config, os.environ)
         if stored and not on_a_run and not problems:
             problems += contradictions(config, stored)
     except ConfigError as error:
@@ -207,9 +208,6 @@ def _leftovers(rest: Sequence[str]) -> list[str]:
 
 
 def _unknown_flag(name: str) -> str:
-    if name in presets.FLAGS_PLANNED:
-        got = f"--{name}, which is not available in this version"
-        return message(got, "a flag that --help lists", f"leaving --{name} away")
     known = [*SPECS, *(f"no{n}" for n, spec in SPECS.items() if spec.kind is bool)]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     hint = f"--{near[0]} (did you mean that?)" if near else "--help"

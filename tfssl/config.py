@@ -110,6 +110,7 @@ class Config:
     weight_decay: float = _opt(None, "L2 or decoupled, as the optimiser does it", kind=float, low=0)
     momentum: float = _opt(0.9, "of the gradient", low=0, high=1)
     batch_size: int = _opt(256, "images a step, over all replicas", low=2)
+    micro_batches: int = _opt(1, "parts of a step's images in memory one after the other; BatchNorm sees a part at a time", low=1)
     epochs: int = _opt(100, "passes over the training images", low=1)
     train_steps: int = _opt(0, "steps instead of epochs, when > 0", low=0)
 
@@ -124,7 +125,8 @@ class Config:
     linear_learning_rates: str = _eval("0.1,0.3,1,3,10,30", "per 256 images; the best on a held-out tenth of the training images is reported")
     baselines: bool = _eval(False, "also score raw pixels and the untrained encoder")
 
-    strategy: str = _machine("auto", "replicas: one device, or all of this machine", choices=presets.STRATEGIES_AVAILABLE)
+    strategy: str = _machine("auto", "replicas: one device, all of this machine, those of all workers (TF_CONFIG or srun), or a TPU", choices=presets.STRATEGIES_AVAILABLE)
+    tpu_name: str = _machine("local", "of --strategy=tpu; local: the TPU of this machine (TPU VM, Colab)")
     virtual_devices: int = _machine(0, "split the CPU into N devices, to try mirrored anywhere", low=0, high=64)
     precision: str = _machine("float32", "of the layers; weights and losses stay float32", choices=presets.PRECISIONS, scope="run")
     steps_per_loop: int = _machine(10, "steps between two returns to Python", low=1)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Sequence
 
-from tfssl import cli, startup
+from tfssl import cli, launch, startup
 from tfssl.config import modes
 from tfssl.errors import ConfigError, TfsslError
 
@@ -27,13 +28,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config, _ = cli.read(argv)
         startup.prepare_environment()
+        launch.prepare(config, os.environ)
         with startup.without_chatter(hold=config.strategy != "tpu"):
             from tfssl.core import runtime
             from tfssl.modes import MODES
 
             runtime.find_devices()
         for mode in modes(config):
-            code = MODES[mode](config)
+            share = launch.share(config, mode, os.environ)
+            code = MODES[mode](share) if share else 0
             # From here on the run directory holds the encoder, not what it came from.
             if mode == "pretrain":
                 config = dataclasses.replace(config, init_from="")

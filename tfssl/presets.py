@@ -29,11 +29,11 @@ would change nothing (pre-training uses no labels, and always all images)."""
 MODES_ON_A_RUN = ("knn", "linear", "export", "report")
 """Modes that need a trained encoder, and so read the flags of the run that made it."""
 
-STRATEGIES_AVAILABLE = ("auto", "one", "mirrored")
-STRATEGIES_PLANNED = ("multiworker", "tpu")
+MODES_ON_ALL_WORKERS = ("pretrain",)
+"""Modes that every worker of `--strategy=multiworker` joins; the others are the
+chief's alone, on the devices of its own machine."""
 
-FLAGS_PLANNED = ("micro_batches", "tpu_name")
-"""Flags that are reserved for modes and machines that are not available yet."""
+STRATEGIES_AVAILABLE = ("auto", "one", "mirrored", "multiworker", "tpu")
 
 DATASET_FORMS = "shapes, shapes:N, folder:DIR, list:FILE, tfds:NAME"
 DATASETS_PLANNED = ("tfrecord",)
@@ -44,7 +44,7 @@ OPTIMIZERS = ("lars", "sgd", "adamw", "lamb")
 LR_SCALINGS = ("linear", "sqrt", "none")
 LR_SCHEDULES = ("cosine", "epoch_cosine", "step", "exponential", "constant")
 EMA_SCHEDULES = ("cosine", "constant")
-PRECISIONS = ("float32", "mixed_bfloat16")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 TWO_VIEW_RECIPES = (
     "simclr",
     "simclr_v1",

@@ -101,6 +101,21 @@ def test_workers_get_disjoint_rows_that_make_the_whole(source):
         assert_equal(together, expected)
 
 
+@pytest.mark.parametrize("replicas", [1, 2, 4])
+def test_micro_batches_of_all_replicas_are_parts_of_the_global_batch(source, replicas):
+    own, workers = BATCH // replicas, 2 if replicas > 1 else 1
+    shares = []
+    for worker in range(workers):
+        rows = BATCH // workers
+        settings = {"first_row": worker * rows, "rows": rows, "micro_batches": 2}
+        shares += stream(source, replicas // workers, replica=own, **settings)
+    ids = np.stack([share["id"].reshape(2, own // 2) for share in shares], 1)
+    whole = stream(source, 1)[0]["id"]
+    np.testing.assert_array_equal(ids.ravel(), whole)
+    with pytest.raises(DataError, match="3 micro batches"):
+        stream(source, 1, micro_batches=3)
+
+
 def test_rest_of_the_rows_is_the_default(source):
     rest = joined(stream(source, 2, replica=4, first_row=4))
     whole = joined(stream(source, 2))

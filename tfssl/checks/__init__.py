@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from tfssl import presets
 from tfssl.checks import data, job, machine, method, training
-from tfssl.checks.rule import Rule, not_yet
+from tfssl.checks.rule import Rule
 from tfssl.config import SPECS, Config, left_open, resolve
 from tfssl.errors import message, unknown
 
@@ -43,9 +42,7 @@ def field_problems(config: Config) -> list[str]:
         value = getattr(config, name)
         if left_open(name, value):
             continue
-        if name == "strategy" and value in presets.STRATEGIES_PLANNED:
-            problems.append(not_yet(f"--strategy={value}", spec.choices))
-        elif spec.choices and value not in spec.choices:
+        if spec.choices and value not in spec.choices:
             problems.append(unknown(f"--{name}", value, spec.choices))
         elif spec.kind in (int, float):
             problems += _out_of_bounds(name, value)

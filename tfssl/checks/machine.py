@@ -27,5 +27,16 @@ def _replicas(config: Config) -> Iterator[str]:
             )
 
 
+def _micro_batches(config: Config) -> Iterator[str]:
+    parts = config.micro_batches
+    share = parts * max(1, config.virtual_devices) * max(1, config.batch_norm_groups)
+    if parts > 1 and config.batch_size % share:
+        yield message(
+            f"--micro_batches={parts} of --batch_size={config.batch_size}",
+            f"equal parts for every device and batch norm group: a multiple of {share}",
+            f"--batch_size={-(-config.batch_size // share) * share}",
+        )
+
+
 FIELD_RULES: tuple[Rule, ...] = ()
-RULES: tuple[Rule, ...] = (_replicas,)
+RULES: tuple[Rule, ...] = (_replicas, _micro_batches)

@@ -7,6 +7,9 @@ import tensorflow as tf
 
 from tfssl.errors import ConfigError, message, unknown
 
+LOCAL_TPU = "local"
+"""`--tpu_name` of the TPU of this machine (TPU VM, Colab)."""
+
 
 def find_devices() -> None:
     """Makes TensorFlow look for its devices now, and say then what it says of them."""
@@ -44,10 +47,15 @@ def set_precision(policy: str) -> None:
     """Sets the precision of the layers built from now on.
 
     Args:
-      policy: `"float32"` or `"mixed_bfloat16"`. Weights, losses, statistics of
-        BatchNorm and norms of LARS stay float32 in either.
+      policy: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`. Weights, losses,
+        statistics of BatchNorm and norms of LARS stay float32 in all of them.
     """
     keras.config.set_dtype_policy(policy)
+
+
+def needs_loss_scale() -> bool:
+    """Whether gradients of the precision set would vanish below float16's 6e-8."""
+    return keras.config.dtype_policy().compute_dtype == "float16"
 
 
 def _one() -> tf.distribute.Strategy:
@@ -81,30 +89,89 @@ def _auto() -> tf.distribute.Strategy:
     return _mirrored() if gpus > 1 or (not gpus and cpus > 1) else _one()
 
 
-STRATEGIES = {"auto": _auto, "one": _one, "mirrored": _mirrored}
+def _multiworker() -> tf.distribute.Strategy:
+    # Reads TF_CONFIG, which `tfssl.launch` has made sure of.
+    return tf.distribute.MultiWorkerMirroredStrategy()
 
 
-def make_strategy(name: str) -> tf.distribute.Strategy:
+def _tpu(name: str) -> tf.distribute.Strategy:
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
+        if name != LOCAL_TPU:
+            tf.config.experimental_connect_to_cluster(resolver)
+        topology = tf.tpu.experimental.initialize_tpu_system(resolver)
+        cores = resolver.get_tpu_system_metadata().num_cores
+    except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
+        raise ConfigError(
+            message(
+                f"--strategy=tpu --tpu_name={name} on a machine where TensorFlow "
+                f"{tf.__version__} reaches no TPU ({str(error).strip()[:300]})",
+                "a TPU that no other process (JAX, another run) holds",
+                "on a TPU VM or Colab: the TPU runtime, requirements-tpu.txt, and "
+                "ending other programs; elsewhere --strategy=auto",
+            )
+        ) from error
+    if not cores:
+        raise ConfigError(
+            message(
+                f"--strategy=tpu on a machine where TensorFlow {tf.__version__} sees "
+                "no TPU core",
+                "at least one",
+                "pip install -r requirements-tpu.txt in a fresh environment: stock "
+                "tensorflow over tensorflow-tpu sees the CPU only",
+            )
+        )
+    assignment = tf.tpu.experimental.DeviceAssignment.build(
+        topology, num_replicas=cores
+    )
+    return tf.distribute.TPUStrategy(
+        resolver, experimental_device_assignment=assignment
+    )
+
+
+STRATEGIES = {
+    "auto": _auto,
+    "one": _one,
+    "mirrored": _mirrored,
+    "multiworker": _multiworker,
+    "tpu": _tpu,
+}
+
+
+def make_strategy(name: str, tpu_name: str = LOCAL_TPU) -> tf.distribute.Strategy:
     """Makes the `tf.distribute` strategy of a run.
 
     Args:
       name: `"one"` (the first GPU, else the CPU), `"mirrored"` (every GPU of this
-        machine, else every logical CPU), or `"auto"` (whichever fits).
+        machine, else every logical CPU), `"auto"` (whichever of them fits), or
+        `"multiworker"` (every GPU of every worker in TF_CONFIG, else one CPU each;
+        before any other use of TensorFlow), or `"tpu"`.
+      tpu_name: Which TPU, for `"tpu"`.
 
     Returns:
       The strategy. Make one per process: collectives do not survive a second.
 
     Raises:
-      ConfigError: The name is unknown, or there is one device only.
+      ConfigError: The name is unknown, there is one device only, or no TPU.
     """
     if name not in STRATEGIES:
         raise ConfigError(unknown("--strategy", name, STRATEGIES))
-    return STRATEGIES[name]()
+    arguments = [tpu_name] if name == "tpu" else []
+    return STRATEGIES[name](*arguments)
+
+
+def num_workers(strategy: tf.distribute.Strategy) -> int:
+    """Number of processes that train together, >= 1."""
+    resolver = strategy.cluster_resolver
+    workers = resolver.cluster_spec().as_dict() if resolver else {}
+    return max(1, sum(len(tasks) for tasks in workers.values()))
 
 
 def describe_devices(strategy: tf.distribute.Strategy) -> str:
     """One line for the log: what kind of devices, and how many replicas."""
     kind = type(strategy).__name__
+    replicas, workers = strategy.num_replicas_in_sync, num_workers(strategy)
+    where = f" of {workers} workers" if workers > 1 else ""
     gpus = len(tf.config.list_logical_devices("GPU"))
     what = f"{gpus} GPU" if gpus else "CPU"
-    return f"{kind}, {strategy.num_replicas_in_sync} replica(s), {what}"
+    return f"{kind}, {replicas} replica(s){where}, {what}"

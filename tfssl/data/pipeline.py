@@ -28,12 +28,17 @@ def training(
     image_size: int,
     first_row: int = 0,
     rows: int | None = None,
+    micro_batches: int = 1,
 ) -> tf.data.Dataset:
     """Endless batches of views, one per replica, in the order of the ranks.
 
     Row `r` of step `s` is position `p = s * global_batch + r` of the stream, and shows
     example `index_shuffle(p mod n)` of epoch `p div n`: an epoch is a permutation of
     all examples, and a batch may hold the end of one and the beginning of the next.
+
+    With M micro batches, replica k gets rows `m * global_batch / M + k * c` and the
+    c - 1 after it for every m, c being `replica_batch / M`: a micro batch of all
+    replicas together is the M-th part of the global batch, whatever their number.
 
     Args:
       source: The data set, n examples.
@@ -45,6 +50,7 @@ def training(
       image_size: Side S of the views.
       first_row: First row of this worker.
       rows: Rows of this worker, a multiple of `replica_batch`; default: all the rest.
+      micro_batches: M, divides `replica_batch`.
 
     Returns:
       Data set of `views` uint8 `[replica_batch, V, S, S, 3]`, `label` and `id` int64
@@ -54,12 +60,19 @@ def training(
       DataError: Fewer examples than rows in a step, or rows that do not divide.
     """
     rows = global_batch - first_row if rows is None else rows
-    _check(source, global_batch, replica_batch, first_row, rows)
+    _check(source, global_batch, replica_batch, first_row, rows, micro_batches)
     total = source.num_examples
     order = seeds.stream_id(f"{seed}:order")
 
+    def stream_row(dealt: tf.Tensor) -> tf.Tensor:
+        """Row of the global batch that stands in a row of the replicas' batches."""
+        part = replica_batch // micro_batches
+        replica, own = dealt // replica_batch, dealt % replica_batch
+        begin = own // part * (global_batch // micro_batches) + replica * part
+        return begin + own % part
+
     def row(count: tf.Tensor) -> dict[str, tf.Tensor]:
-        position = count // rows * global_batch + first_row + count % rows
+        position = count // rows * global_batch + stream_row(first_row + count % rows)
         index = tf.random.experimental.index_shuffle(
             position % total,
             seed=tf.stack([tf.constant(order, tf.int64), position // total]),
@@ -147,7 +160,12 @@ def _finish(batches: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def _check(
-    source: Source, global_batch: int, replica_batch: int, first_row: int, rows: int
+    source: Source,
+    global_batch: int,
+    replica_batch: int,
+    first_row: int,
+    rows: int,
+    micro_batches: int,
 ) -> None:
     if source.num_examples < global_batch:
         raise DataError(
@@ -163,6 +181,14 @@ def _check(
                 f"rows {first_row} to {first_row + rows}",
                 f"rows within the global batch of {global_batch}",
                 "first_row + rows <= global_batch",
+            )
+        )
+    if replica_batch % micro_batches:
+        raise DataError(
+            message(
+                f"{micro_batches} micro batches of {replica_batch} rows a replica",
+                "a number that divides the rows of one replica",
+                "a --batch_size that replicas times micro batches divides",
             )
         )
     if rows % replica_batch:

@@ -10,6 +10,9 @@ from tfssl.losses.normalize import as_float, l2_normalize
 # The official code subtracts this from the logit of a row with itself; exp(-1e9) = 0.
 MASK = 1e9
 
+# Logits of one block where nobody says how large: 16 MB in float32.
+BLOCK_LOGITS = 2**22
+
 
 def nt_xent(
     z1: tf.Tensor,
@@ -47,9 +50,10 @@ def nt_xent(
       z2_all: `[all, dim]`, likewise for view 2; None: `z2`.
       offset: Row of `z1_all` that holds `z1[0]`.
       normalize: Whether rows are divided by their norms first (`hidden_norm`).
-      block_rows: None: `[batch, 2 * all]` logits at once. An integer that divides
-        batch: that many rows at a time, recomputed for the gradient; same values, and
-        memory `O(block_rows * all)` instead of `O(batch * all)`.
+      block_rows: Rows whose `2 * all` logits are in memory at a time; divides batch.
+        With fewer than batch they are computed again for the gradient: same values,
+        memory `O(block_rows * all)`. None: batch while that makes at most
+        `BLOCK_LOGITS` logits, else as many as do.
 
     Returns:
       float32 `[batch]`, >= 0.
@@ -60,9 +64,9 @@ def nt_xent(
     """
     z1, z2, z1_all, z2_all = _prepare(z1, z2, z1_all, z2_all, normalize)
     labels = _own_rows(z1, offset)
-    if block_rows is None:
-        direction = _direction
-    else:
+    block_rows = block_rows or _fitting_rows(z1, z1_all)
+    direction = _direction
+    if block_rows != z1.shape[0]:
         direction = _blocked(_checked_blocks(z1, block_rows), block_rows)
     scale = 1.0 / temperature
     return direction(z1 * scale, z2_all, z1_all, labels) + direction(
@@ -97,17 +101,32 @@ def nt_xent_scalars(
     Returns:
       `{"contrastive_accuracy": in [0, 1], "entropy": nats}`, means over the rows.
     """
-    z1, _, _, z2_all = _prepare(z1, z2, z1_all, z2_all, normalize)
-    logits = tf.stop_gradient(tf.matmul(z1, z2_all, transpose_b=True) / temperature)
-    hit = tf.equal(
-        tf.argmax(logits, axis=1, output_type=tf.int32), _own_rows(z1, offset)
-    )
+    prepared = _prepare(z1, z2, z1_all, z2_all, normalize)
+    z1, _, _, z2_all = (tf.stop_gradient(z) for z in prepared)
+    labels = _own_rows(z1, offset)
+    block_rows = _fitting_rows(z1, z2_all)
+    if block_rows == z1.shape[0]:
+        sums = _hits_and_entropy(z1, z2_all, labels, temperature)
+    else:
+        blocks = _checked_blocks(z1, block_rows)
+
+        def add(i, hits, entropy):
+            anchor, own = (_block(x, i, block_rows) for x in (z1, labels))
+            more = _hits_and_entropy(anchor, z2_all, own, temperature)
+            return i + 1, hits + more[0], entropy + more[1]
+
+        sums = _loop(blocks, add, (tf.zeros([], z1.dtype),) * 2)
+    rows = tf.cast(tf.shape(z1)[0], z1.dtype)
+    return {"contrastive_accuracy": sums[0] / rows, "entropy": sums[1] / rows}
+
+
+def _hits_and_entropy(z1, z2_all, labels, temperature):
+    """Sums over rows: how many find their partner, and nats of their choice."""
+    logits = tf.matmul(z1, z2_all, transpose_b=True) / temperature
+    hit = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
     p = tf.nn.softmax(logits)
-    entropy = -tf.reduce_sum(p * tf.math.log(p + 1e-8), axis=1)
-    return {
-        "contrastive_accuracy": tf.reduce_mean(tf.cast(hit, tf.float32)),
-        "entropy": tf.reduce_mean(entropy),
-    }
+    entropy = -tf.reduce_sum(p * tf.math.log(p + 1e-8))
+    return tf.reduce_sum(tf.cast(hit, z1.dtype)), entropy
 
 
 def _prepare(z1, z2, z1_all, z2_all, normalize):
@@ -147,6 +166,16 @@ def _direction(anchor, cross, same, labels):
     )
 
 
+def _fitting_rows(z: tf.Tensor, z_all: tf.Tensor) -> int | None:
+    """The most rows, dividing the batch, that make at most BLOCK_LOGITS logits."""
+    rows, columns = z.shape[0], z_all.shape[0]
+    if rows is None or columns is None:
+        return rows
+    limit = BLOCK_LOGITS // (2 * columns)
+    fitting = (b for b in range(min(rows, limit), 0, -1) if rows % b == 0)
+    return next(fitting, 1)
+
+
 def _checked_blocks(z: tf.Tensor, block_rows: int) -> int:
     rows = z.shape[0]
     if rows is None or block_rows < 1 or rows % block_rows:
@@ -167,15 +196,11 @@ def _blocked(blocks: int, block_rows: int):
     they are there to save.
     """
 
+    def rows_of(x, i):
+        return _block(x, i, block_rows)
+
     @tf.custom_gradient
     def direction(anchor, cross, same, labels):
-        def rows_of(x, i):
-            # tf.slice, whose size is static also where i is a tensor.
-            rest = x.shape.rank - 1
-            return tf.slice(
-                x, [i * block_rows, *[0] * rest], [block_rows, *[-1] * rest]
-            )
-
         def forward(i, out):
             piece = _direction(rows_of(anchor, i), cross, same, rows_of(labels, i))
             return i + 1, _write_rows(out, piece, i * block_rows)
@@ -206,6 +231,12 @@ def _blocked(blocks: int, block_rows: int):
         return loss[0], gradient
 
     return direction
+
+
+def _block(x, i, block_rows):
+    # tf.slice, whose size is static also where i is a tensor.
+    rest = x.shape.rank - 1
+    return tf.slice(x, [i * block_rows, *[0] * rest], [block_rows, *[-1] * rest])
 
 
 def _loop(blocks, body, initial):

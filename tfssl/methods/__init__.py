@@ -1,6 +1,6 @@
 """Everything that trains, behind one contract (`base.Method`)."""
 
-from tfssl.methods.base import Batch, Method, StepOutput
+from tfssl.methods.base import Batch, CouplesRows, Method, StepOutput
 from tfssl.methods.byol import BYOL
 from tfssl.methods.key_queue import KeyQueue
 from tfssl.methods.linear import LinearProbe
@@ -14,6 +14,7 @@ __all__ = [
     "BYOL",
     "METHODS",
     "Batch",
+    "CouplesRows",
     "KeyQueue",
     "LinearProbe",
     "Method",

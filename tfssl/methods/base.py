@@ -32,12 +32,13 @@ class StepOutput(NamedTuple):
       loss: Scalar, the mean over this replica's rows. The step divides it by the
         number of replicas, because gradients are summed over replicas.
       scalars: Name to scalar tensor, for the log; averaged over replicas.
-      aux: Tensors that `after_update` needs, or None.
+      aux: Nest of tensors that `after_update` needs, () if none. With micro batches,
+        those of one step are concatenated along their first axis.
     """
 
     loss: tf.Tensor
     scalars: dict[str, tf.Tensor]
-    aux: Any = None
+    aux: Any = ()
 
 
 @runtime_checkable
@@ -78,3 +79,36 @@ class Method(Protocol):
 
     def checkpoint_items(self) -> dict[str, tf.Variable]:
         """Everything that moves, by name. The names are the file format."""
+
+
+@runtime_checkable
+class CouplesRows(Method, Protocol):
+    """A method whose loss of one row depends on the other rows of the batch (NT-Xent).
+
+    Its loss cannot be added up over micro batches. It is split in two instead, so that
+    `tfssl.train.micro_batches` can embed all rows before it asks for the loss::
+
+        loss(batch, step) = loss_of(embed(batch, step), batch.label, step)
+    """
+
+    def embed(self, batch: Batch, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The networks' outputs: every way by which images reach the loss.
+
+        Args:
+          batch: Some rows of this replica.
+          step: As in `loss`.
+
+        Returns:
+          Name to `[b, ...]`, differentiable in `trainable_variables`.
+        """
+
+    def loss_of(
+        self, embedded: dict[str, tf.Tensor], label: tf.Tensor, step: tf.Tensor
+    ) -> StepOutput:
+        """The loss of all rows of this replica from what `embed` gave for them.
+
+        Args:
+          embedded: As `embed` returns it, rows concatenated.
+          label: int64 `[b]`.
+          step: As in `loss`.
+        """

@@ -94,7 +94,7 @@ class BYOL:
             scalars |= probe_scalars
         return StepOutput(loss, scalars)
 
-    def after_update(self, step: tf.Tensor, aux: None) -> None:
+    def after_update(self, step: tf.Tensor, aux: tuple[()]) -> None:
         """Moves the target towards the new online weights."""
         del aux
         rate = 1.0 - self._tau(step)

@@ -105,7 +105,7 @@ class LinearProbe:
         }
         return StepOutput(tf.reduce_sum(self._factors * each), scalars)
 
-    def after_update(self, step: tf.Tensor, aux: None) -> None:
+    def after_update(self, step: tf.Tensor, aux: tuple[()]) -> None:
         """Nothing follows the update."""
         del step, aux
 

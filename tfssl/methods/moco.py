@@ -117,13 +117,13 @@ class MoCo:
             extra, probe_scalars = probe_loss(self._probe, features, batch.label)
             loss += extra
             scalars |= probe_scalars
-        new = tf.concat([collectives.gather(k) for k in keys], 0)
-        return StepOutput(loss, scalars, aux=tf.stop_gradient(new))
+        aux = tuple(tf.stop_gradient(collectives.gather(k)) for k in keys)
+        return StepOutput(loss, scalars, aux)
 
-    def after_update(self, step: tf.Tensor, aux: tf.Tensor) -> None:
+    def after_update(self, step: tf.Tensor, aux: tuple[tf.Tensor, ...]) -> None:
         """Enqueues the keys of the global batch."""
         del step
-        self._queue.write(aux)
+        self._queue.write(tf.concat(aux, 0))
 
     def checkpoint_items(self) -> dict[str, tf.Variable]:
         """Both encoders with their BatchNorm statistics, queue, head, probe."""

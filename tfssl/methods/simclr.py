@@ -57,30 +57,44 @@ class SimCLR:
 
     def loss(self, batch: Batch, step: tf.Tensor) -> StepOutput:
         """NT-Xent over the global batch; see the class."""
+        return self.loss_of(self.embed(batch, step), batch.label, step)
+
+    def embed(self, batch: Batch, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Projections of both views, and their features if there is a probe."""
         del step
         features = self.encoder(tf.concat(batch.views, 0), training=True)
-        z1, z2 = tf.split(self._projector(features, training=True)[-1], 2)
-        z1, z2 = tf.cast(z1, tf.float32), tf.cast(z2, tf.float32)
-        rows = z1.shape[0]
-        z1_all, z2_all = collectives.gather(z1), collectives.gather(z2)
-        offset = collectives.replica_id() * rows
+        z = tf.cast(self._projector(features, training=True)[-1], tf.float32)
+        parts = {"z": z} | ({"features": features} if self._probe else {})
+        return {
+            f"{name}{view}": half
+            for name, both in parts.items()
+            for view, half in enumerate(tf.split(both, 2), 1)
+        }
+
+    def loss_of(
+        self, embedded: dict[str, tf.Tensor], label: tf.Tensor, step: tf.Tensor
+    ) -> StepOutput:
+        """NT-Xent and the probe's loss; see the class."""
+        del step
+        z1, z2 = embedded["z1"], embedded["z2"]
         settings = {
             "temperature": self._temperature,
-            "z1_all": z1_all,
-            "z2_all": z2_all,
-            "offset": offset,
+            "z1_all": collectives.gather(z1),
+            "z2_all": collectives.gather(z2),
+            "offset": collectives.replica_id() * z1.shape[0],
         }
         loss = tf.reduce_mean(nt_xent(z1, z2, **settings))
         scalars = {"nt_xent": loss, **nt_xent_scalars(z1, z2, **settings)}
         if self._probe:
-            label = tf.concat([batch.label, batch.label], 0)
-            extra, probe_scalars = probe_loss(self._probe, features, label)
+            features = tf.concat([embedded["features1"], embedded["features2"]], 0)
+            both = tf.concat([label, label], 0)
+            extra, probe_scalars = probe_loss(self._probe, features, both)
             kernel = variables.raw(self._probe.trainable_variables[0])
             loss += extra + self._probe_decay * tf.nn.l2_loss(kernel)
             scalars |= probe_scalars
         return StepOutput(loss, scalars)
 
-    def after_update(self, step: tf.Tensor, aux: None) -> None:
+    def after_update(self, step: tf.Tensor, aux: tuple[()]) -> None:
         """Nothing follows the update."""
         del step, aux
 

@@ -17,6 +17,7 @@ from tfssl.models.encoders import (
 from tfssl.models.families import FAMILIES, Family
 from tfssl.models.heads import byol_mlp, linear_head, moco_head, simclr_head
 from tfssl.models.resnet import Encoder
+from tfssl.models.running_statistics import still_statistics
 
 __all__ = [
     "ENCODERS",
@@ -37,4 +38,5 @@ __all__ = [
     "resnet152",
     "resnet200",
     "simclr_head",
+    "still_statistics",
 ]

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfssl.core import collectives
+from tfssl.models.running_statistics import are_still
 
 # A variable read under mixed precision is rounded to 8 bits unless it is exempt.
 _EXEMPT = "experimental_autocast" if keras.__version__[0] == "2" else "autocast"
@@ -242,6 +243,8 @@ class BatchNorm(keras.layers.Layer):
         )
 
     def _move(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
+        if are_still():
+            return
         decay = tf.constant(self.momentum, self.variable_dtype)
         rate = 1.0 - decay
         if self.counter is not None:

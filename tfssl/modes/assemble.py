@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import keras
 import tensorflow as tf
@@ -13,21 +13,21 @@ from tfssl.augment import RECIPES, Recipe, eval_transform, photometry, with_stre
 from tfssl.augment.recipes import EvalTransform
 from tfssl.config import Config
 from tfssl.core import runtime
-from tfssl.data import Source, open_source
+from tfssl.data import Source, open_source, training
 from tfssl.errors import DataError, message
 from tfssl.modes.networks import METHOD_BUILDERS, PROBE
 from tfssl.train import RunState
 
 
 @functools.cache
-def _strategy(name: str, virtual_devices: int) -> tf.distribute.Strategy:
+def _strategy(name: str, virtual_devices: int, tpu_name: str) -> tf.distribute.Strategy:
     runtime.split_cpu(virtual_devices)
-    return runtime.make_strategy(name)
+    return runtime.make_strategy(name, tpu_name)
 
 
 def strategy(config: Config) -> tf.distribute.Strategy:
     """The run's strategy; one object for the whole process."""
-    return _strategy(config.strategy, config.virtual_devices)
+    return _strategy(config.strategy, config.virtual_devices, config.tpu_name)
 
 
 def recipe(config: Config) -> Recipe:
@@ -133,18 +133,68 @@ def _optimizer(
     )
 
 
-def replica_batch(config_batch: int, run_on: tf.distribute.Strategy) -> int:
+def replica_batch(
+    config_batch: int, run_on: tf.distribute.Strategy, micro_batches: int = 1
+) -> int:
     """Images of one step on one replica; refuses a batch that cannot be split."""
     replicas = run_on.num_replicas_in_sync
-    if config_batch % replicas:
+    share = replicas * micro_batches
+    if config_batch % share:
+        parts = f" in {micro_batches} micro batches" if micro_batches > 1 else ""
         raise DataError(
             message(
-                f"--batch_size={config_batch} on {replicas} replicas",
-                "a multiple of the number of replicas",
-                f"--batch_size={max(1, config_batch // replicas) * replicas}",
+                f"--batch_size={config_batch} on {replicas} replicas{parts}",
+                f"a multiple of {share}",
+                f"--batch_size={max(1, config_batch // share) * share}",
             )
         )
     return config_batch // replicas
+
+
+def training_batches(
+    run_on: tf.distribute.Strategy,
+    data: Source,
+    views: Recipe,
+    *,
+    seed: int,
+    start_step: int,
+    global_batch: int,
+    image_size: int,
+    micro_batches: int = 1,
+) -> Iterator:
+    """The batches of a run from `start_step` on; every worker reads its own rows.
+
+    Args:
+      run_on: The run's strategy; its replicas share the global batch.
+      data: Training images.
+      views: Recipe; its geometry is done here, on the host.
+      seed: The run's seed.
+      start_step: Updates made so far.
+      global_batch: Images of a step over all replicas of all workers.
+      image_size: Side in pixels.
+      micro_batches: Parts in which a replica takes its rows.
+
+    Returns:
+      What `make_run_steps`' function takes.
+    """
+    rows = replica_batch(global_batch, run_on, micro_batches)
+
+    def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        share = global_batch // context.num_input_pipelines
+        return training(
+            data,
+            views,
+            seed=seed,
+            start_step=start_step,
+            global_batch=global_batch,
+            replica_batch=rows,
+            image_size=image_size,
+            first_row=context.input_pipeline_id * share,
+            rows=share,
+            micro_batches=micro_batches,
+        )
+
+    return iter(run_on.distribute_datasets_from_function(make))
 
 
 def compiled_encode(

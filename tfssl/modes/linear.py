@@ -14,7 +14,7 @@ from tfssl import optim
 from tfssl.augment import RECIPES
 from tfssl.config import Config
 from tfssl.core import seeds
-from tfssl.data import Source, require_labels, tenth, training, without_tenth
+from tfssl.data import Source, require_labels, tenth, without_tenth
 from tfssl.evaluate import Features
 from tfssl.methods import LinearProbe
 from tfssl.modes import assemble, console
@@ -147,16 +147,14 @@ def _train(
             recipe, seed=seed, global_batch=batch, replica_batch=replica_batch
         ),
     )
-    batches = strategy.distribute_datasets_from_function(
-        lambda context: training(
-            data,
-            recipe,
-            seed=seed,
-            start_step=0,
-            global_batch=batch,
-            replica_batch=replica_batch,
-            image_size=config.image_size,
-        )
+    batches = assemble.training_batches(
+        strategy,
+        data,
+        recipe,
+        seed=seed,
+        start_step=0,
+        global_batch=batch,
+        image_size=config.image_size,
     )
     title = f"linear, {subject.title}"
     with (
@@ -166,7 +164,7 @@ def _train(
         done = train(
             state,
             run_steps,
-            iter(batches),
+            batches,
             total_steps=total,
             steps_per_loop=config.steps_per_loop,
             log_every=max(1, total),

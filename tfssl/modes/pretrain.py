@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow as tf
 
+from tfssl import launch
 from tfssl.augment import describe
 from tfssl.config import Config
-from tfssl.core import runtime
-from tfssl.data import Source, training
+from tfssl.core import collectives, runtime
+from tfssl.data import Source
 from tfssl.errors import ConfigError
 from tfssl.flagfile import from_flagfile, to_flagfile
 from tfssl.inherit import contradictions
@@ -39,7 +40,8 @@ def run(config: Config) -> int:
     """Trains to the end, or to a signal.
 
     Order on disk: lock, compare flags, build everything (so that bad data leaves no
-    trace), write `flags.cfg`, restore, cut the log to the step restored, train.
+    trace), write `flags.cfg`, restore, cut the log to the step restored, train. Of
+    several workers the chief alone reads and writes the directory.
 
     Args:
       config: Resolved configuration.
@@ -49,6 +51,8 @@ def run(config: Config) -> int:
     """
     console.route_warnings()
     directory = RunDirectory(config.run_dir)
+    if not _writes(config):
+        return _train(config, directory)
     directory.lock()
     try:
         if directory.flags.exists():
@@ -66,18 +70,24 @@ def _train(config: Config, directory: RunDirectory) -> int:
     strategy = assemble.strategy(config)
     runtime.set_precision(config.precision)
     source = assemble.training_source(config)
-    replica_batch = assemble.replica_batch(config.batch_size, strategy)
+    parts = config.micro_batches
+    replica_batch = assemble.replica_batch(config.batch_size, strategy, parts)
     total = assemble.total_steps(config, source.num_examples)
     with strategy.scope():
         state = assemble.state(config, source.num_examples, source.num_classes)
     store = CheckpointStore(directory.checkpoints, keep=config.keep_checkpoints)
-    start = _restore(config, state, store)
-    online_knn = OnlineKnn(config, source, state.method) if config.knn_every else None
-    directory.write_atomic(directory.flags, to_flagfile(config))
-    directory.cut_log(start)
-    _announce(config, strategy, source, total, start)
+    start = _restore(config, strategy, state, store)
+    writes = _writes(config)
+    online_knn = None
+    if writes:
+        if config.knn_every:
+            online_knn = OnlineKnn(config, source, state.method)
+        directory.write_atomic(directory.flags, to_flagfile(config))
+        directory.cut_log(start)
+        _announce(config, strategy, source, total, start)
     if start >= total:
-        console.say(f"the run is complete: {start} of {total} steps")
+        if writes:
+            console.say(f"the run is complete: {start} of {total} steps")
         return 0
 
     run_steps = make_run_steps(
@@ -88,32 +98,50 @@ def _train(config: Config, directory: RunDirectory) -> int:
             seed=config.seed,
             global_batch=config.batch_size,
             replica_batch=replica_batch,
+            micro_batches=parts,
         ),
+        micro_batches=parts,
     )
-    batches = _batches(config, strategy, source, start, replica_batch)
+    batches = assemble.training_batches(
+        strategy,
+        source,
+        assemble.recipe(config),
+        seed=config.seed,
+        start_step=start,
+        global_batch=config.batch_size,
+        image_size=config.image_size,
+        micro_batches=parts,
+    )
     per_epoch = max(1, source.num_examples // config.batch_size)
     actions = [
         Action(
             config.checkpoint_every or per_epoch,
-            lambda step: _save(store, step, state),
+            lambda step: _save(store, step, state) if writes else None,
             at_stop=True,
         )
     ]
-    if online_knn:
+    # On every worker, done or not: actions say how many steps a call makes, and all
+    # workers must make as many.
+    if config.knn_every:
         every = max(1, round(config.knn_every * per_epoch))
-        actions.insert(0, Action(every, online_knn.score))
+        score = online_knn.score if online_knn else lambda step: None
+        actions.insert(0, Action(every, score))
     with contextlib.ExitStack() as stack:
         scalars = stack.enter_context(
-            ScalarWriter(directory.tensorboard, shown=config.tensorboard)
+            ScalarWriter(directory.tensorboard, shown=config.tensorboard and writes)
         )
-        if config.tensorboard and not start:
+        if config.tensorboard and writes and not start:
             scalars.write_views(view_strip(config, source))
         bar = stack.enter_context(
-            console.Progress(total, start, config.method, shown=config.progress)
+            console.Progress(
+                total, start, config.method, shown=config.progress and writes
+            )
         )
         stop = stack.enter_context(StopRequest())
 
         def on_row(row: dict[str, float]) -> None:
+            if not writes:
+                return
             examples = row["step"] * config.batch_size
             row["epoch"] = round(examples / source.num_examples, 4)
             directory.append_log(row)
@@ -132,49 +160,39 @@ def _train(config: Config, directory: RunDirectory) -> int:
             actions=actions,
             stop=stop,
         )
-    _record(directory, source, state)
+    if writes:
+        _record(directory, source, state)
     if done:
         return 0
-    console.say(_how_to_continue(config, stop.name or "a signal", state))
+    if writes:
+        console.say(_how_to_continue(config, stop.name or "a signal", state))
     return STOPPED
 
 
-def _batches(
+def _writes(config: Config) -> bool:
+    return launch.is_chief(config, os.environ)
+
+
+def _restore(
     config: Config,
     strategy: tf.distribute.Strategy,
-    source: Source,
-    start: int,
-    replica_batch: int,
-) -> Iterator:
-    def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        del context
-        return training(
-            source,
-            assemble.recipe(config),
-            seed=config.seed,
-            start_step=start,
-            global_batch=config.batch_size,
-            replica_batch=replica_batch,
-            image_size=config.image_size,
-        )
-
-    return iter(strategy.distribute_datasets_from_function(make))
-
-
-def _restore(config: Config, state: RunState, store: CheckpointStore) -> int:
-    """Where to begin, first that applies.
+    state: RunState,
+    store: CheckpointStore,
+) -> int:
+    """Where to begin, first that applies; of several workers the chief decides.
 
     1. The newest whole checkpoint of this run directory: everything.
     2. `--init_from`: the encoder's weights only; a new run.
     3. The seed.
     """
-    step = store.restore_newest(state.items())
-    if step is not None:
-        return step
-    if config.init_from:
-        folder = trained.checkpoint_folder(config.init_from)
-        trained.assign_encoder(state.method.encoder, folder)
-    return 0
+    if _writes(config):
+        step = store.restore_newest(state.items())
+        if step is None and config.init_from:
+            folder = trained.checkpoint_folder(config.init_from)
+            trained.assign_encoder(state.method.encoder, folder)
+    if runtime.num_workers(strategy) > 1:
+        collectives.take_over_first(strategy, state.items().values())
+    return int(state.step.numpy())
 
 
 def _save(store: CheckpointStore, step: int, state: RunState) -> None:

@@ -20,7 +20,7 @@ from tfssl.optim.schedules import (
     warmup_steps,
 )
 from tfssl.optim.sgd import SGD
-from tfssl.optim.update import apply_update
+from tfssl.optim.update import apply_update, require_gradients
 
 __all__ = [
     "DEFAULT_EXCLUDE",
@@ -41,6 +41,7 @@ __all__ = [
     "epoch_cosine",
     "excluded",
     "exponential",
+    "require_gradients",
     "scaled_learning_rate",
     "step_decay",
     "total_steps",

@@ -77,6 +77,17 @@ def _check(optimizer, gradients, variables) -> None:
                     "the training loop's own means",
                 )
             )
+    require_gradients(gradients, variables)
+
+
+def require_gradients(
+    gradients: Sequence[tf.Tensor | None], variables: Sequence
+) -> None:
+    """Refuses a loss that leaves trainable variables out.
+
+    Raises:
+      ValueError: A gradient is None; names its variable.
+    """
     missing = [
         core_variables.path(v)
         for g, v in zip(gradients, variables, strict=True)

@@ -18,6 +18,9 @@ from tfssl.train.stop import StopRequest
 
 Row = dict[str, float]
 
+# Of these a row holds the last value; of everything else the mean since the last row.
+_NEWEST = ("learning_rate", "loss_scale", "skipped_updates")
+
 
 @dataclasses.dataclass(frozen=True)
 class Action:
@@ -159,7 +162,7 @@ class _Meter:
         row: Row = {"step": step}
         for name in calls[-1][0]:
             parts = np.concatenate([values[name] for values, _, _ in calls])
-            if name == "learning_rate":
+            if name in _NEWEST:
                 row[name] = float(parts[-1])
             elif name == "data_wait":
                 row[name] = float(min(1.0, parts.sum() / max(seconds, 1e-9)))

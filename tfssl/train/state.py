@@ -8,7 +8,9 @@ import keras
 import tensorflow as tf
 
 from tfssl.core import variables
+from tfssl.core.runtime import needs_loss_scale
 from tfssl.methods.base import Method
+from tfssl.train.loss_scale import LossScale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,11 +21,13 @@ class RunState:
       method: What trains.
       optimizer: Built on `method.trainable_variables`, inside the strategy's scope.
       step: int64 scalar `tf.Variable`, the number of updates made.
+      loss_scale: Of float16; None under the other precisions.
     """
 
     method: Method
     optimizer: keras.optimizers.Optimizer
     step: tf.Variable
+    loss_scale: LossScale | None = None
 
     @classmethod
     def create(cls, method: Method, optimizer: keras.optimizers.Optimizer) -> RunState:
@@ -34,11 +38,12 @@ class RunState:
         """
         optimizer.build(method.trainable_variables)
         step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
-        return cls(method, optimizer, step)
+        return cls(method, optimizer, step, LossScale() if needs_loss_scale() else None)
 
     def items(self) -> dict[str, tf.Variable]:
         """Name to variable, for checkpoints. The names are the file format."""
         items = {"step": self.step}
+        items |= self.loss_scale.items() if self.loss_scale else {}
         items |= self.method.checkpoint_items()
         slots = [
             v

@@ -9,17 +9,22 @@ import tensorflow as tf
 
 from tfssl.augment import photometry
 from tfssl.augment.recipes import Recipe
-from tfssl.core import collectives, seeds, variables
-from tfssl.methods.base import Batch
-from tfssl.optim import apply_update
+from tfssl.core import collectives, seeds
+from tfssl.train.micro_batches import micro_batched
+from tfssl.train.replica_step import Photometric, ReplicaStep
 from tfssl.train.state import RunState
 
 RunSteps = Callable[[Any, tf.Tensor], dict[str, tf.Tensor]]
 
 
 def make_photometry(
-    recipe: Recipe, *, seed: int, global_batch: int, replica_batch: int
-) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]:
+    recipe: Recipe,
+    *,
+    seed: int,
+    global_batch: int,
+    replica_batch: int,
+    micro_batches: int = 1,
+) -> Photometric:
     """The colour half of augmentation, one XLA-compiled function.
 
     Every replica draws the parameters of the whole global batch, a few numbers per
@@ -30,11 +35,14 @@ def make_photometry(
       seed: The run's seed.
       global_batch: Images of a step over all replicas.
       replica_batch: Images of a step on one replica.
+      micro_batches: Parts in which a replica sees them.
 
     Returns:
-      Function of (uint8 `[b, V, S, S, 3]`, step int64 scalar) to V tensors float32
-      `[b, S, S, 3]`, normalised as the recipe says. Call it in replica context.
+      Function of (uint8 `[b, V, S, S, 3]`, step int64 scalar, number of the micro
+      batch) to V tensors float32 `[b, S, S, 3]`, normalised as the recipe says, with
+      b = `replica_batch / micro_batches`. Call it in replica context.
     """
+    rows_of_part = replica_batch // micro_batches
 
     @tf.function(jit_compile=True, autograph=False)
     def apply(images, step, first_row):
@@ -44,7 +52,7 @@ def make_photometry(
         views = []
         for v, view in enumerate(recipe.views):
             rows = {
-                name: collectives.slice_rows(values[v], first_row, replica_batch)
+                name: collectives.slice_rows(values[v], first_row, rows_of_part)
                 for name, values in table.items()
             }
             views.append(
@@ -52,8 +60,10 @@ def make_photometry(
             )
         return tuple(views)
 
-    def photometric(images, step):
-        first_row = tf.cast(collectives.replica_id(), tf.int32) * replica_batch
+    def photometric(images, step, part=0):
+        # The same rows as `data.pipeline.training` gives to this replica and part.
+        first_row = tf.cast(collectives.replica_id(), tf.int32) * rows_of_part
+        first_row += tf.cast(part, tf.int32) * (global_batch // micro_batches)
         return apply(images, step, first_row)
 
     return photometric
@@ -62,7 +72,9 @@ def make_photometry(
 def make_run_steps(
     strategy: tf.distribute.Strategy,
     state: RunState,
-    photometric: Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]],
+    photometric: Photometric,
+    *,
+    micro_batches: int = 1,
 ) -> RunSteps:
     """Makes the function that runs k training steps inside one graph.
 
@@ -72,40 +84,21 @@ def make_run_steps(
     Args:
       strategy: The run's strategy.
       state: Created in the strategy's scope.
-      photometric: See `make_photometry`.
+      photometric: See `make_photometry`; with the same `micro_batches`.
+      micro_batches: Parts of a step's images that are in memory one after the other,
+        see `tfssl.train.micro_batches`.
 
     Returns:
       Function of (iterator, k int64 scalar tensor) to a dict of `[k]` float32 tensors:
       `loss`, `gradient_norm`, `learning_rate`, `data_wait` (seconds waited for the
-      batch) and the method's scalars. One trace, whatever k.
+      batch), `loss_scale` and `skipped_updates` under float16, and the method's
+      scalars. One trace, whatever k.
     """
-    method, optimizer, step = state.method, state.optimizer, state.step
-    names: list[str] = []
-
-    # Nothing below this line has control flow on tensors; converting it all the same
-    # would double the time of the trace.
-    @tf.autograph.experimental.do_not_convert
-    def replica_step(batch):
-        now = tf.convert_to_tensor(step)
-        views = photometric(batch["views"], now)
-        method.before_forward(now)
-        weights = method.trainable_variables
-        with tf.GradientTape() as tape:
-            output = method.loss(Batch(views, batch["label"]), now)
-            loss = output.loss / collectives.num_replicas()
-        gradients = tape.gradient(loss, [variables.raw(w) for w in weights])
-        gradients = collectives.all_sum(gradients)
-        scalars = {
-            "loss": output.loss,
-            "gradient_norm": tf.linalg.global_norm(gradients),
-            "learning_rate": tf.cast(optimizer.learning_rate, tf.float32),
-        }
-        scalars |= output.scalars
-        apply_update(optimizer, gradients, weights)
-        method.after_update(now, output.aux)
-        step.assign_add(1)
-        names[:] = list(scalars)
-        return tf.stack([tf.cast(value, tf.float32) for value in scalars.values()])
+    pieces = ReplicaStep(state, photometric)
+    if micro_batches == 1:
+        one_step = _whole(strategy, pieces)
+    else:
+        one_step = micro_batched(strategy, pieces, micro_batches)
 
     @tf.function
     def run_steps(iterator, count):
@@ -121,7 +114,7 @@ def make_run_steps(
                 batch = next(iterator)
             with tf.control_dependencies(tf.nest.flatten(_local(strategy, batch))):
                 wait = tf.timestamp() - start
-            values = strategy.run(replica_step, args=(batch,))
+            values = one_step(batch)
             row = strategy.reduce(tf.distribute.ReduceOp.MEAN, values, axis=None)
             previous = row[0]
             rows = rows.write(i, row)
@@ -131,12 +124,25 @@ def make_run_steps(
     def run(iterator, count):
         table, waits = run_steps(iterator, count)
         columns = tf.unstack(table, axis=1)
-        return dict(zip(names, columns, strict=True)) | {"data_wait": waits}
+        return dict(zip(pieces.names(), columns, strict=True)) | {"data_wait": waits}
 
     run.graph = run_steps  # type: ignore[attr-defined]
     return run
 
 
+def _whole(strategy: tf.distribute.Strategy, pieces: ReplicaStep) -> Callable:
+    """All rows of a replica at once, in one call."""
+
+    # Nothing below this line has control flow on tensors; converting it all the same
+    # would double the time of the trace.
+    @tf.autograph.experimental.do_not_convert
+    def replica_step(batch):
+        pieces.begin()
+        return pieces.finish(pieces.backward(pieces.batch(batch)))
+
+    return lambda batch: strategy.run(replica_step, args=(batch,))
+
+
 def _local(strategy: tf.distribute.Strategy, batch: Any) -> list:
-    parts = [strategy.experimental_local_results(x) for x in batch.values()]
-    return [tensor for part in parts for tensor in part]
+    tensors = [strategy.experimental_local_results(x) for x in batch.values()]
+    return [tensor for part in tensors for tensor in part]

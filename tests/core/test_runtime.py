@@ -1,0 +1,88 @@
+"""Strategies and devices, with TensorFlow's TPU calls stood in for."""
+
+import types
+
+import pytest
+import tensorflow as tf
+
+from tfssl.core import runtime
+from tfssl.errors import ConfigError
+
+
+class Resolver:
+    """Stands in for TPUClusterResolver."""
+
+    cores = 4
+    error: Exception | None = None
+
+    def __init__(self, tpu):
+        if self.error:
+            raise self.error
+        self.tpu = tpu
+
+    def get_tpu_system_metadata(self):
+        return types.SimpleNamespace(num_cores=self.cores)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The calls to TensorFlow's TPU functions, none of which runs."""
+    seen = []
+    monkeypatch.setattr(Resolver, "cores", 4)
+    monkeypatch.setattr(Resolver, "error", None)
+    distribute, tpu = tf.distribute, tf.tpu.experimental
+    monkeypatch.setattr(distribute.cluster_resolver, "TPUClusterResolver", Resolver)
+
+    def note(owner, name, result):
+        def call(*args, **kwargs):
+            seen.append((name, args, kwargs))
+            return result
+
+        monkeypatch.setattr(owner, name, call)
+
+    note(tf.config, "experimental_connect_to_cluster", None)
+    note(tpu, "initialize_tpu_system", "topology")
+    note(tpu.DeviceAssignment, "build", "assignment")
+    note(distribute, "TPUStrategy", "strategy")
+    return seen
+
+
+def test_the_local_tpu_is_initialised_and_all_its_cores_are_replicas(calls):
+    assert runtime.make_strategy("tpu") == "strategy"
+    assert [name for name, *_ in calls] == [
+        "initialize_tpu_system",
+        "build",
+        "TPUStrategy",
+    ]
+    assert calls[1][1:] == (("topology",), {"num_replicas": 4})
+    assert calls[2][2] == {"experimental_device_assignment": "assignment"}
+    assert calls[0][1][0].tpu == "local"
+
+
+def test_a_named_tpu_is_connected_to_first(calls):
+    runtime.make_strategy("tpu", "node-1")
+    assert calls[0][0] == "experimental_connect_to_cluster"
+    assert calls[0][1][0].tpu == "node-1"
+
+
+def test_no_tpu_says_what_to_do(calls, monkeypatch):
+    monkeypatch.setattr(
+        Resolver, "error", tf.errors.NotFoundError(None, None, "'ConfigureDistributed'")
+    )
+    with pytest.raises(ConfigError, match="reaches no TPU .*Configure.*requirements"):
+        runtime.make_strategy("tpu")
+    monkeypatch.setattr(Resolver, "error", None)
+    monkeypatch.setattr(Resolver, "cores", 0)
+    with pytest.raises(ConfigError, match="no TPU core.*requirements-tpu.txt"):
+        runtime.make_strategy("tpu")
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ConfigError, match="--strategy=mirrored"):
+        runtime.make_strategy("mirored")
+
+
+def test_one_process_is_one_worker():
+    strategy = runtime.make_strategy("one")
+    assert runtime.num_workers(strategy) == 1
+    assert "1 replica(s), CPU" in runtime.describe_devices(strategy)

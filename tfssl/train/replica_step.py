@@ -1,0 +1,123 @@
+"""The pieces of a training step, all in replica context: forward, backward, update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tfssl.core import collectives, variables
+from tfssl.methods.base import Batch
+from tfssl.optim import apply_update, require_gradients
+from tfssl.train.state import RunState
+
+Photometric = Callable[..., tuple[tf.Tensor, ...]]
+
+
+class Backward(NamedTuple):
+    """What forward and backward pass of some rows give on one replica.
+
+    Attributes:
+      gradients: One per trainable variable, of this replica's share of the loss,
+        multiplied by the loss scale if there is one.
+      scalars: `[K]` float32, means over the rows; the loss is the first.
+      aux: The method's, for `after_update`.
+    """
+
+    gradients: list[tf.Tensor]
+    scalars: tf.Tensor
+    aux: Any
+
+
+class ReplicaStep:
+    """What a step is made of, whether it takes its rows at once or in parts.
+
+    Order: `begin`, then `backward` of all rows, then `finish`.
+
+    Args:
+      state: Method, optimiser, step.
+      photometric: See `tfssl.train.make_photometry`.
+    """
+
+    def __init__(self, state: RunState, photometric: Photometric):
+        self.method = state.method
+        self.scalar_names: list[str] = []
+        self._state = state
+        self._photometric = photometric
+
+    @property
+    def weights(self) -> list[tf.Variable]:
+        """What the gradients are by."""
+        return [variables.raw(w) for w in self.method.trainable_variables]
+
+    def now(self) -> tf.Tensor:
+        """int64 scalar, the number of updates made."""
+        return tf.convert_to_tensor(self._state.step)
+
+    def batch(self, data: dict[str, tf.Tensor], part: int | tf.Tensor = 0) -> Batch:
+        """Views and labels of the rows of one part of the step."""
+        views = self._photometric(data["views"], self.now(), part)
+        return Batch(views, data["label"])
+
+    def begin(self) -> None:
+        """What moves before the forward pass."""
+        self.method.before_forward(self.now())
+
+    def scaled(self, loss: tf.Tensor) -> tf.Tensor:
+        """This replica's share of the loss, times the loss scale if there is one."""
+        share = loss / collectives.num_replicas()
+        if self._state.loss_scale is None:
+            return share
+        return share * self._state.loss_scale.scale
+
+    def scalars(self, output: Any) -> tf.Tensor:
+        """The loss and the method's scalars as one vector; notes their names."""
+        named = {"loss": output.loss, **output.scalars}
+        self.scalar_names[:] = list(named)
+        return tf.stack([tf.cast(value, tf.float32) for value in named.values()])
+
+    def backward(self, batch: Batch) -> Backward:
+        """Loss and gradient of some rows."""
+        with tf.GradientTape() as tape:
+            output = self.method.loss(batch, self.now())
+            loss = self.scaled(output.loss)
+        gradients = tape.gradient(loss, self.weights)
+        require_gradients(gradients, self.method.trainable_variables)
+        return Backward(gradients, self.scalars(output), output.aux)
+
+    def finish(self, whole: Backward) -> tf.Tensor:
+        """Sums gradients over replicas, updates once, counts the step.
+
+        Returns:
+          `[K]` float32: values of `names()`.
+        """
+        optimizer, loss_scale = self._state.optimizer, self._state.loss_scale
+        now = self.now()
+        gradients = collectives.all_sum(whole.gradients)
+        if loss_scale:
+            gradients = [g / loss_scale.scale for g in gradients]
+        norm = tf.linalg.global_norm(gradients)
+        more = [tf.cast(optimizer.learning_rate, tf.float32)]
+
+        def update() -> None:
+            apply_update(optimizer, gradients, self.method.trainable_variables)
+            self.method.after_update(now, whole.aux)
+
+        if loss_scale:
+            # The learning rate is a function of the step, also after a skipped one.
+            more.append(tf.convert_to_tensor(loss_scale.scale))
+            skipped = loss_scale.guard(
+                norm, update, lambda: optimizer.iterations.assign_add(1)
+            )
+            norm = tf.where(skipped, tf.zeros_like(norm), norm)
+            more.append(tf.cast(loss_scale.skipped, tf.float32))
+        else:
+            update()
+        self._state.step.assign_add(1)
+        return tf.concat([whole.scalars, tf.stack([norm, *more])], 0)
+
+    def names(self) -> list[str]:
+        """Names of what `finish` returns; known once it was traced."""
+        of_scale = ["loss_scale", "skipped_updates"] if self._state.loss_scale else []
+        return [*self.scalar_names, "gradient_norm", "learning_rate", *of_scale]
