@@ -67,8 +67,8 @@ def _keep_freed_memory() -> None:
     """Lets glibc keep the memory of a step's tensors for the next step.
 
     By default it returns large blocks to the system when they are freed, and the next
-    step faults every page in again: 23,000 of them a step for a ResNet-18 of a quarter's
-    width on 512 images of 32 pixels, 1,700 with this.
+    step faults every page in again: 23,000 of them a step for a ResNet-18 of a
+    quarter's width on 512 images of 32 pixels, 1,700 with this.
     Other C libraries have no `mallopt`; there nothing happens. Whoever set glibc's own
     variables (`MALLOC_TRIM_THRESHOLD_`) is left alone.
     """

@@ -23,6 +23,14 @@ def test_drawn_at_opening_or_on_demand_is_the_same():
         assert a["id"] == b["id"]
 
 
+def test_a_small_set_is_drawn_once_for_all_modes(monkeypatch):
+    first = open_source("shapes:50", "train", image_size=18)
+    monkeypatch.setattr("tfssl.data.drawing.draw_image", None)
+    again = open_source("shapes:50", "train", image_size=18)
+    for a, b in zip(images(first, 50), images(again, 50), strict=True):
+        np.testing.assert_array_equal(a["image"], b["image"])
+
+
 def test_sizes_labels_and_ids():
     train = open_source("shapes:300", "train[10%:]", image_size=16)
     test = open_source("shapes:300", "test", image_size=16)

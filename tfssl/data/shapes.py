@@ -6,6 +6,8 @@ and test pictures come from disjoint random streams.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -16,6 +18,7 @@ from tfssl.data.splits import Split
 from tfssl.errors import DataError, message, unknown
 
 DEFAULT_EXAMPLES = 10_000
+_FEW = 2**26  # bytes: sets up to here are kept for the next one to open them
 MEMORY = 2**30  # bytes: sets up to here are drawn once, at opening
 _ALIASES = {"train": "train", "test": "test", "validation": "test"}
 _TEST_ID = 2**40  # ids of test pictures start here
@@ -64,11 +67,10 @@ class Shapes:
         self.labels = drawing.class_of(numbers)
         self.ids = numbers + (_TEST_ID if self._stream == "test" else 0)
         self._drawn = None
-        if self.num_examples * image_size**2 * 3 <= memory:
-            # Strings, since TensorFlow keeps them on the host on every machine.
-            self._drawn = tf.constant(
-                [self._draw(i).tobytes() for i in range(self.num_examples)]
-            )
+        size = self.num_examples * image_size**2 * 3
+        if size <= memory:
+            pictures = _few_pictures if size <= _FEW else _pictures
+            self._drawn = pictures(self._stream, self._start, stop, image_size)
 
     def _draw(self, index: int) -> np.ndarray:
         return drawing.draw_image(self._start + int(index), self._stream, self._size)
@@ -94,6 +96,17 @@ class Shapes:
     def skipped(self) -> list[dict[str, str]]:
         """See `Source.skipped`; always empty."""
         return []
+
+
+def _pictures(stream: str, start: int, stop: int, size: int) -> tf.Tensor:
+    # Strings, since TensorFlow keeps them on the host on every machine.
+    return tf.constant(
+        [drawing.draw_image(i, stream, size).tobytes() for i in range(start, stop)]
+    )
+
+
+# Each mode of one command opens the data set again; drawing it takes seconds.
+_few_pictures = functools.lru_cache(maxsize=4)(_pictures)
 
 
 def open_shapes(argument: str, split: Split, options: SourceOptions) -> Shapes:
