@@ -134,6 +134,7 @@ def test_report_is_one_file(finished):
     assert "data:image/png;base64" in page and 'src="http' not in page
 
 
+@pytest.mark.slow
 def test_init_from_starts_from_the_encoder_only(finished, tmp_path):
     method, source = finished
     flags = argv(method, tmp_path, init_from=source, train_steps=1)
@@ -151,6 +152,7 @@ def test_more_images_a_batch_than_there_are(tmp_path, capsys):
     assert not (tmp_path / "flags.cfg").exists()
 
 
+@pytest.mark.slow
 def test_labels_are_needed_for_linear(tmp_path, capsys):
     pictures = tmp_path / "pictures"
     pictures.mkdir()

@@ -15,6 +15,7 @@ ROOT = HERE.parent.parent
 SCRIPT = HERE / "mirrored_update.py"
 
 
+@pytest.mark.slow
 def test_two_replicas_stay_bitwise_equal_and_equal_one():
     done = subprocess.run(
         [sys.executable, str(SCRIPT)],
