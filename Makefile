@@ -5,7 +5,7 @@ PY := .venv/bin/python
 INSTALL := $(PY) -m uv pip install --quiet --python $(PY)
 FLAGS ?=
 
-.PHONY: quickstart test test-slow test-all lint types format
+.PHONY: quickstart test test-slow test-all tpu-lowering lint types format
 
 quickstart: .venv/.installed
 	$(PY) -m tfssl.main --flagfile=flags/quickstart.cfg $(FLAGS)
@@ -17,6 +17,10 @@ test-slow: .venv/.installed-dev
 	$(PY) -m pytest -q --runslow -m slow
 
 test-all: test test-slow
+
+# Lowers every method's step for TPU, on any machine; downloads TensorFlow for TPU.
+tpu-lowering: .venv-tpu/.installed .venv/.installed-dev
+	TFSSL_TPU_PYTHON=$(CURDIR)/.venv-tpu/bin/python $(PY) -m pytest -q --runslow tests/xla
 
 lint: .venv/.installed-dev
 	$(PY) -m ruff check .
@@ -42,4 +46,9 @@ format: .venv/.installed-dev
 
 .venv/.installed-dev: requirements-dev.txt .venv/.installed
 	$(INSTALL) -r requirements-dev.txt
+	@touch $@
+
+.venv-tpu/.installed: requirements-tpu.txt | .venv/bin/python
+	$(PYTHON) -m venv .venv-tpu
+	$(PY) -m uv pip install --quiet --python .venv-tpu/bin/python -r requirements-tpu.txt
 	@touch $@

@@ -172,6 +172,8 @@ def describe_devices(strategy: tf.distribute.Strategy) -> str:
     kind = type(strategy).__name__
     replicas, workers = strategy.num_replicas_in_sync, num_workers(strategy)
     where = f" of {workers} workers" if workers > 1 else ""
-    gpus = len(tf.config.list_logical_devices("GPU"))
-    what = f"{gpus} GPU" if gpus else "CPU"
-    return f"{kind}, {replicas} replica(s){where}, {what}"
+    counts = {
+        device: len(tf.config.list_logical_devices(device)) for device in ("TPU", "GPU")
+    }
+    what = ", ".join(f"{count} {device}" for device, count in counts.items() if count)
+    return f"{kind}, {replicas} replica(s){where}, {what or 'CPU'}"
