@@ -1,8 +1,18 @@
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfssl.losses import nt_xent, nt_xent_scalars
+
+# `tfssl.losses.nt_xent` is the function.
+nt_xent_module = importlib.import_module("tfssl.losses.nt_xent")
+ROOT = Path(__file__).parents[2]
 
 CASES = [*(f"case{i}" for i in range(9)), "zero_row"]
 
@@ -182,3 +192,45 @@ def test_refusals():
         nt_xent(z, z, temperature=0.1, z1_all=z)
     with pytest.raises(ValueError, match="block_rows=4 for a batch of 6"):
         nt_xent(z, z, temperature=0.1, block_rows=4)
+
+
+@pytest.mark.slow
+def test_4096_rows_by_blocks_have_the_same_values_in_less_memory():
+    """By chosen blocks, and at once; in a process each, for its peak."""
+
+    def measured(*block_rows):
+        command = [sys.executable, "-m", "tests.losses.nt_xent_memory", *block_rows]
+        done = subprocess.run(command, capture_output=True, cwd=ROOT, check=True)
+        return json.loads(done.stdout)
+
+    blocks, at_once = measured(), measured("4096")
+    for name in ("loss", "entropy", "gradient"):
+        assert blocks[name] == pytest.approx(at_once[name], rel=1e-5)
+    of_blocks, of_all = (
+        m["megabytes"] - m["megabytes_before"] for m in (blocks, at_once)
+    )
+    assert of_blocks < 300 < of_all
+
+
+def test_blocks_are_chosen_by_size():
+    def rows(batch, all_rows):
+        return nt_xent_module._fitting_rows(
+            tf.zeros([batch, 1]), tf.zeros([all_rows, 1])
+        )
+
+    assert rows(256, 256) == 256
+    assert rows(4096, 4096) == 512
+    assert rows(4096, 65536) == 32
+    assert rows(4093, 2**22) == 1
+
+
+def test_chosen_blocks_have_the_scalars_of_all_rows(monkeypatch):
+    rng = np.random.default_rng(4)
+    z = [tf.constant(rng.normal(size=(12, 5)), tf.float32) for _ in range(2)]
+    whole = nt_xent_scalars(*z, temperature=0.3)
+    loss = nt_xent(*z, temperature=0.3)
+    monkeypatch.setattr(nt_xent_module, "BLOCK_LOGITS", 3 * 24)
+    assert nt_xent_module._fitting_rows(*z) == 3
+    np.testing.assert_allclose(nt_xent(*z, temperature=0.3), loss, rtol=1e-6)
+    for name, value in nt_xent_scalars(*z, temperature=0.3).items():
+        np.testing.assert_allclose(value, whole[name], rtol=1e-6, err_msg=name)
