@@ -60,7 +60,14 @@ def test_identity_and_resumable_split_the_flags():
 def test_resolve_fills_every_flag_the_method_has(method, image_size):
     full = resolve(config(method=method, image_size=image_size))
     for name, spec in SPECS.items():
-        if name in ("run_dir", "init_from", "data_dir", "index_dir", "eval_split"):
+        if name in (
+            "run_dir",
+            "init_from",
+            "data_dir",
+            "index_dir",
+            "eval_split",
+            "data_service",
+        ):
             continue
         has_it = method in presets.METHOD_FLAGS.get(name, presets.METHODS)
         if spec.default in (None, ""):
@@ -209,6 +216,8 @@ BAD = [
         {"virtual_devices": 3, "strategy": "mirrored", "linear_batch_size": 255},
         "--batch_size=258",
     ),
+    ({"data_service": "host:5050"}, "grpc://localhost:5050"),
+    ({"data_service": "grpc://h:1", "dataset": "tfds:cifar10"}, "read by Python"),
     ({"micro_batches": 0}, ">= 1"),
     ({"micro_batches": 3}, "--batch_size=258"),
     (

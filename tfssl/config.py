@@ -128,6 +128,7 @@ class Config:
     strategy: str = _machine("auto", "replicas: one device, all of this machine, those of all workers (TF_CONFIG or srun), or a TPU", choices=presets.STRATEGIES_AVAILABLE)
     tpu_name: str = _machine("local", "of --strategy=tpu; local: the TPU of this machine (TPU VM, Colab)")
     virtual_devices: int = _machine(0, "split the CPU into N devices, to try mirrored anywhere", low=0, high=64)
+    data_service: str = _machine("", "grpc://HOST:PORT of a tf.data service that decodes and crops (tools/data_service.py); then steps come in no exact order")
     precision: str = _machine("float32", "of the layers; weights and losses stay float32", choices=presets.PRECISIONS, scope="run")
     steps_per_loop: int = _machine(10, "steps between two returns to Python", low=1)
     checkpoint_every: int = _machine(0, "steps between checkpoints; 0: every epoch", low=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from tfssl.checks.rule import Rule
@@ -38,5 +39,22 @@ def _micro_batches(config: Config) -> Iterator[str]:
         )
 
 
+def _data_service(config: Config) -> Iterator[str]:
+    address = config.data_service
+    if address and not re.fullmatch(r"grpc://[^/:]+:\d+", address):
+        yield message(
+            f"--data_service={address}",
+            "grpc://HOST:PORT of a dispatcher",
+            "--data_service=grpc://localhost:5050",
+        )
+    if address and config.dataset.startswith("tfds:"):
+        yield message(
+            f"--data_service={address} with --dataset={config.dataset}",
+            "images that TensorFlow reads by itself; TFDS is read by Python, which "
+            "the service's workers do not have",
+            "--dataset=folder:DIR, or no --data_service",
+        )
+
+
 FIELD_RULES: tuple[Rule, ...] = ()
-RULES: tuple[Rule, ...] = (_replicas, _micro_batches)
+RULES: tuple[Rule, ...] = (_replicas, _micro_batches, _data_service)

@@ -15,7 +15,9 @@ from tfssl.errors import DataError, message
 CANDIDATES = 8  # examples tried before training gives up
 
 
-def fetch(source: Source, index: tf.Tensor) -> dict[str, tf.Tensor]:
+def fetch(
+    source: Source, index: tf.Tensor, *, report: bool = True
+) -> dict[str, tf.Tensor]:
     """The example at `index`, else the first readable one after it (cyclically).
 
     Every unreadable one is reported to `source.failed`.
@@ -23,6 +25,8 @@ def fetch(source: Source, index: tf.Tensor) -> dict[str, tf.Tensor]:
     Args:
       source: The data set.
       index: int64 scalar in [0, num_examples).
+      report: False where the source cannot be told, because the graph runs in another
+        process; then the error below names the index only.
 
     Returns:
       As `Source.example`.
@@ -34,7 +38,13 @@ def fetch(source: Source, index: tf.Tensor) -> dict[str, tf.Tensor]:
     if not _may_fail(source):
         return source.example(index)
     example, tried = _first_readable(source, index, CANDIDATES)
-    with tf.control_dependencies([_report(source, index, tried, CANDIDATES)]):
+    if report:
+        done = _report(source, index, tried, CANDIDATES)
+    else:
+        done = tf.debugging.Assert(
+            tried < CANDIDATES, [f"{CANDIDATES} unreadable examples from", index]
+        )
+    with tf.control_dependencies([done]):
         example["id"] = tf.identity(example["id"])
     return example
 

@@ -13,6 +13,7 @@ from tfssl.augment import geometry
 from tfssl.augment.recipes import EvalTransform, Recipe
 from tfssl.core import seeds
 from tfssl.data.fetch import fetch, fetch_or_mask, nothing
+from tfssl.data.service import made_by, rows_by_step
 from tfssl.data.source import Source
 from tfssl.errors import DataError, message
 
@@ -29,6 +30,7 @@ def training(
     first_row: int = 0,
     rows: int | None = None,
     micro_batches: int = 1,
+    service: str = "",
 ) -> tf.data.Dataset:
     """Endless batches of views, one per replica, in the order of the ranks.
 
@@ -51,6 +53,8 @@ def training(
       first_row: First row of this worker.
       rows: Rows of this worker, a multiple of `replica_batch`; default: all the rest.
       micro_batches: M, divides `replica_batch`.
+      service: Address of a tf.data service that makes the batches, see
+        `tfssl.data.service`; empty: this host makes them.
 
     Returns:
       Data set of `views` uint8 `[replica_batch, V, S, S, 3]`, `label` and `id` int64
@@ -78,7 +82,7 @@ def training(
             seed=tf.stack([tf.constant(order, tf.int64), position // total]),
             max_index=total - 1,
         )
-        example = fetch(source, index)
+        example = fetch(source, index, report=not service)
         crop = seeds.step_seed(seed, "geometry", position)
         views = geometry.views(example["image"], recipe, crop, image_size)
         shape = [len(recipe.views), image_size, image_size, 3]
@@ -88,9 +92,13 @@ def training(
             "id": tf.ensure_shape(example["id"], []),
         }
 
-    counts = tf.data.Dataset.range(start_step * rows, tf.int64.max)
+    if service:
+        counts = rows_by_step(start_step, rows)
+    else:
+        counts = tf.data.Dataset.range(start_step * rows, tf.int64.max)
     images = counts.map(row, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return _finish(images.batch(replica_batch, drop_remainder=True))
+    batches = images.batch(replica_batch, drop_remainder=True)
+    return _finish(made_by(service, batches) if service else batches)
 
 
 def inference(

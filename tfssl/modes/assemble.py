@@ -161,6 +161,7 @@ def training_batches(
     global_batch: int,
     image_size: int,
     micro_batches: int = 1,
+    service: str = "",
 ) -> Iterator:
     """The batches of a run from `start_step` on; every worker reads its own rows.
 
@@ -173,6 +174,7 @@ def training_batches(
       global_batch: Images of a step over all replicas of all workers.
       image_size: Side in pixels.
       micro_batches: Parts in which a replica takes its rows.
+      service: Of `--data_service`, or empty.
 
     Returns:
       What `make_run_steps`' function takes.
@@ -192,6 +194,7 @@ def training_batches(
             first_row=context.input_pipeline_id * share,
             rows=share,
             micro_batches=micro_batches,
+            service=service,
         )
 
     return iter(run_on.distribute_datasets_from_function(make))

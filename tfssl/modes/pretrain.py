@@ -111,6 +111,7 @@ def _train(config: Config, directory: RunDirectory) -> int:
         global_batch=config.batch_size,
         image_size=config.image_size,
         micro_batches=parts,
+        service=config.data_service,
     )
     per_epoch = max(1, source.num_examples // config.batch_size)
     actions = [
