@@ -194,6 +194,26 @@ def grayscale(planes: Planes, pil: bool) -> Planes:
     return pil_grayscale(planes) if pil else tf_grayscale(planes)
 
 
+def operations(
+    brightness_mode: str, pil: bool
+) -> dict[str, Callable[[Planes, tf.Tensor], Planes]]:
+    """The four operations of the jitter by name, in the order of their numbers."""
+    if pil:
+        return {
+            "brightness": pil_brightness,
+            "contrast": pil_contrast,
+            "saturation": pil_saturation,
+            "hue": pil_hue,
+        }
+    additive = brightness_mode == "additive"
+    return {
+        "brightness": additive_brightness if additive else multiplicative_brightness,
+        "contrast": tf_contrast,
+        "saturation": tf_saturation,
+        "hue": tf_hue,
+    }
+
+
 def jitter(
     planes: Planes,
     order: tf.Tensor,
@@ -217,27 +237,10 @@ def jitter(
       Three `[b, H, W]`; each operation clips (SimCLR tf2/data_util.py, BYOL
       augmentations.py, torchvision ColorJitter).
     """
-    operations: dict[str, Callable[[Planes, tf.Tensor], Planes]]
-    if pil:
-        operations = {
-            "brightness": pil_brightness,
-            "contrast": pil_contrast,
-            "saturation": pil_saturation,
-            "hue": pil_hue,
-        }
-    else:
-        additive = brightness_mode == "additive"
-        operations = {
-            "brightness": additive_brightness
-            if additive
-            else multiplicative_brightness,
-            "contrast": tf_contrast,
-            "saturation": tf_saturation,
-            "hue": tf_hue,
-        }
+    changes = operations(brightness_mode, pil)
     for place in range(4):
         which = order[:, place]
-        results = [op(planes, amounts[name]) for name, op in operations.items()]
+        results = [op(planes, amounts[name]) for name, op in changes.items()]
         planes = results[HUE]
         for number in (SATURATION, CONTRAST, BRIGHTNESS):
             planes = select(tf.equal(which, number), results[number], planes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import keras
 import tensorflow as tf
 
@@ -14,6 +16,13 @@ LOCAL_TPU = "local"
 def find_devices() -> None:
     """Makes TensorFlow look for its devices now, and say then what it says of them."""
     tf.config.list_physical_devices()
+
+
+def cpu_lanes() -> int:
+    """Cores that may compute side by side; 0 where there is an accelerator."""
+    if tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("TPU"):
+        return 0
+    return len(os.sched_getaffinity(0))
 
 
 def split_cpu(count: int) -> None:

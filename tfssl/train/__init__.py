@@ -2,9 +2,10 @@
 
 from tfssl.train.checkpoint import CheckpointStore
 from tfssl.train.loop import Action, train
+from tfssl.train.photometric import make_photometry
 from tfssl.train.run_directory import RunDirectory
 from tfssl.train.state import RunState
-from tfssl.train.step import make_photometry, make_run_steps
+from tfssl.train.step import make_run_steps
 from tfssl.train.stop import StopRequest
 
 __all__ = [

@@ -7,66 +7,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfssl.augment import photometry
-from tfssl.augment.recipes import Recipe
-from tfssl.core import collectives, seeds
 from tfssl.train.micro_batches import micro_batched
 from tfssl.train.replica_step import Photometric, ReplicaStep
 from tfssl.train.state import RunState
 
 RunSteps = Callable[[Any, tf.Tensor], dict[str, tf.Tensor]]
-
-
-def make_photometry(
-    recipe: Recipe,
-    *,
-    seed: int,
-    global_batch: int,
-    replica_batch: int,
-    micro_batches: int = 1,
-) -> Photometric:
-    """The colour half of augmentation, one XLA-compiled function.
-
-    Every replica draws the parameters of the whole global batch, a few numbers per
-    image, and keeps its rows: the views do not depend on the number of replicas.
-
-    Args:
-      recipe: Table of numbers, one `ViewRecipe` per view.
-      seed: The run's seed.
-      global_batch: Images of a step over all replicas.
-      replica_batch: Images of a step on one replica.
-      micro_batches: Parts in which a replica sees them.
-
-    Returns:
-      Function of (uint8 `[b, V, S, S, 3]`, step int64 scalar, number of the micro
-      batch) to V tensors float32 `[b, S, S, 3]`, normalised as the recipe says, with
-      b = `replica_batch / micro_batches`. Call it in replica context.
-    """
-    rows_of_part = replica_batch // micro_batches
-
-    @tf.function(jit_compile=True, autograph=False)
-    def apply(images, step, first_row):
-        table = photometry.sample(
-            recipe, seeds.step_seed(seed, "photometry", step), global_batch
-        )
-        views = []
-        for v, view in enumerate(recipe.views):
-            rows = {
-                name: collectives.slice_rows(values[v], first_row, rows_of_part)
-                for name, values in table.items()
-            }
-            views.append(
-                photometry.apply(images[:, v], rows, view, recipe.mean, recipe.std)
-            )
-        return tuple(views)
-
-    def photometric(images, step, part=0):
-        # The same rows as `data.pipeline.training` gives to this replica and part.
-        first_row = tf.cast(collectives.replica_id(), tf.int32) * rows_of_part
-        first_row += tf.cast(part, tf.int32) * (global_batch // micro_batches)
-        return apply(images, step, first_row)
-
-    return photometric
 
 
 def make_run_steps(

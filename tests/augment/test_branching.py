@@ -1,0 +1,85 @@
+"""Image by image is the same as all images at once, and a band is its matrix."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfssl.augment import blur, branching, photometry
+from tfssl.augment.recipes import RECIPES
+
+SEED = tf.constant([11, 3], tf.int64)
+SIZE = 40  # two taps on either side, borders that differ from the middle
+
+
+@pytest.fixture(scope="module")
+def images():
+    small = np.random.default_rng(1).integers(0, 256, (6, 6, 6, 3), np.uint8)
+    return tf.saturate_cast(tf.image.resize(small, [SIZE, SIZE]), tf.uint8)
+
+
+def both(images, name, number, wrap=lambda f: f):
+    recipe = RECIPES[name]
+    view = recipe.views[number]
+    table = photometry.sample(recipe, SEED, len(images))
+    rows = {key: value[number] for key, value in table.items()}
+    return [
+        wrap(lambda x, p, form=form: form.apply(x, p, view, recipe.mean, recipe.std))(
+            images, rows
+        ).numpy()
+        for form in (branching, photometry)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("simclr", 0), ("simclr_v1", 1), ("byol", 0), ("byol", 1), ("linear_moco", 0)],
+)
+def test_equals_the_batched_form(images, name, number):
+    each, whole = both(images, name, number)
+    assert each.shape == whole.shape and each.dtype == whole.dtype
+    np.testing.assert_allclose(each, whole, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["moco_v1", "moco_v2"])
+def test_equals_the_batched_form_on_bytes(images, name):
+    """Cutting to bytes turns one bit into a grey level, here and there."""
+    each, whole = both(images, name, 0)
+    difference = np.abs(each - whole)
+    assert np.mean(difference > 1e-4) < 0.01 and np.mean(difference) < 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["simclr", "byol"])
+def test_compiled(images, name):
+    each, whole = both(
+        images, name, 0, lambda f: tf.function(f, jit_compile=True, autograph=False)
+    )
+    np.testing.assert_allclose(each, whole, atol=3e-5)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.7, 2.0])
+@pytest.mark.parametrize("size", [20, 32, 64])
+@pytest.mark.parametrize("kind", ["zero", "edge"])
+def test_a_band_filters_as_its_matrix(kind, size, sigma):
+    sigma = tf.constant([sigma])
+    reach = {"zero": 4, "edge": blur.pil_reach(2.0)}[kind]
+
+    def matrix(n):
+        if kind == "edge":
+            return blur.pil_matrix(sigma, n)[0]
+        return blur.gaussian_matrix(sigma, n, reach)[0]
+
+    image = np.random.default_rng(0).random((3, size, size), np.float32)
+    band = blur.band(matrix, size, reach)
+    got = blur.filter_columns(blur.filter_rows(image, band), band)
+    whole = matrix(size).numpy().astype(np.float64)
+    np.testing.assert_allclose(got, whole @ image @ whole.T, atol=1e-5)
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.3, 1.0, 2.0, 5.0])
+def test_reach_of_pil_is_where_its_matrix_ends(sigma):
+    row = blur.pil_matrix(tf.constant([sigma]), 101)[0, 50].numpy()
+    taken = np.flatnonzero(row > 0)
+    reach = blur.pil_reach(sigma)
+    assert max(50 - taken[0], taken[-1] - 50) <= reach
+    assert blur.pil_reach(2.0) == 6

@@ -1,0 +1,99 @@
+"""The colour half of augmentation as the training step calls it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tfssl.augment import branching, photometry
+from tfssl.augment.recipes import Recipe, ViewRecipe
+from tfssl.core import collectives, runtime, seeds
+from tfssl.train.replica_step import Photometric
+
+
+def make_photometry(
+    recipe: Recipe,
+    *,
+    seed: int,
+    global_batch: int,
+    replica_batch: int,
+    micro_batches: int = 1,
+    lanes: int | None = None,
+) -> Photometric:
+    """The colour half of augmentation, compiled by XLA.
+
+    Every replica draws the parameters of the whole global batch, a few numbers per
+    image, and keeps its rows: the views do not depend on the number of replicas.
+
+    Args:
+      recipe: Table of numbers, one `ViewRecipe` per view.
+      seed: The run's seed.
+      global_batch: Images of a step over all replicas.
+      replica_batch: Images of a step on one replica.
+      micro_batches: Parts in which a replica sees them.
+      lanes: 0 computes the batch as one (`augment.photometry`, for accelerators);
+        n >= 1 takes image by image in n lanes at once (`augment.branching`, for
+        CPUs). Views are equal to rounding, and with n >= 1 they do not depend on n.
+        None: what the machine wants.
+
+    Returns:
+      Function of (uint8 `[b, V, S, S, 3]`, step int64 scalar, number of the micro
+      batch) to V tensors float32 `[b, S, S, 3]`, normalised as the recipe says, with
+      b = `replica_batch / micro_batches`. Call it in replica context.
+    """
+    rows_of_part = replica_batch // micro_batches
+    lanes = runtime.cpu_lanes() if lanes is None else lanes
+    parts = _parts(rows_of_part, lanes)
+    # One function for views that are drawn alike: half the time to compile.
+    change = functools.cache(
+        lambda view: _compiled(view, recipe, photometry if lanes == 0 else branching)
+    )
+
+    @tf.function(jit_compile=True, autograph=False)
+    def drawn(step, first_row):
+        table = photometry.sample(
+            recipe, seeds.step_seed(seed, "photometry", step), global_batch
+        )
+        return [
+            {
+                name: collectives.slice_rows(values[v], first_row, rows_of_part)
+                for name, values in table.items()
+            }
+            for v in range(len(recipe.views))
+        ]
+
+    def photometric(images, step, part=0):
+        # The same rows as `data.pipeline.training` gives to this replica and part.
+        first_row = tf.cast(collectives.replica_id(), tf.int32) * rows_of_part
+        first_row += tf.cast(part, tf.int32) * (global_batch // micro_batches)
+        table = drawn(step, first_row)
+        views = []
+        for v, view in enumerate(recipe.views):
+            done = [
+                change(view)(
+                    images[begin:end, v],
+                    {name: values[begin:end] for name, values in table[v].items()},
+                )
+                for begin, end in parts
+            ]
+            views.append(done[0] if len(done) == 1 else tf.concat(done, 0))
+        return tuple(views)
+
+    return photometric
+
+
+def _parts(rows: int, lanes: int) -> list[tuple[int, int]]:
+    """The rows of each lane, (first, after the last); no lane is empty."""
+    lanes = max(1, min(lanes, rows))
+    ends = [rows * lane // lanes for lane in range(lanes + 1)]
+    return list(zip(ends[:-1], ends[1:], strict=True))
+
+
+def _compiled(view: ViewRecipe, recipe: Recipe, form) -> Callable:
+    @tf.function(jit_compile=True, autograph=False)
+    def changed(images, rows):
+        return form.apply(images, rows, view, recipe.mean, recipe.std)
+
+    return changed
