@@ -38,7 +38,11 @@ def make(case: str):
     state = assemble.state(config, num_examples=64, num_classes=10)
     rows = config.batch_size
     photometric = make_photometry(
-        assemble.recipe(config), seed=0, global_batch=rows, replica_batch=rows
+        assemble.recipe(config),
+        seed=0,
+        global_batch=rows,
+        replica_batch=rows,
+        lanes=0,  # the form for accelerators
     )
     pieces = ReplicaStep(state, photometric)
 
