@@ -35,8 +35,7 @@ chief's alone, on the devices of its own machine."""
 
 STRATEGIES_AVAILABLE = ("auto", "one", "mirrored", "multiworker", "tpu")
 
-DATASET_FORMS = "shapes, shapes:N, folder:DIR, list:FILE, tfds:NAME"
-DATASETS_PLANNED = ("tfrecord",)
+DATASET_FORMS = "shapes, shapes:N, folder:DIR, list:FILE, tfds:NAME, tfrecord:GLOB"
 
 METHODS = ("byol", "simclr", "moco")
 FAMILIES = ("byol", "simclr", "moco")

@@ -97,13 +97,9 @@ def test_slices_are_slices(prepared):
         np.testing.assert_array_equal(a["image"], b["image"])
 
 
-def test_beyond_memory_needs_random_access(prepared):
-    directory, kind = prepared
+def test_beyond_memory_examples_are_read_on_demand(prepared):
+    directory, _ = prepared
     split = parse_split("train[3:]")
-    if kind == "tfrecord":
-        with pytest.raises(DataError, match="array_record"):
-            TfdsSource("mixed_sizes", split, data_dir=directory, memory=0)
-        return
     kept = TfdsSource("mixed_sizes", split, data_dir=directory)
     on_demand = TfdsSource("mixed_sizes", split, data_dir=directory, memory=0)
     np.testing.assert_array_equal(kept.labels, on_demand.labels)
@@ -124,6 +120,14 @@ def test_trains(prepared):
     )  # fmt: skip
     [batch] = stream.take(1)
     assert batch["views"].shape == (4, 2, 8, 8, 3)
+
+
+@pytest.mark.parametrize("memory", [2**30, 0])
+def test_same_examples_after_resume_and_on_any_replicas(prepared, memory):
+    from tests.data.test_order import check_order
+
+    split = parse_split("train")
+    check_order(TfdsSource("mixed_sizes", split, data_dir=prepared[0], memory=memory))
 
 
 def test_errors_say_what_to_do(prepared, tmp_path):

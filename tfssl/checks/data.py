@@ -6,27 +6,34 @@ import re
 from collections.abc import Iterator
 
 from tfssl import presets
-from tfssl.checks.rule import Rule, not_yet
+from tfssl.checks.rule import Rule
 from tfssl.config import Config
 from tfssl.errors import message
 
 
 def _dataset(config: Config) -> Iterator[str]:
     kind, colon, rest = config.dataset.partition(":")
-    if kind in presets.DATASETS_PLANNED:
-        yield not_yet(f"--dataset={config.dataset}", (presets.DATASET_FORMS,))
-    elif kind == "shapes":
+    if kind == "shapes":
         if colon and not re.fullmatch(r"[1-9][0-9]{0,8}", rest):
             yield message(
                 f"--dataset={config.dataset}",
                 "shapes:N with the number of images N >= 1",
                 "--dataset=shapes:5000",
             )
-    elif kind not in ("folder", "list", "tfds") or not rest:
+    elif kind not in ("folder", "list", "tfds", "tfrecord") or not rest:
         hint = "--dataset=folder:" + (kind if "/" in kind else "DIR")
         yield message(f"--dataset={config.dataset}", presets.DATASET_FORMS, hint)
     if not config.train_split:
         yield message("--train_split=", "the name of a split", "--train_split=train")
+
+
+def _features(config: Config) -> Iterator[str]:
+    if not config.tfrecord_image_key:
+        yield message(
+            "--tfrecord_image_key=",
+            "the name of the feature that holds the image",
+            "--tfrecord_image_key=image/encoded",
+        )
 
 
 def _label_fraction(config: Config) -> Iterator[str]:
@@ -53,5 +60,5 @@ def _enough_images(config: Config) -> Iterator[str]:
         )
 
 
-FIELD_RULES: tuple[Rule, ...] = (_dataset, _label_fraction)
+FIELD_RULES: tuple[Rule, ...] = (_dataset, _features, _label_fraction)
 RULES: tuple[Rule, ...] = (_enough_images,)

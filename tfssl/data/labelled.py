@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from tfssl.data.host_table import Numbers
 from tfssl.data.source import Source
+from tfssl.data.splits import mixed
 from tfssl.data.subset import Subset, require_labels
 from tfssl.errors import DataError, message
 
@@ -82,7 +83,7 @@ def balanced(
             )
         )
     counts = _equal_counts(available, total)
-    order = np.lexsort((_mixed(ids[labelled], seed), of))
+    order = np.lexsort((mixed(ids[labelled], seed), of))
     starts = np.concatenate([[0], np.cumsum(available)[:-1]])
     rank = np.arange(len(order)) - starts[of[order]]
     return np.sort(labelled[order[rank < counts[of[order]]]])
@@ -95,15 +96,6 @@ def _equal_counts(available: np.ndarray, total: int) -> np.ndarray:
         counts[number] = min(available[number], total // (len(available) - done))
         total -= counts[number]
     return counts
-
-
-def _mixed(ids: np.ndarray, seed: int) -> np.ndarray:
-    """Pseudo-random uint64 of (id, seed): the finaliser of SplitMix64 (Steele 2014)."""
-    with np.errstate(over="ignore"):
-        x = ids.astype(np.uint64) + np.uint64(seed + 1) * np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return x ^ (x >> np.uint64(31))
 
 
 def _listed(source: Source, file: str) -> np.ndarray:

@@ -61,6 +61,10 @@ class Source(Protocol):
         ...
 
 
+# The names of the official ImageNet conversion, which most TFRecords follow.
+IMAGE_KEY, LABEL_KEY = "image/encoded", "image/class/label"
+
+
 @dataclasses.dataclass(frozen=True)
 class SourceOptions:
     """How to open a source, whatever its kind.
@@ -71,6 +75,9 @@ class SourceOptions:
       index_dir: Where indexes are kept; None: `index_file.default_directory()`.
       rebuild_index: Make indexes anew.
       max_pixels: Images whose header declares more are unreadable; 0: no limit.
+      tfrecord_image_key: Feature of the encoded image.
+      tfrecord_label_key: Feature of the label; "": none.
+      tfrecord_first_label: Number of the first class in the files.
     """
 
     image_size: int
@@ -78,6 +85,9 @@ class SourceOptions:
     index_dir: str | None = None
     rebuild_index: bool = False
     max_pixels: int = MAX_PIXELS
+    tfrecord_image_key: str = IMAGE_KEY
+    tfrecord_label_key: str = LABEL_KEY
+    tfrecord_first_label: int = 0
 
 
 class SkipList:

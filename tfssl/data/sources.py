@@ -13,6 +13,7 @@ from tfssl.data.shapes import open_shapes
 from tfssl.data.source import Source, SourceOptions
 from tfssl.data.splits import parse_split
 from tfssl.data.tfds_source import open_tfds
+from tfssl.data.tfrecord_source import open_tfrecord
 from tfssl.errors import DataError, unknown
 
 # name -> function(argument, split, options) -> Source
@@ -21,6 +22,7 @@ SOURCES: dict[str, Callable[..., Source]] = {
     "folder": open_folder,
     "list": open_list,
     "tfds": open_tfds,
+    "tfrecord": open_tfrecord,
 }
 
 

@@ -31,6 +31,15 @@ def held_out_tenth(hashes: np.ndarray) -> np.ndarray:
     return hashes % 10 == 0
 
 
+def mixed(ids: np.ndarray, seed: int) -> np.ndarray:
+    """Pseudo-random uint64 of (id, seed): the finaliser of SplitMix64 (Steele 2014)."""
+    with np.errstate(over="ignore"):
+        x = ids.astype(np.uint64) + np.uint64(seed + 1) * np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))
+
+
 @dataclasses.dataclass(frozen=True)
 class Split:
     """A parsed split.

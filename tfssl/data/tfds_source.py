@@ -1,8 +1,9 @@
 """`tfds:NAME`: a data set that TensorFlow Datasets has prepared on this machine.
 
 Nothing is downloaded. The encoded images are kept in memory as they are in the files
-when they fit a budget; beyond it they are read on demand, which needs a format with
-random access (array_record).
+when they fit a budget; beyond it they are read on demand: array_record by its own
+index, TFRecord by a table of where the records begin. The order is that of the files,
+and any example can be asked for at any time, so a worker reads its own rows only.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfssl.data import index_file
 from tfssl.data.encoded import Encoded
 from tfssl.data.header import MAX_PIXELS
 from tfssl.data.host_table import Numbers, Texts
 from tfssl.data.source import SourceOptions, first_line
 from tfssl.data.splits import Split
+from tfssl.data.tfrecord_index import open_shards
+from tfssl.data.tfrecord_source import Records
 from tfssl.errors import DataError, message, unknown
 
 MEMORY = 4 * 2**30  # bytes of encoded images
@@ -36,12 +40,13 @@ class TfdsSource(Encoded):
       split: A split of the data set, possibly sliced.
       data_dir: Where it was prepared; None: the default of TensorFlow Datasets.
       memory: Bytes of encoded images that may be kept in memory.
+      index_dir: Where tables of the records of large TFRecord sets are kept.
+      rebuild: Make these tables anew.
       max_pixels: See `Encoded`.
 
     Raises:
       DataError: tensorflow-datasets is not installed, the data set is unknown or not
-        prepared, has no such split or no image, or is too large for memory in a
-        format without random access.
+        prepared, or has no such split or no image.
     """
 
     def __init__(
@@ -51,6 +56,8 @@ class TfdsSource(Encoded):
         *,
         data_dir: str | None,
         memory: int = MEMORY,
+        index_dir: str | None = None,
+        rebuild: bool = False,
         max_pixels: int = MAX_PIXELS,
     ):
         super().__init__(max_pixels)
@@ -76,7 +83,7 @@ class TfdsSource(Encoded):
         part = tfds.core.ReadInstruction(split.name, from_=start, to=stop, unit="abs")
         size = info.num_bytes * self.num_examples / max(info.num_examples, 1)
         rows = _rows(tfds, builder, part, image, label)
-        self._rows, self._keys = None, (image, label)
+        self._rows, self._records, self._keys = None, None, (image, label)
         if size <= memory:
             pairs = [
                 (bytes(row[image]), int(row[label]) if label else -1) for row in rows
@@ -87,7 +94,15 @@ class TfdsSource(Encoded):
         elif hasattr(rows, "__getitem__"):
             self._rows = rows
         else:
-            raise DataError(_too_large(name, size, memory))
+            paths = list(map(str, info.filepaths))
+            shards = open_shards(
+                paths, label or "", index_dir=index_dir, rebuild=rebuild
+            )
+            places = np.arange(start, stop)
+            self.labels = np.concatenate([shard.labels for shard in shards])[places]
+            self._records = Records(
+                shards, places, image, self.labels, self.ids, max_pixels
+            )
 
     @functools.cached_property
     def labels(self) -> np.ndarray:
@@ -99,6 +114,8 @@ class TfdsSource(Encoded):
 
     def encoded(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
         """See `Encoded.encoded`."""
+        if self._records is not None:
+            return self._records.encoded(index)
         if self._rows is None:
             data, label = self._images(index), self._label_table(index)
         else:
@@ -119,6 +136,8 @@ class TfdsSource(Encoded):
 
     def read(self, index: int) -> bytes:
         """See `Encoded.read`."""
+        if self._records is not None:
+            return self._records.read(index)
         return self._images.at(index) if self._rows is None else self._read(index)[0]
 
 
@@ -206,15 +225,6 @@ def _rows(tfds: Any, builder: Any, part: Any, image: str, label: str | None) -> 
         ).as_numpy_iterator()
 
 
-def _too_large(name: str, size: float, memory: int) -> str:
-    return message(
-        f"tfds:{name}, {size / 2**30:.1f} GiB in files without random access",
-        f"at most {memory / 2**30:.0f} GiB, or the format array_record",
-        f"tfds build {name} --file_format=array_record, a slice such as train[:10%], "
-        "or folder:DIR",
-    )
-
-
 def open_tfds(argument: str, split: Split, options: SourceOptions) -> TfdsSource:
     """Opens `tfds:NAME`; `data_dir` is where TensorFlow Datasets prepared it.
 
@@ -226,5 +236,10 @@ def open_tfds(argument: str, split: Split, options: SourceOptions) -> TfdsSource
             message("--dataset=tfds:", "tfds:NAME", "--dataset=tfds:cifar10")
         )
     return TfdsSource(
-        argument, split, data_dir=options.data_dir, max_pixels=options.max_pixels
+        argument,
+        split,
+        data_dir=options.data_dir,
+        index_dir=options.index_dir or index_file.default_directory(),
+        rebuild=options.rebuild_index,
+        max_pixels=options.max_pixels,
     )

@@ -50,6 +50,9 @@ def source(config: Config, split: str, *, label_fraction: str = "1") -> Source:
         index_dir=config.index_dir or None,
         rebuild_index=config.rebuild_index,
         max_pixels=config.max_image_pixels,
+        tfrecord_image_key=config.tfrecord_image_key,
+        tfrecord_label_key=config.tfrecord_label_key,
+        tfrecord_first_label=config.tfrecord_first_label,
         label_fraction=label_fraction,
         seed=config.seed,
     )

@@ -1,0 +1,87 @@
+"""Every kind of source gives the same examples after a resume and on any replicas."""
+
+import numpy as np
+import pytest
+
+from tfssl.augment import RECIPES
+from tfssl.data import SOURCES, open_source, training
+from tfssl.data.tfrecord_write import Settings, begin, end, write_shard
+
+BATCH, STEPS = 8, 5
+
+
+def folder(tmp_path, files):
+    files.tree(tmp_path / "pictures", ["a", "b"], 10)
+    return f"folder:{tmp_path}/pictures"
+
+
+def file_list(tmp_path, files):
+    folder(tmp_path, files)
+    names = [f"{c}/{n:03}.png\t{c}" for c in "ab" for n in range(10)]
+    (tmp_path / "pictures" / "list.txt").write_text("\n".join(names))
+    return f"list:{tmp_path}/pictures/list.txt"
+
+
+def tfrecord(tmp_path, files):
+    settings, out = Settings(folder(tmp_path, files), "all", 3), str(tmp_path / "out")
+    source = open_source(settings.dataset, "all", image_size=8, memory=0)
+    begin(source, settings, out)
+    for number in range(3):
+        write_shard(source, settings, out, number)
+    end(source, settings, out)
+    return f"tfrecord:{out}/all-*"
+
+
+MAKE = {
+    "shapes": lambda *_: "shapes:20",
+    "folder": folder,
+    "list": file_list,
+    "tfrecord": tfrecord,
+}
+
+
+def test_every_kind_is_here():
+    assert set(MAKE) == set(SOURCES) - {"tfds"}  # test_tfds_source.py prepares one
+
+
+def check_order(source):
+    """Example order and views: after a resume, on 1, 2 and 4 replicas, on 2 workers."""
+
+    def stream(batches, start=0, **rows):
+        dataset = training(
+            source, RECIPES["simclr_cifar"], seed=3, start_step=start,
+            global_batch=BATCH, image_size=8, **{"replica_batch": BATCH, **rows},
+        )  # fmt: skip
+        parts = list(dataset.take(batches).as_numpy_iterator())
+        return {key: np.concatenate([p[key] for p in parts]) for key in parts[0]}
+
+    def same(a, b):
+        for key in ("id", "label", "views"):
+            np.testing.assert_array_equal(a[key], b[key], err_msg=key)
+
+    whole = stream(STEPS)
+    n = source.num_examples
+    assert sorted(whole["id"][:n]) == sorted(source.ids)
+    same(stream(2, start=3), {key: value[3 * BATCH :] for key, value in whole.items()})
+    for replicas in (2, 4):
+        same(stream(STEPS * replicas, replica_batch=BATCH // replicas), whole)
+    half = BATCH // 2
+    workers = [
+        stream(STEPS, first_row=row, rows=half, replica_batch=half) for row in (0, half)
+    ]
+    for key, value in whole.items():
+        parts = [w[key].reshape(STEPS, half, *value.shape[1:]) for w in workers]
+        joined = np.concatenate(parts, 1).reshape(value.shape)
+        np.testing.assert_array_equal(joined, value, err_msg=key)
+
+
+@pytest.mark.parametrize("kind", sorted(MAKE))
+def test_same_examples_after_resume_and_on_any_replicas(kind, tmp_path, files):
+    spec = MAKE[kind](tmp_path, files)
+    split = "train" if kind == "shapes" else "all"
+    size = 16 if kind == "shapes" else 8
+    options = {"image_size": size, "memory": 0, "index_dir": str(tmp_path / "index")}
+    source = open_source(spec, split, **options)
+    again = open_source(spec, split, **options)
+    np.testing.assert_array_equal(source.ids, again.ids)
+    check_order(source)

@@ -1,0 +1,244 @@
+"""`tfrecord:GLOB`: TFRecord files of tf.train.Example, any record at any time.
+
+Splits. `tfrecord:data/{split}-*` takes the files of a split's name (or of another name
+of a held-out split). Without `{split}` a stable tenth of the records is held out, and
+`all` is everything. Order is that of the files' names and of the records in them; a
+tenth and slices are as mixed as the files are (`tools/make_tfrecords.py` mixes). `id`
+comes of the file's name and the record's number in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from tfssl import dataset_name
+from tfssl.data import index_file
+from tfssl.data.encoded import Encoded
+from tfssl.data.header import MAX_PIXELS
+from tfssl.data.host_table import Numbers, Texts
+from tfssl.data.source import IMAGE_KEY, LABEL_KEY, SourceOptions, first_line
+from tfssl.data.splits import Split, held_out_tenth, mixed
+from tfssl.data.tfrecord_index import Shard, open_shards, records
+from tfssl.data.tree import path_hash
+from tfssl.dataset_name import HELD_OUT, SPLIT, names_of
+from tfssl.errors import DataError, message, unknown
+
+MANIFEST = "manifest.json"
+
+
+class Records(Encoded):
+    """Records of some files as a source; subclasses choose which and give names.
+
+    Args:
+      shards: The files.
+      places: int64 `[n]`, numbers of the records, counted through all files.
+      image_key: Feature with the encoded image.
+      labels: int64 `[n]`, of the chosen ones.
+      ids: int64 `[n]`.
+      max_pixels: See `Encoded`.
+    """
+
+    def __init__(
+        self,
+        shards: list[Shard],
+        places: np.ndarray,
+        image_key: str,
+        labels: np.ndarray,
+        ids: np.ndarray,
+        max_pixels: int,
+    ):
+        super().__init__(max_pixels)
+        sizes = [len(shard.offsets) for shard in shards]
+        files = np.repeat(np.arange(len(shards)), sizes)[places]
+        offsets = np.concatenate([shard.offsets for shard in shards])[places]
+        inside = np.concatenate([np.arange(size) for size in sizes])[places]
+        self.num_examples = len(places)
+        self.labels, self.ids = labels, ids
+        self._shards, self._files, self._inside = shards, files, inside
+        self._image_key = image_key
+        self._paths = Texts([os.fsencode(shard.path) for shard in shards])
+        self._file_table, self._offset_table = Numbers(files), Numbers(offsets)
+        self._label_table, self._id_table = Numbers(labels), Numbers(ids)
+
+    def encoded(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
+        """See `Encoded.encoded`."""
+        return {
+            "data": self._image(index),
+            "label": self._label_table(index),
+            "id": self._id_table(index),
+        }
+
+    def _image(self, index: tf.Tensor) -> tf.Tensor:
+        path = self._paths(self._file_table(index))
+        one = records(path, self._offset_table(index)).take(1)
+        wanted = {self._image_key: tf.io.FixedLenFeature([], tf.string)}
+        example = tf.io.parse_single_example(one.get_single_element(), wanted)
+        return example[self._image_key]
+
+    def where(self, index: int) -> str:
+        """The file, and the number of the record in it."""
+        path = self._shards[self._files[index]].path
+        return f"{path} record {self._inside[index]}"
+
+    def read(self, index: int) -> bytes:
+        """See `Encoded.read`."""
+        return self._image(tf.constant(index, tf.int64)).numpy()
+
+
+class TfRecordSource(Records):
+    """The records that a pattern names; see the module for splits and order.
+
+    Args:
+      pattern: GLOB, possibly with `{split}`.
+      split: Possibly sliced.
+      image_key: Feature with the encoded image.
+      label_key: Feature with the label as an integer; "": no labels.
+      first_label: The number of the first class in the files (1 in some of ImageNet's).
+      index_dir: Where tables of the records are kept; None: nowhere.
+      rebuild: Read all files again.
+      max_pixels: See `Encoded`.
+
+    Raises:
+      DataError: No such files or split, no record, or no such image feature; see also
+        `open_shards`.
+    """
+
+    def __init__(
+        self,
+        pattern: str,
+        split: Split,
+        *,
+        image_key: str = IMAGE_KEY,
+        label_key: str = LABEL_KEY,
+        first_label: int = 0,
+        index_dir: str | None = None,
+        rebuild: bool = False,
+        max_pixels: int = MAX_PIXELS,
+    ):
+        def opened(paths: list[str]) -> list[Shard]:
+            return open_shards(paths, label_key, index_dir=index_dir, rebuild=rebuild)
+
+        shards = opened(_matching(pattern, split.name))
+        labels = np.concatenate([shard.labels for shard in shards]) - first_label
+        places = np.arange(len(labels))
+        if SPLIT not in pattern:
+            places = places[_keep(places, split.name)]
+        if not len(places):
+            raise DataError(
+                message(f"tfrecord:{pattern}", "at least one record", "other files")
+            )
+        start, stop = split.bounds(len(places))
+        places = places[start:stop]
+        chosen = np.maximum(labels, -1)[places]
+        ids = _ids(shards)[places]
+        super().__init__(shards, places, image_key, chosen, ids, max_pixels)
+        self.name = f"tfrecord:{pattern}/{split.text}"
+        highest = labels.max()
+        if SPLIT in pattern and split.name != "train":
+            training = _glob(pattern.replace(SPLIT, "train"))
+            every = [shard.labels for shard in opened(training)]
+            highest = max([highest, *(part.max(initial=-1) for part in every)])
+        self.class_names = _class_names(shards[0].path, int(highest) + 1)
+        self.num_classes = len(self.class_names) or None
+        self._check_first()
+
+    def _check_first(self) -> None:
+        """Names the features that there are, where the image's is not one of them."""
+        first = tf.constant(0, tf.int64)
+        path, offset = self._paths(self._file_table(first)), self._offset_table(first)
+        try:
+            [data] = records(path, offset).take(1)
+        except tf.errors.DataLossError:
+            return  # a damaged record, which is skipped when it is met
+        try:
+            self._image(first)
+        except tf.errors.OpError as error:
+            example = tf.train.Example.FromString(data.numpy())
+            there = ", ".join(sorted(example.features.feature)) or "none"
+            raise DataError(
+                message(
+                    f"{self.where(0)} with the features {there} ({first_line(error)})",
+                    f"the encoded image in {self._image_key}",
+                    "--tfrecord_image_key=NAME",
+                )
+            ) from error
+
+
+def _glob(pattern: str) -> list[str]:
+    """The files of a pattern in the order of their names, without the tables."""
+    found = tf.io.gfile.glob(pattern)
+    return sorted(path for path in found if not path.endswith((".npz", ".tmp")))
+
+
+def _matching(pattern: str, split: str) -> list[str]:
+    names = names_of(split) if SPLIT in pattern else ("",)
+    for name in names:
+        if paths := _glob(pattern.replace(SPLIT, name)):
+            return paths
+    wanted = " or ".join(pattern.replace(SPLIT, name) for name in names)
+    raise DataError(
+        message(f"tfrecord:{pattern}, split {split}", f"files {wanted}", "another GLOB")
+    )
+
+
+def _keep(places: np.ndarray, split: str) -> np.ndarray:
+    held_out = held_out_tenth(mixed(places, 0))
+    if split == "all":
+        return np.ones(len(places), bool)
+    if split == "train":
+        return ~held_out
+    if split in HELD_OUT:
+        return held_out
+    raise DataError(unknown("split", split, ["train", "all", *HELD_OUT]))
+
+
+def _ids(shards: list[Shard]) -> np.ndarray:
+    """31 bits of the hash of the file's name, then 32 bits of the record's number."""
+    taken: set[int] = set()
+    parts = []
+    for shard in shards:
+        number = path_hash(os.path.basename(shard.path))[0] >> 32
+        while number in taken:
+            number = (number + 1) % 2**31
+        taken.add(number)
+        parts.append((number << 32) + np.arange(len(shard.offsets), dtype=np.int64))
+    return np.concatenate(parts)
+
+
+def _class_names(path: str, count: int) -> tuple[str, ...]:
+    """Those of the manifest beside the files, else numbers."""
+    manifest = os.path.join(os.path.dirname(path), MANIFEST)
+    names: list[str] = []
+    if tf.io.gfile.exists(manifest):
+        with tf.io.gfile.GFile(manifest, "r") as file:
+            names = json.load(file).get("class_names", [])
+    names = names if len(names) >= count else [str(n) for n in range(count)]
+    return tuple(names) if len(names) > 1 else ()
+
+
+def open_tfrecord(
+    argument: str, split: Split, options: SourceOptions
+) -> TfRecordSource:
+    """Opens `tfrecord:GLOB`.
+
+    Raises:
+      DataError: See `TfRecordSource`.
+    """
+    if not argument:
+        raise DataError(
+            message("--dataset=tfrecord:", "tfrecord:GLOB", "tfrecord:data/{split}-*")
+        )
+    return TfRecordSource(
+        dataset_name.located(argument, options.data_dir),
+        split,
+        image_key=options.tfrecord_image_key,
+        label_key=options.tfrecord_label_key,
+        first_label=options.tfrecord_first_label,
+        index_dir=options.index_dir or index_file.default_directory(),
+        rebuild=options.rebuild_index,
+        max_pixels=options.max_pixels,
+    )
