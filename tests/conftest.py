@@ -25,3 +25,11 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if "slow" in item.keywords:
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def files():
+    """Writes small image files; imported late, since it imports TensorFlow."""
+    from tests import pictures
+
+    return pictures

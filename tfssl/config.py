@@ -122,6 +122,7 @@ class Config:
     knn_every: float = _eval(0.0, "epochs between kNN scores while training; 0: none", low=0)
     knn_train_limit: int = _eval(10_000, "images in the bank of the kNN while training; 0: all", low=0)
     knn_eval_limit: int = _eval(2_000, "images scored by the kNN while training; 0: all", low=0)
+    doctor_images: int = _eval(10_000, "images of each split that the doctor looks at, spread evenly; 0: all", low=0)
     label_fraction: str = _eval("1", "share of the training labels that linear uses, class-balanced; or a file of file names")
     linear_epochs: int = _eval(90, "passes over the training images", low=1)
     linear_batch_size: int = _eval(256, "images a step", low=1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-MODES_AVAILABLE = ("pretrain", "knn", "linear", "export", "report")
+MODES_AVAILABLE = ("pretrain", "knn", "linear", "export", "report", "doctor")
 """The values of `--mode` that this version runs; `tfssl.modes.MODES` has the same."""
 
 MODES_PLANNED = (
@@ -18,13 +18,18 @@ MODES_PLANNED = (
     "segment",
     "convert",
     "embed",
-    "doctor",
 )
 """Values of `--mode` that are reserved, and refused by name."""
 
-MODES_OF_FLAG: Mapping[str, tuple[str, ...]] = {"label_fraction": ("linear",)}
+MODES_OF_FLAG: Mapping[str, tuple[str, ...]] = {
+    "label_fraction": ("linear",),
+    "doctor_images": ("doctor",),
+}
 """Flags that only these modes read; given for others alone they are refused, since they
 would change nothing (pre-training uses no labels, and always all images)."""
+
+MODES_BEFORE = ("doctor",)
+"""Modes that may stand before `pretrain`: they need nothing that it trains."""
 
 MODES_ON_A_RUN = ("knn", "linear", "export", "report")
 """Modes that need a trained encoder, and so read the flags of the run that made it."""

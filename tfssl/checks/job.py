@@ -20,7 +20,8 @@ def _mode(config: Config) -> Iterator[str]:
             yield not_yet(f"--mode={name}", presets.MODES_AVAILABLE)
         elif name not in presets.MODES_AVAILABLE:
             yield unknown("--mode", name, presets.MODES_AVAILABLE)
-    if "pretrain" in names[1:]:
+    trained = [name for name in names if name not in presets.MODES_BEFORE]
+    if "pretrain" in trained[1:]:
         yield message(
             f"--mode={config.mode}",
             "pretrain first: the other modes need what it trains",

@@ -1,6 +1,7 @@
 """Data sets, and the two pipelines that read them."""
 
 from tfssl.data.drawing import Drawing, draw
+from tfssl.data.encoded import Encoded
 from tfssl.data.folder import Folder
 from tfssl.data.memory import in_memory
 from tfssl.data.outlines import CLASS_NAMES
@@ -16,6 +17,7 @@ __all__ = [
     "CLASS_NAMES",
     "SOURCES",
     "Drawing",
+    "Encoded",
     "Folder",
     "Shapes",
     "Source",

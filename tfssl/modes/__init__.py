@@ -1,6 +1,6 @@
 """One file per `--mode`; composition of the parts, and the only readers of Config."""
 
-from tfssl.modes import export, knn, linear, pretrain, report
+from tfssl.modes import doctor, export, knn, linear, pretrain, report
 
 MODES = {
     "pretrain": pretrain.run,
@@ -8,6 +8,7 @@ MODES = {
     "linear": linear.run,
     "export": export.run,
     "report": report.run,
+    "doctor": doctor.run,
 }
 """Mode to function of the resolved Config; each returns the process's exit code."""
 

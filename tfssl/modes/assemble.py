@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -40,8 +41,8 @@ def transform(config: Config) -> EvalTransform:
     return eval_transform(recipe(config))
 
 
-def source(config: Config, split: str, *, label_fraction: str = "1") -> Source:
-    """Opens the data set at one split, or a part of it."""
+def source(config: Config, split: str, **more: Any) -> Source:
+    """Opens the data set at one split; `more` are arguments of `open_source`."""
     return open_source(
         config.dataset,
         split,
@@ -53,8 +54,8 @@ def source(config: Config, split: str, *, label_fraction: str = "1") -> Source:
         tfrecord_image_key=config.tfrecord_image_key,
         tfrecord_label_key=config.tfrecord_label_key,
         tfrecord_first_label=config.tfrecord_first_label,
-        label_fraction=label_fraction,
         seed=config.seed,
+        **more,
     )
 
 
@@ -63,13 +64,13 @@ def labelled_source(config: Config) -> Source:
     return source(config, config.train_split, label_fraction=config.label_fraction)
 
 
-def evaluation_source(config: Config) -> Source:
+def evaluation_source(config: Config, **more: Any) -> Source:
     """The held-out images: `--eval_split`, or the split called "test".
 
     Folders answer to that name with `val` or `validation` where there is no `test`,
     or with the tenth of the files that they hold out.
     """
-    return source(config, config.eval_split or "test")
+    return source(config, config.eval_split or "test", **more)
 
 
 def training_source(config: Config) -> Source:

@@ -71,6 +71,29 @@ class Progress:
         self._bar.close()
 
 
+class Counter:
+    """A progress bar that counts images.
+
+    Args:
+      total: Images at the end.
+      title: In front of the bar.
+      shown: False for no bar.
+    """
+
+    def __init__(self, total: int, title: str, *, shown: bool):
+        self._bar = tqdm(total=total, desc=title, unit="image", disable=not shown)
+
+    def show(self, done: int) -> None:
+        """Moves the bar."""
+        self._bar.update(done - self._bar.n)
+
+    def __enter__(self) -> Counter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+
 def table(rows: list[tuple[str, str, str]]) -> str:
     """Three columns, the first one left-aligned."""
     widths = [max(len(row[i]) for row in rows) for i in range(3)]

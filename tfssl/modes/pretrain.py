@@ -145,6 +145,7 @@ def _train(config: Config, directory: RunDirectory) -> int:
                 return
             examples = row["step"] * config.batch_size
             row["epoch"] = round(examples / source.num_examples, 4)
+            row["skipped_files"] = len(source.skipped())
             directory.append_log(row)
             scalars.write(row)
 

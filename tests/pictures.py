@@ -1,10 +1,8 @@
-"""Fixture `files`: writes small image files, good and hostile."""
+"""Small image files, good and hostile, for tests of data."""
 
 import io
-from types import SimpleNamespace
 
 import numpy as np
-import pytest
 import tensorflow as tf
 from PIL import Image
 
@@ -60,8 +58,3 @@ def hostile(root):
     for name, data in {**good, **bad}.items():
         (root / name).write_bytes(data)
     return sorted(good), sorted(bad)
-
-
-@pytest.fixture(scope="session")
-def files():
-    return SimpleNamespace(picture=picture, encoded=encoded, tree=tree, hostile=hostile)
