@@ -19,6 +19,7 @@ def main(argv: list[str]) -> int:
     """Writes everything; the exit code."""
     try:
         import apache_beam as beam
+        from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
         print(f"got {error}; expected Apache Beam; try pip install apache-beam")
         return 1
@@ -27,7 +28,7 @@ def main(argv: list[str]) -> int:
 
     def run(options, jobs) -> None:
         del options
-        settings = beam.options.pipeline_options.PipelineOptions(theirs)
+        settings = PipelineOptions(theirs)
         with beam.Pipeline(options=settings) as pipeline:
             _ = (
                 pipeline

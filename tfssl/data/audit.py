@@ -90,20 +90,19 @@ def look(
 def _one(
     source: Source, index: int, picture: Callable[[np.ndarray], int] | None
 ) -> Looked:
-    place = tf.constant(index, tf.int64)
+    encoded = isinstance(source, Encoded)
+    name = source.where(index) if encoded else f"{source.name} number {index}"
     try:
-        if isinstance(source, Encoded):
-            name, data = source.where(index), source.read(index)
+        if encoded:
+            data = source.read(index)
             if header.refusal(data, source.max_pixels):
                 raise ValueError
             pixels = geometry.decode(tf.constant(data)).numpy()
         else:
-            name = f"{source.name} number {index}"
-            pixels = source.example(place)["image"].numpy()
+            pixels = source.example(tf.constant(index, tf.int64))["image"].numpy()
             data = pixels.tobytes()
     except (OSError, ValueError, tf.errors.OpError):
-        named = source.failed(index)
-        return Looked(named.rpartition(" (")[0], problem=named.rpartition(" (")[2][:-1])
+        return Looked(name, source.failed(index).removeprefix(f"{name} (")[:-1])
     scaled = pixels.reshape(-1, 3) / np.float32(255)
     grey = bool((pixels == pixels[..., :1]).all())
     return Looked(

@@ -159,7 +159,8 @@ def _scan(path: str, label_key: str) -> Shard:
                 rows = 1  # again up to the bad one, one at a time
                 continue
             length = _declared(path, at, size)
-            if not starts and not at:
+            hopeless = length is None or not isinstance(error, tf.errors.DataLossError)
+            if not starts and hopeless:
                 raise DataError(_no_records(path, label_key, error)) from error
             if length is None:
                 break

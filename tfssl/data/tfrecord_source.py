@@ -140,7 +140,7 @@ class TfRecordSource(Records):
         highest = labels.max()
         if SPLIT in pattern and split.name != "train":
             training = _glob(pattern.replace(SPLIT, "train"))
-            every = [shard.labels for shard in opened(training)]
+            every = [shard.labels - first_label for shard in opened(training)]
             highest = max([highest, *(part.max(initial=-1) for part in every)])
         self.class_names = _class_names(shards[0].path, int(highest) + 1)
         self.num_classes = len(self.class_names) or None
@@ -213,7 +213,7 @@ def _class_names(path: str, count: int) -> tuple[str, ...]:
     """Those of the manifest beside the files, else numbers."""
     manifest = os.path.join(os.path.dirname(path), MANIFEST)
     names: list[str] = []
-    if tf.io.gfile.exists(manifest):
+    if count > 0 and tf.io.gfile.exists(manifest):
         with tf.io.gfile.GFile(manifest, "r") as file:
             names = json.load(file).get("class_names", [])
     names = names if len(names) >= count else [str(n) for n in range(count)]
