@@ -23,6 +23,7 @@ def run(tool, *words):
 
 def test_processes_write_what_one_writes(tmp_path, files):
     files.tree(tmp_path / "x", ["a", "b"], 10, "train", size=(40, 30))
+    files.tree(tmp_path / "x", ["a", "b"], 1, "val")
     common = [f"--dataset=folder:{tmp_path}/x", "--shards=4", "--shorter_side=16"]
     for out, processes in (("one", 1), ("two", 2)):
         words = [*common, f"--out={tmp_path}/{out}", f"--processes={processes}"]
@@ -44,6 +45,7 @@ def test_beam_writes_the_same(tmp_path, files):
         "apache_beam", reason="wants an older protobuf: an environment of its own"
     )
     files.tree(tmp_path / "x", ["a", "b"], 10, "train", size=(40, 30))
+    files.tree(tmp_path / "x", ["a", "b"], 1, "val")
     common = [f"--dataset=folder:{tmp_path}/x", "--shards=3"]
     beam = run("make_tfrecords_beam.py", *common, f"--out={tmp_path}/beam",
                "--runner=DirectRunner")  # fmt: skip

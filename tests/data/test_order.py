@@ -40,6 +40,9 @@ MAKE = {
 }
 
 
+SLOW = sorted(set(MAKE) - {"tfrecord"})
+
+
 def test_every_kind_is_here():
     assert set(MAKE) == set(SOURCES) - {"tfds"}  # test_tfds_source.py prepares one
 
@@ -75,7 +78,9 @@ def check_order(source):
         np.testing.assert_array_equal(joined, value, err_msg=key)
 
 
-@pytest.mark.parametrize("kind", sorted(MAKE))
+@pytest.mark.parametrize(
+    "kind", ["tfrecord", *(pytest.param(k, marks=pytest.mark.slow) for k in SLOW)]
+)
 def test_same_examples_after_resume_and_on_any_replicas(kind, tmp_path, files):
     spec = MAKE[kind](tmp_path, files)
     split = "train" if kind == "shapes" else "all"

@@ -122,6 +122,7 @@ def test_trains(prepared):
     assert batch["views"].shape == (4, 2, 8, 8, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", [2**30, 0])
 def test_same_examples_after_resume_and_on_any_replicas(prepared, memory):
     from tests.data.test_order import check_order

@@ -14,6 +14,7 @@ import dataclasses
 import logging
 import os
 import struct
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -126,71 +127,71 @@ def _stamp(path: str) -> list[int]:
     return [status.length, status.mtime_nsec]
 
 
-def records(path: tf.Tensor | str, offset: tf.Tensor | int) -> tf.data.Dataset:
-    """The records of a file from a byte on; each CRC is checked.
+def record(path: tf.Tensor | str, offset: tf.Tensor | int) -> tf.Tensor:
+    """The record that begins at a byte of a file; its CRCs are checked.
 
     The public `TFRecordDataset` has no offset; its kernel has, since TensorFlow 2.10.
+    Only as one element: an iterator over it fails (TensorFlow 2.21 forgets the offsets
+    when it optimises the data set).
+
+    Raises:
+      tf.errors.OpError: When run, if there is no such record or it is damaged.
     """
+    kind = {"output_types": [tf.string], "output_shapes": [[]]}
     variant = tf.raw_ops.TFRecordDatasetV2(
         filenames=[path],
         compression_type="",
         buffer_size=tf.constant(0, tf.int64),
         byte_offsets=[tf.cast(offset, tf.int64)],
     )
-    return tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.string))
+    one = tf.raw_ops.TakeDataset(
+        input_dataset=variant, count=tf.constant(1, tf.int64), **kind
+    )
+    return tf.raw_ops.DatasetToSingleElement(dataset=one, **kind)[0]
 
 
 def _scan(path: str, label_key: str) -> Shard:
-    """Reads a file from end to end."""
+    """Reads a file from end to end, in one go; one by one after a damaged record."""
     size = tf.io.gfile.stat(path).length
     _refuse_compressed(path)
-    starts: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
-    at, rows = 0, _ROWS
-    while at < size:
+    starts, labels, at = [np.zeros([0], np.int64)], [np.zeros([0], np.int64)], 0
+    look = _looker(label_key)
+    batches = tf.data.TFRecordDataset(path).batch(_ROWS).map(look)
+    try:
+        for lengths, numbers in batches.as_numpy_iterator():
+            ends = at + np.cumsum(lengths.astype(np.int64) + FRAME)
+            starts.append(np.concatenate([[at], ends[:-1]]))
+            labels.append(numbers)
+            at = int(ends[-1])
+    except tf.errors.DataLossError as error:
+        if not at and _declared(path, at, size) is None:
+            raise DataError(_no_records(path, label_key, error)) from error
+    except tf.errors.OpError as error:
+        raise DataError(_no_records(path, label_key, error)) from error
+    while at < size and (length := _declared(path, at, size)) is not None:
         try:
-            for lengths, numbers in _rows(path, at, label_key, rows):
-                ends = at + np.cumsum(lengths + FRAME)
-                starts.append(np.concatenate([[at], ends[:-1]]))
-                labels.append(numbers)
-                at = int(ends[-1])
-        except tf.errors.OpError as error:
-            if rows > 1:
-                rows = 1  # again up to the bad one, one at a time
-                continue
-            length = _declared(path, at, size)
-            hopeless = length is None or not isinstance(error, tf.errors.DataLossError)
-            if not starts and hopeless:
-                raise DataError(_no_records(path, label_key, error)) from error
-            if length is None:
-                break
-            starts.append(np.array([at]))
-            labels.append(np.array([-1]))
-            at, rows = at + length + FRAME, _ROWS
-    if not starts:
-        return Shard(path, np.zeros([0], np.int64), np.zeros([0], np.int64), 0)
-    return Shard(path, np.concatenate(starts), np.concatenate(labels), size - at)
+            number = look(record(path, at)[None])[1].numpy()
+        except tf.errors.OpError:
+            number = np.array([-1])
+        starts.append(np.array([at]))
+        labels.append(number)
+        at += length + FRAME
+    return Shard(
+        path, np.concatenate(starts), np.concatenate(labels).astype(np.int64), size - at
+    )
 
 
-def _rows(path: str, at: int, label_key: str, rows: int):
-    """Yields lengths and labels, so many records at once."""
+def _looker(label_key: str) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """From records `[n]` to their lengths and labels `[n]`."""
     wanted = {label_key: tf.io.FixedLenFeature([], tf.int64, -1)} if label_key else {}
 
-    def look(batch: tf.Tensor):
+    def look(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         lengths = tf.strings.length(batch)
         if not wanted:
-            return lengths, -tf.ones_like(lengths)
+            return lengths, -tf.ones_like(lengths, tf.int64)
         return lengths, tf.io.parse_example(batch, wanted)[label_key]
 
-    buffered = tf.raw_ops.TFRecordDatasetV2(
-        filenames=[path],
-        compression_type="",
-        buffer_size=tf.constant(2**18, tf.int64),
-        byte_offsets=[tf.constant(at, tf.int64)],
-    )
-    stream = tf.data.experimental.from_variant(buffered, tf.TensorSpec([], tf.string))
-    for lengths, numbers in stream.batch(rows).map(look).as_numpy_iterator():
-        yield lengths.astype(np.int64), numbers.astype(np.int64)
+    return look
 
 
 def _declared(path: str, at: int, size: int) -> int | None:

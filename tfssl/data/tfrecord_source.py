@@ -22,7 +22,7 @@ from tfssl.data.header import MAX_PIXELS
 from tfssl.data.host_table import Numbers, Texts
 from tfssl.data.source import IMAGE_KEY, LABEL_KEY, SourceOptions, first_line
 from tfssl.data.splits import Split, held_out_tenth, mixed
-from tfssl.data.tfrecord_index import Shard, open_shards, records
+from tfssl.data.tfrecord_index import Shard, open_shards, record
 from tfssl.data.tree import path_hash
 from tfssl.dataset_name import HELD_OUT, SPLIT, names_of
 from tfssl.errors import DataError, message, unknown
@@ -74,9 +74,9 @@ class Records(Encoded):
 
     def _image(self, index: tf.Tensor) -> tf.Tensor:
         path = self._paths(self._file_table(index))
-        one = records(path, self._offset_table(index)).take(1)
+        data = record(path, self._offset_table(index))
         wanted = {self._image_key: tf.io.FixedLenFeature([], tf.string)}
-        example = tf.io.parse_single_example(one.get_single_element(), wanted)
+        example = tf.io.parse_single_example(data, wanted)
         return example[self._image_key]
 
     def where(self, index: int) -> str:
@@ -151,7 +151,7 @@ class TfRecordSource(Records):
         first = tf.constant(0, tf.int64)
         path, offset = self._paths(self._file_table(first)), self._offset_table(first)
         try:
-            [data] = records(path, offset).take(1)
+            data = record(path, offset)
         except tf.errors.DataLossError:
             return  # a damaged record, which is skipped when it is met
         try:
