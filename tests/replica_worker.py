@@ -17,6 +17,7 @@ VARIANTS = {
     "": {},
     "groups": {"batch_norm_groups": 4},
     "parts": {"micro_batches": 2},
+    "random": {"predictor": "none", "target_init": "random"},
 }
 STEPS = 10
 

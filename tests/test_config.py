@@ -198,6 +198,8 @@ BAD = [
     ({"method": "simclr", "ema_momentum": 0.9}, "--ema_momentum only with byol"),
     ({"method": "simclr", "symmetric": True}, "--symmetric only with moco"),
     ({"method": "moco", "ema_schedule": "cosine"}, "--ema_schedule only with byol"),
+    ({"method": "moco", "predictor": "none"}, "--predictor only with byol"),
+    ({"method": "simclr", "target_init": "random"}, "--target_init only with byol"),
     ({"method": "moco", "projector_hidden": 0}, "--projector_hidden only with"),
     ({"temperature": 0.0}, "> 0"),
     ({"learning_rate": float("nan")}, "finite"),

@@ -19,6 +19,21 @@ PUBLISHED = {
     "simclr_tpu": ("lars", 4.8, 1e-4, 4096, 100, 10),
     "byol_tpu": ("lars", 3.2, 1.5e-6, 4096, 1000, 10),
     "moco_v2_gpu": ("sgd", 0.03, 1e-4, 256, 200, 0),
+    "moco_v1_gpu": ("sgd", 0.03, 1e-4, 256, 200, 0),
+    "moco_v2_800ep_gpu": ("sgd", 0.03, 1e-4, 256, 800, 0),
+    "moco_cifar10_asym_gpu": ("sgd", 0.06, 5e-4, 512, 200, 0),
+    "moco_cifar10_sym_gpu": ("sgd", 0.06, 5e-4, 512, 200, 0),
+    "simclr_v1_100ep_tpu": ("lars", 4.8, 1e-6, 4096, 100, 10),
+    "simclr_v1_800ep_tpu": ("lars", 4.8, 1e-6, 4096, 800, 10),
+    "simclr_v1_1000ep_tpu": ("lars", 4.8, 1e-6, 4096, 1000, 10),
+    "simclr_v2_r50_tpu": ("lars", 6.4, 1e-4, 4096, 800, 40),
+    "simclr_v2_r152x3_sk_tpu": ("lars", 6.4, 1e-4, 4096, 800, 40),
+    "simclr_cifar10_gpu": ("lars", 2.0, 1e-4, 512, 1000, 10),
+    "byol_40ep_tpu": ("lars", 7.2, 1e-6, 4096, 40, 10),
+    "byol_100ep_tpu": ("lars", 7.2, 1e-6, 4096, 100, 10),
+    "byol_300ep_tpu": ("lars", 4.8, 1e-6, 4096, 300, 10),
+    "byol_small_batch_tpu": ("lars", 0.8, 1.5e-6, 512, 1000, 10),
+    "byol_imagenette_gpu": ("lars", 2.0, 1e-6, 256, 1000, 10),
 }
 
 

@@ -94,6 +94,8 @@ class Config:
     projector_dim: int = _method(None, "width of the projection", kind=int, low=1)
     projector_layers: int = _method(None, "linear layers in the projector (MoCo v1: 1, v2: 2)", kind=int, low=1, high=8)
     predictor_hidden: int = _method(None, "width inside BYOL's predictor", kind=int, low=1)
+    predictor: str = _train("", "of BYOL: mlp, or none (an ablation)", choices=presets.PREDICTORS)
+    target_init: str = _train("", "of BYOL's target: copy of the online network, or random (the official code's own draw)", choices=presets.TARGET_INITS)
     zero_init_last_gamma: str = _train("auto", "start each residual branch at zero; auto: as the family does", choices=("auto", "true", "false"))
     batch_norm_groups: int = _train(0, "groups of the global batch that BatchNorm normalises apart; 0: the whole", low=0)
     temperature: float = _train(None, "divides the similarities", kind=float, above=0)

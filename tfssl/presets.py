@@ -48,6 +48,8 @@ OPTIMIZERS = ("lars", "sgd", "adamw", "lamb")
 LR_SCALINGS = ("linear", "sqrt", "none")
 LR_SCHEDULES = ("cosine", "epoch_cosine", "step", "exponential", "constant")
 EMA_SCHEDULES = ("cosine", "constant")
+PREDICTORS = ("mlp", "none")
+TARGET_INITS = ("copy", "random")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 TWO_VIEW_RECIPES = (
     "simclr",
@@ -69,6 +71,8 @@ METHOD_FLAGS: Mapping[str, tuple[str, ...]] = {
     "temperature": ("simclr", "moco"),
     "queue_size": ("moco",),
     "symmetric": ("moco",),
+    "predictor": ("byol",),
+    "target_init": ("byol",),
     "ema_momentum": ("byol", "moco"),
     "ema_schedule": ("byol",),
     "predictor_hidden": ("byol",),
@@ -98,7 +102,9 @@ METHOD_DEFAULTS: Mapping[str, Mapping[str, object]] = {
         "augment": "byol",
         "projector_hidden": 4096,
         "projector_dim": 256,
+        "predictor": "mlp",
         "predictor_hidden": 4096,
+        "target_init": "copy",
         "ema_schedule": "cosine",
         "optimizer": "lars",
         "warmup_epochs": 10.0,

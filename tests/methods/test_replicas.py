@@ -19,14 +19,15 @@ from tfssl.methods import METHODS
 pytestmark = pytest.mark.slow
 
 FLOAT32 = [*sorted(METHODS), "moco+groups"]
+ABLATIONS = ["byol+random"]
 PARTS = ["byol+parts", "simclr+parts"]
 BFLOAT16 = [f"{method}@mixed_bfloat16" for method in sorted(METHODS)]
 CASES_OF = {
-    "mirrored:2": FLOAT32 + PARTS + BFLOAT16,
+    "mirrored:2": FLOAT32 + ABLATIONS + PARTS + BFLOAT16,
     "mirrored:4": FLOAT32,
     "multiworker:2": [*FLOAT32, "simclr+parts", "simclr@mixed_bfloat16"],
 }
-ALL = FLOAT32 + PARTS + BFLOAT16
+ALL = FLOAT32 + ABLATIONS + PARTS + BFLOAT16
 PAIRS = [(strategy, case) for strategy, cases in CASES_OF.items() for case in cases]
 
 

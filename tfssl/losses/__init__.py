@@ -2,11 +2,12 @@
 
 from tfssl.losses.byol import byol_regression
 from tfssl.losses.info_nce import info_nce, info_nce_accuracy, info_nce_batch
-from tfssl.losses.normalize import MOCO_SQUARED_EPSILON, l2_normalize
+from tfssl.losses.normalize import MOCO_SQUARED_EPSILON, as_float, l2_normalize
 from tfssl.losses.nt_xent import nt_xent, nt_xent_scalars
 
 __all__ = [
     "MOCO_SQUARED_EPSILON",
+    "as_float",
     "byol_regression",
     "info_nce",
     "info_nce_accuracy",

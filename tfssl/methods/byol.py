@@ -31,7 +31,8 @@ class BYOL:
     Args:
       encoder: Online encoder, images `[b, S, S, 3]` to features `[b, F]`.
       projector: `[b, F]` to `[b, D]`.
-      predictor: `[b, D]` to `[b, D]`.
+      predictor: `[b, D]` to `[b, D]`; None: the projection itself is compared,
+        an ablation of the paper.
       target_encoder: Same architecture as `encoder`.
       target_projector: Same architecture as `projector`.
       tau: Step to target decay rate in [0, 1], see `tfssl.optim.byol_tau`.
@@ -44,7 +45,7 @@ class BYOL:
         self,
         encoder: keras.Model,
         projector: keras.Model,
-        predictor: keras.Model,
+        predictor: keras.Model | None,
         target_encoder: keras.Model,
         target_projector: keras.Model,
         *,
@@ -66,9 +67,8 @@ class BYOL:
     @property
     def trainable_variables(self) -> list:
         """Weights of encoder, projector, predictor and probe."""
-        models = [self.encoder, self._projector, self._predictor]
-        models += [self._probe] if self._probe else []
-        return [v for model in models for v in model.trainable_variables]
+        models = [self.encoder, self._projector, self._predictor, self._probe]
+        return [v for model in models if model for v in model.trainable_variables]
 
     def before_forward(self, step: tf.Tensor) -> None:
         """Nothing moves before the forward pass."""
@@ -110,7 +110,8 @@ class BYOL:
         """Online and target weights with their BatchNorm statistics, and the probe."""
         items = variables.named("online/encoder", self.encoder.weights)
         items |= variables.named("online/projector", self._projector.weights)
-        items |= variables.named("online/predictor", self._predictor.weights)
+        if self._predictor:
+            items |= variables.named("online/predictor", self._predictor.weights)
         items |= variables.named("target/encoder", self._target_encoder.weights)
         items |= variables.named("target/projector", self._target_projector.weights)
         if self._probe:
@@ -118,7 +119,8 @@ class BYOL:
         return items
 
     def _predict(self, features: tf.Tensor) -> tf.Tensor:
-        return self._predictor(self._projector(features, training=True), training=True)
+        z = self._projector(features, training=True)
+        return self._predictor(z, training=True) if self._predictor else z
 
     def _target(self, view: tf.Tensor) -> tf.Tensor:
         features = self._target_encoder(view, training=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from tfssl.losses import as_float
+
 
 def probe_loss(
     probe: keras.Model, features: tf.Tensor, label: tf.Tensor
@@ -25,13 +27,13 @@ def probe_loss(
     Returns:
       (scalar mean over the rows, scalars for the log).
     """
-    logits = tf.cast(probe(tf.stop_gradient(features), training=True), tf.float32)
-    known = tf.cast(label >= 0, tf.float32)
+    logits = as_float(probe(tf.stop_gradient(features), training=True))
+    known = tf.cast(label >= 0, logits.dtype)
     count = tf.maximum(tf.reduce_sum(known), 1.0)
     entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
         tf.maximum(label, 0), logits
     )
-    hit = tf.cast(tf.argmax(logits, -1) == label, tf.float32)
+    hit = tf.cast(tf.argmax(logits, -1) == label, logits.dtype)
     loss = tf.reduce_sum(entropy * known) / count
     return loss, {
         "probe_loss": loss,

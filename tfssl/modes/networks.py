@@ -70,14 +70,16 @@ def _byol(config: Config, classes: int | None, steps: int) -> Method:
         return network, projector
 
     online, projector = networks(config.seed)
-    predictor = models.byol_mlp(
-        config.projector_dim,
-        hidden=config.predictor_hidden,
-        out=config.projector_dim,
-        seed=config.seed,
-        name="predictor",
-        batch_norm_groups=config.batch_norm_groups,
-    )
+    predictor = None
+    if config.predictor == "mlp":
+        predictor = models.byol_mlp(
+            config.projector_dim,
+            hidden=config.predictor_hidden,
+            out=config.projector_dim,
+            seed=config.seed,
+            name="predictor",
+            batch_norm_groups=config.batch_norm_groups,
+        )
     target, target_projector = networks(seeds.init_seed(config.seed, "target"))
 
     def tau(step):
@@ -92,6 +94,7 @@ def _byol(config: Config, classes: int | None, steps: int) -> Method:
         target,
         target_projector,
         tau=tau,
+        copy_target=config.target_init == "copy",
         probe=_probe(config, online.output_shape[-1], classes),
     )
 
