@@ -38,6 +38,10 @@ class DivergenceError(TfsslError):
     """Training produced NaN or infinity; the last good checkpoint is kept."""
 
 
+class WorkerError(TfsslError):
+    """Another worker of the run is gone; this one cannot go on alone."""
+
+
 def message(got: object, expected: object, try_: str) -> str:
     """Formats the one shape that all our errors have.
 

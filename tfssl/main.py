@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             runtime.find_devices()
         for mode in modes(config):
             share = launch.share(config, mode, os.environ)
-            code = MODES[mode](share) if share else 0
+            with runtime.lost_workers_named(config.run_dir):
+                code = MODES[mode](share) if share else 0
             # From here on the run directory holds the encoder, not what it came from.
             if mode == "pretrain":
                 config = dataclasses.replace(config, init_from="")

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfssl.core import runtime
-from tfssl.errors import ConfigError
+from tfssl.errors import ConfigError, WorkerError
 
 
 class Resolver:
@@ -86,3 +86,16 @@ def test_one_process_is_one_worker():
     strategy = runtime.make_strategy("one")
     assert runtime.num_workers(strategy) == 1
     assert "1 replica(s), CPU" in runtime.describe_devices(strategy)
+
+
+def test_a_lost_worker_is_one_error_that_says_what_to_do():
+    lost = tf.errors.UnavailableError(
+        None, None, "Collective ops is aborted by: \n tasks are unhealthy"
+    )
+    with (
+        pytest.raises(WorkerError, match="starting all .* last checkpoint in runs/a"),
+        runtime.lost_workers_named("runs/a"),
+    ):
+        raise lost
+    with pytest.raises(tf.errors.InternalError), runtime.lost_workers_named("runs/a"):
+        raise tf.errors.InternalError(None, None, "out of something")

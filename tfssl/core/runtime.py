@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
 
-from tfssl.errors import ConfigError, message, unknown
+from tfssl.errors import ConfigError, WorkerError, message, unknown
 
 LOCAL_TPU = "local"
 """`--tpu_name` of the TPU of this machine (TPU VM, Colab)."""
@@ -174,6 +177,46 @@ def num_workers(strategy: tf.distribute.Strategy) -> int:
     resolver = strategy.cluster_resolver
     workers = resolver.cluster_spec().as_dict() if resolver else {}
     return max(1, sum(len(tasks) for tasks in workers.values()))
+
+
+@contextlib.contextmanager
+def lost_workers_named(run_dir: str) -> Iterator[None]:
+    """Turns TensorFlow's many errors about a lost worker into one that says what to do.
+
+    Args:
+      run_dir: Where the last checkpoint is.
+
+    Raises:
+      WorkerError: An operation between workers failed, as it does within seconds on
+        all of them when one is killed or loses its network.
+    """
+    try:
+        yield
+    except (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+        tf.errors.InternalError,
+        tf.errors.UnknownError,
+    ) as error:
+        text = " ".join(str(error).split())
+        if not _OF_WORKERS.search(text):
+            raise
+        raise WorkerError(
+            message(
+                f"a worker that is gone or out of reach ({text[:200]})",
+                "all workers of --strategy=multiworker until the end",
+                "starting all of them again with the same command: they continue from "
+                f"the last checkpoint in {run_dir}",
+            )
+        ) from error
+
+
+_OF_WORKERS = re.compile(
+    r"/job:worker|/task:|unhealthy|[Cc]ollective ops|heartbeat|Socket closed"
+    r"|Connection (reset|refused)|failed to connect|coordination"
+)
 
 
 def describe_devices(strategy: tf.distribute.Strategy) -> str:
