@@ -13,7 +13,7 @@ quickstart: .venv/.installed
 test: .venv/.installed-dev
 	$(PY) -m pytest -q -n 2 --dist loadfile
 
-test-slow: .venv/.installed-dev
+test-slow: .venv/.installed-dev .venv/.installed-torch
 	$(PY) -m pytest -q --runslow -m slow
 
 test-all: test test-slow
@@ -42,6 +42,11 @@ format: .venv/.installed-dev
 # Stamps: an edit of a requirements file installs again, nothing else does.
 .venv/.installed: requirements.txt | .venv/bin/python
 	$(INSTALL) -r requirements.txt
+	@touch $@
+
+# By pip and not uv: where a CPU build is offered beside the large one, pip takes it.
+.venv/.installed-torch: requirements-torch.txt .venv/.installed
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-torch.txt
 	@touch $@
 
 .venv/.installed-dev: requirements-dev.txt .venv/.installed

@@ -52,6 +52,9 @@ def test_identity_and_resumable_split_the_flags():
     assert {"keep_checkpoints", "strategy", "virtual_devices"} <= RESUMABLE
 
 
+OF_DATA = ("data_dir", "index_dir", "eval_split", "data_service")
+
+
 # --- resolve ----------------------------------------------------------------------
 
 
@@ -60,14 +63,7 @@ def test_identity_and_resumable_split_the_flags():
 def test_resolve_fills_every_flag_the_method_has(method, image_size):
     full = resolve(config(method=method, image_size=image_size))
     for name, spec in SPECS.items():
-        if name in (
-            "run_dir",
-            "init_from",
-            "data_dir",
-            "index_dir",
-            "eval_split",
-            "data_service",
-        ):
+        if name in ("run_dir", "init_from", "source") or name.startswith(OF_DATA):
             continue
         has_it = method in presets.METHOD_FLAGS.get(name, presets.METHODS)
         if spec.default in (None, ""):
@@ -237,6 +233,18 @@ BAD = [
     ({"linear_learning_rates": "-1"}, "numbers > 0"),
     ({"data_dir": "a\nb"}, "printable"),
     ({"seed": -1}, ">= 0"),
+    ({"mode": "convert"}, "without --source"),
+    ({"mode": "convert", "source": "bol:x"}, "--source=byol:PATH"),
+    ({"mode": "convert", "source": "simclr:gs://x"}, "on this machine"),
+    ({"mode": "knn,convert", "source": "byol:x"}, "convert first"),
+    ({"mode": "convert,pretrain", "source": "byol:x"}, "of its own"),
+    ({"mode": "convert", "source": "byol:x", "init_from": "y"}, "--init_from"),
+    ({"mode": "export", "format": "onnx"}, "--format"),
+    ({"mode": "export", "format": "torchvision"}, "family simclr pads"),
+    (
+        {"mode": "export", "format": "torchvision", "encoder_family": "moco"},
+        "32-pixel stem",
+    ),
 ]
 
 

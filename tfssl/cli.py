@@ -16,7 +16,15 @@ from tfssl.checks import field_problems, validate
 from tfssl.config import SPECS, Config, Spec, modes, resolve
 from tfssl.errors import ConfigError, message
 from tfssl.flagfile import parse_value
-from tfssl.inherit import Parsed, contradictions, inherit, stored_config
+from tfssl.inherit import (
+    Parsed,
+    contradictions,
+    foreign_start,
+    inherit,
+    left_to_the_file,
+    not_converted,
+    stored_config,
+)
 
 HELP_FLAGS = frozenset({"--help", "-help", "-h", "--helpfull", "--helpshort"})
 
@@ -93,20 +101,24 @@ def settle(parsed: Parsed) -> Config:
     config, problems = parsed.config, list(parsed.problems)
     if problems and not parsed.given:
         raise ConfigError(problems)  # nothing was read: the rest would be guesses
-    names = modes(config)
-    on_a_run = bool(names) and set(names) <= set(presets.MODES_ON_A_RUN)
+    names = set(modes(config))
+    on_a_run = bool(names) and names <= {*presets.MODES_ON_A_RUN, "convert"}
     path = (on_a_run and config.init_from) or config.run_dir
     try:
         stored = stored_config(path) if path else None
-        if on_a_run and path:
+        if "convert" in names and stored is None:
+            return _before_the_file(parsed, problems)
+        if "convert" in names and stored:
+            problems += not_converted(config, stored)
+        if on_a_run and path and not problems:
             config = inherit(parsed, _required(stored, path, config.mode))
         # Without the run, rules between flags would judge defaults that nobody chose.
         guess = on_a_run and not path
         problems += field_problems(config) if guess else validate(config)
         problems += missing_paths(config) + unread_flags(parsed)
         problems += launch.problems(config, os.environ)
-        if stored and not on_a_run and not problems:
-            problems += contradictions(config, stored)
+        if not on_a_run and not problems:
+            problems += contradictions(config, stored) if stored else _start(config)
     except ConfigError as error:
         problems += error.problems + field_problems(config)
     if problems:
@@ -114,14 +126,37 @@ def settle(parsed: Parsed) -> Config:
     return resolve(config)
 
 
-def missing_paths(config: Config) -> list[str]:
-    """The local folders that a configuration names and that are not there."""
+def _before_the_file(parsed: Parsed, problems: list[str]) -> Config:
+    """A conversion whose file says the rest, so it is neither resolved nor ruled on."""
+    config = left_to_the_file(parsed)
+    problems += field_problems(config)
+    problems += missing_paths(config, source=config.source.partition(":")[2])
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _start(config: Config) -> list[str]:
+    """Problems of the weights that a new run is to start from."""
+    if not config.source:
+        return foreign_start(config)
+    return [
+        message(
+            f"--source={config.source} with --mode={config.mode}",
+            "--source only with --mode=convert",
+            "--mode=convert into a run directory of its own, then --init_from of that",
+        )
+    ]
+
+
+def missing_paths(config: Config, source: str = "") -> list[str]:
+    """The local files and folders that a configuration names and that are not there."""
     gone = []
-    start = config.init_from
-    # A TensorFlow checkpoint is a prefix of several files.
-    whole, prefix = os.path.exists(start), os.path.exists(start + ".index")
-    if start and "://" not in start and not whole and not prefix:
-        gone.append(("init_from", start))
+    for flag, start in (("init_from", config.init_from), ("source", source)):
+        # A TensorFlow checkpoint is a prefix of several files.
+        whole, prefix = os.path.exists(start), os.path.exists(start + ".index")
+        if start and "://" not in start and not whole and not prefix:
+            gone.append((flag, start))
     if set(modes(config)) - {"export", "report"}:
         absent = dataset_name.missing(config.dataset, config.data_dir)
         gone += [("dataset", path) for path in absent]

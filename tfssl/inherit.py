@@ -10,6 +10,7 @@ import dataclasses
 from pathlib import Path
 from typing import NamedTuple
 
+from tfssl import presets
 from tfssl.config import (
     IDENTITY,
     SPECS,
@@ -78,7 +79,8 @@ def inherit(parsed: Parsed, stored: Config) -> Config:
     """
     stored = resolve(stored)
     fixed = set(IDENTITY)
-    if parsed.config.init_from:
+    if parsed.config.init_from or stored.source:
+        # Converted weights saw none of our data: any may be evaluated with them.
         fixed = {name for name in fixed if SPECS[name].scope == "encoder"}
     values = {
         name: value
@@ -104,6 +106,55 @@ def inherit(parsed: Parsed, stored: Config) -> Config:
     return dataclasses.replace(stored, **values)
 
 
+def left_to_the_file(parsed: Parsed) -> Config:
+    """A conversion's command line, with what the file decides left open.
+
+    Encoder, image size and method are open (`""`, None) where they are not given, so
+    that what is given can be held against the file.
+    """
+    config = parsed.config
+    kind = config.source.partition(":")[0]
+    open_: dict[str, object] = {"encoder": "", "image_size": None}
+    open_["method"] = presets.SOURCE_KINDS.get(kind, config.method)
+    values = {k: v for k, v in open_.items() if k not in parsed.given}
+    return dataclasses.replace(config, **values)  # type: ignore[arg-type]
+
+
+def foreign_start(config: Config) -> list[str]:
+    """Why a new run cannot take the encoder of the run in `--init_from`.
+
+    The names of weights tell neither paddings nor pooling: an encoder of another
+    family would load and be wrong.
+    """
+    stored = stored_config(config.init_from) if config.init_from else None
+    if stored is None:
+        return []
+    config = resolve(config)
+    return [
+        message(
+            f"--{name}={value} with --init_from={config.init_from}",
+            f"--{name}={expected}, as the run there has it",
+            f"--{name}={expected}",
+        )
+        for name, value, expected in difference(
+            config, stored, only=("encoder", "encoder_family")
+        )
+    ]
+
+
+def not_converted(config: Config, stored: Config) -> list[str]:
+    """Why `--mode=convert` cannot write into the directory of a stored run."""
+    if stored.source:
+        return []
+    return [
+        message(
+            f"--mode=convert in --run_dir={config.run_dir}, which holds a run",
+            "an empty folder, or one of the same conversion",
+            "another --run_dir",
+        )
+    ]
+
+
 _ELSEWHERE = ", or --init_from={} with another --run_dir"
 
 
@@ -114,6 +165,17 @@ def contradictions(config: Config, stored: Config) -> list[str]:
       Nothing where it can; else one sentence that lists every differing flag with
       both values.
     """
+    if stored.source:
+        return [
+            message(
+                f"--mode=pretrain in --run_dir={config.run_dir}, which holds weights "
+                f"converted from {stored.source}",
+                "a run of our own: there is no optimiser to go on with",
+                f"--init_from={config.run_dir} with another --run_dir, "
+                f"--encoder={stored.encoder} and "
+                f"--encoder_family={stored.encoder_family}",
+            )
+        ]
     pairs = difference(resolve(config), resolve(stored), only=IDENTITY)
     if not pairs:
         return []

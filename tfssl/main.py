@@ -38,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             share = launch.share(config, mode, os.environ)
             with runtime.lost_workers_named(config.run_dir):
                 code = MODES[mode](share) if share else 0
+            if mode == "convert":
+                # What the file holds stands in the run directory now.
+                config, _ = cli.read(argv)
             # From here on the run directory holds the encoder, not what it came from.
             if mode == "pretrain":
                 config = dataclasses.replace(config, init_from="")

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-MODES_AVAILABLE = ("pretrain", "knn", "linear", "export", "report", "doctor")
+MODES_AVAILABLE = (
+    "pretrain",
+    "convert",
+    "knn",
+    "linear",
+    "export",
+    "report",
+    "doctor",
+)
 """The values of `--mode` that this version runs; `tfssl.modes.MODES` has the same."""
 
 MODES_PLANNED = (
@@ -16,7 +24,6 @@ MODES_PLANNED = (
     "transfer",
     "detect",
     "segment",
-    "convert",
     "embed",
 )
 """Values of `--mode` that are reserved, and refused by name."""
@@ -24,6 +31,7 @@ MODES_PLANNED = (
 MODES_OF_FLAG: Mapping[str, tuple[str, ...]] = {
     "label_fraction": ("linear",),
     "doctor_images": ("doctor",),
+    "format": ("export",),
 }
 """Flags that only these modes read; given for others alone they are refused, since they
 would change nothing (pre-training uses no labels, and always all images)."""
@@ -41,6 +49,17 @@ chief's alone, on the devices of its own machine."""
 STRATEGIES_AVAILABLE = ("auto", "one", "mirrored", "multiworker", "tpu")
 
 DATASET_FORMS = "shapes, shapes:N, folder:DIR, list:FILE, tfds:NAME, tfrecord:GLOB"
+
+SOURCE_KINDS: Mapping[str, str] = {
+    "simclr": "simclr",
+    "byol": "byol",
+    "moco": "moco",
+    "torchvision": "moco",
+}
+"""Kinds of `--source=KIND:PATH`, and the method whose family and preprocessing they
+have; `tfssl.weights.SOURCES` has the same kinds."""
+
+EXPORT_FORMATS = ("saved_model", "torchvision", "keras")
 
 METHODS = ("byol", "simclr", "moco")
 FAMILIES = ("byol", "simclr", "moco")

@@ -50,6 +50,8 @@ def _label_fraction(config: Config) -> Iterator[str]:
 
 
 def _enough_images(config: Config) -> Iterator[str]:
+    if config.source:  # imported weights train nothing
+        return
     kind, _, count = config.dataset.partition(":")
     if kind == "shapes" and count.isdecimal() and 0 < int(count) < config.batch_size:
         yield message(

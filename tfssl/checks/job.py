@@ -21,7 +21,7 @@ def _mode(config: Config) -> Iterator[str]:
         elif name not in presets.MODES_AVAILABLE:
             yield unknown("--mode", name, presets.MODES_AVAILABLE)
     trained = [name for name in names if name not in presets.MODES_BEFORE]
-    if "pretrain" in trained[1:]:
+    if "pretrain" in trained[1:] and "convert" not in names:
         yield message(
             f"--mode={config.mode}",
             "pretrain first: the other modes need what it trains",

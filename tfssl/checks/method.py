@@ -68,7 +68,9 @@ def _moco_layers(config: Config) -> Iterator[str]:
 
 
 def _queue(config: Config) -> Iterator[str]:
-    if config.method != "moco" or not config.queue_size or config.batch_size < 1:
+    if config.method != "moco" or config.source:  # imported weights train nothing
+        return
+    if not config.queue_size or config.batch_size < 1:
         return
     keys = config.batch_size * (2 if config.symmetric else 1)
     if config.queue_size % keys:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import keras
 import tensorflow as tf
@@ -87,6 +87,7 @@ def export_saved_model(
     image_size: int,
     metadata: dict,
     classifier: keras.Model | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> str:
     """Writes the encoder as a SavedModel, in float32 with moving statistics.
 
@@ -104,6 +105,8 @@ def export_saved_model(
         the weights; JSON-able. Written to `assets.extra/metadata.json` together with
         the preprocessing.
       classifier: Functional model, features `[b, F]` to logits `[b, C]`.
+      texts: File name to text, written to `assets.extra`: notices that travel with the
+        weights.
 
     Returns:
       `path`.
@@ -125,8 +128,10 @@ def export_saved_model(
     try:
         tf.saved_model.save(served, partial, signatures=served.endpoints)
         tf.io.gfile.makedirs(os.path.dirname(os.path.join(partial, METADATA)))
-        with tf.io.gfile.GFile(os.path.join(partial, METADATA), "w") as f:
-            f.write(written + "\n")
+        extra = {f"assets.extra/{name}": text for name, text in (texts or {}).items()}
+        for name, text in {METADATA: written + "\n", **extra}.items():
+            with tf.io.gfile.GFile(os.path.join(partial, name), "w") as f:
+                f.write(text)
         _replace(path, partial)
     finally:
         if tf.io.gfile.exists(partial):
@@ -169,6 +174,19 @@ def _clone(
     )
 
 
+def preprocessing(transform: EvalTransform, image_size: int) -> dict:
+    """What happens to an image before the encoder, for `metadata.json`."""
+    return {
+        "image_size": image_size,
+        "crop_fraction": transform.crop_fraction,
+        "resize": transform.resize,
+        "antialias": transform.antialias,
+        "resize_first": transform.resize_first,
+        "mean": transform.mean,
+        "std": transform.std,
+    }
+
+
 def _facts(
     encoder: keras.Model,
     classifier: keras.Model | None,
@@ -176,15 +194,7 @@ def _facts(
     image_size: int,
 ) -> dict:
     return {
-        "preprocessing": {
-            "image_size": image_size,
-            "crop_fraction": transform.crop_fraction,
-            "resize": transform.resize,
-            "antialias": transform.antialias,
-            "resize_first": transform.resize_first,
-            "mean": transform.mean,
-            "std": transform.std,
-        },
+        "preprocessing": preprocessing(transform, image_size),
         "feature_dim": int(encoder.outputs[0].shape[-1]),
         "num_classes": None
         if classifier is None

@@ -80,6 +80,8 @@ def _train(config: Config, directory: RunDirectory) -> int:
     writes = _writes(config)
     online_knn = None
     if writes:
+        if config.init_from and (record := trained.provenance(config.init_from)):
+            trained.write_provenance(directory, record)  # its licence holds for us too
         if config.knn_every:
             online_knn = OnlineKnn(config, source, state.method)
         directory.write_atomic(directory.flags, to_flagfile(config))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -10,7 +12,8 @@ from tfssl.config import Config
 from tfssl.core import runtime, variables
 from tfssl.errors import CheckpointError, message
 from tfssl.modes import networks
-from tfssl.train import CheckpointStore, checkpoint
+from tfssl.train import CheckpointStore, RunDirectory, checkpoint
+from tfssl.weights import licence_text
 
 ENCODER = "online/encoder"
 """Prefix of the encoder's tensors in a checkpoint, whatever the method."""
@@ -65,11 +68,30 @@ def load_encoder(config: Config) -> tuple[keras.Model, Path]:
     return model, folder
 
 
+def provenance(path: str | Path) -> dict[str, Any] | None:
+    """Whose weights a run's encoder is made of, where they are not its own.
+
+    Args:
+      path: A run directory, or a checkpoint in one.
+
+    Returns:
+      The record of `--mode=convert`, or None where everything was trained from a seed.
+    """
+    for folder in (Path(path), *Path(path).parents[:2]):
+        file = RunDirectory(folder).provenance
+        if file.is_file():
+            return json.loads(file.read_text())
+    return None
+
+
+def write_provenance(directory: RunDirectory, record: dict[str, Any]) -> None:
+    """Writes the record and its licence notice into a run directory."""
+    text = json.dumps(record, indent=1) + "\n"
+    directory.write_atomic(directory.provenance, text)
+    directory.write_atomic(directory.licence, licence_text(record))
+
+
 def assign_encoder(model: keras.Model, folder: Path) -> None:
     """Assigns the encoder's part of a checkpoint to a model, strictly."""
-    tensors = {
-        name: value
-        for name, value in checkpoint.read(folder).items()
-        if name.startswith(f"{ENCODER}/")
-    }
+    tensors = checkpoint.read(folder, f"{ENCODER}/")
     checkpoint.assign(tensors, variables.named(ENCODER, model.weights), folder)

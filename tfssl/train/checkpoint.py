@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tfssl.errors import CheckpointError, DivergenceError, message
 
 _FOLDER = re.compile(r"step-(\d{9})$")
 _MANIFEST = "manifest.json"
+_Tensors = Mapping[str, np.ndarray | tf.Tensor]
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -63,7 +65,13 @@ class CheckpointStore:
           DivergenceError: A tensor holds NaN or infinity; nothing is written.
           CheckpointError: The disk is full or not writable; older ones survive.
         """
-        tensors = {name: item.numpy() for name, item in items.items()}
+        return self.save_tensors(step, {n: i.numpy() for n, i in items.items()})
+
+    def save_tensors(self, step: int, tensors: _Tensors) -> Path:
+        """`save` for what is in no variable: imported weights.
+
+        Writing copies a NumPy array once more, and a TensorFlow tensor not.
+        """
         _refuse_non_finite(tensors, step)
         target = self.path(step)
         writing = self.folder / f".writing-{step:09d}-{os.getpid()}"
@@ -120,10 +128,8 @@ class CheckpointStore:
             for left in self.folder.glob(".writing-*"):
                 shutil.rmtree(left, ignore_errors=True)
 
-    def _cannot_write(
-        self, error: Exception, tensors: dict[str, np.ndarray]
-    ) -> CheckpointError:
-        need = sum(t.nbytes for t in tensors.values())
+    def _cannot_write(self, error: Exception, tensors: _Tensors) -> CheckpointError:
+        need = sum(np.asarray(t).nbytes for t in tensors.values())
         where = next(p for p in [self.folder, *self.folder.parents] if p.exists())
         free = shutil.disk_usage(where).free
         return CheckpointError(
@@ -135,8 +141,9 @@ class CheckpointStore:
         )
 
 
-def _refuse_non_finite(tensors: dict[str, np.ndarray], step: int) -> None:
-    for name, value in tensors.items():
+def _refuse_non_finite(tensors: _Tensors, step: int) -> None:
+    for name, tensor in tensors.items():
+        value = np.asarray(tensor)
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise DivergenceError(
                 message(
@@ -147,7 +154,7 @@ def _refuse_non_finite(tensors: dict[str, np.ndarray], step: int) -> None:
             )
 
 
-def _write_bundle(folder: Path, tensors: dict[str, np.ndarray]) -> None:
+def _write_bundle(folder: Path, tensors: _Tensors) -> None:
     tf.raw_ops.SaveV2(
         prefix=str(folder / "tensors"),
         tensor_names=list(tensors),
@@ -156,12 +163,12 @@ def _write_bundle(folder: Path, tensors: dict[str, np.ndarray]) -> None:
     )
 
 
-def _write_manifest(folder: Path, step: int, tensors: dict[str, np.ndarray]) -> None:
+def _write_manifest(folder: Path, step: int, tensors: _Tensors) -> None:
     files = {
         file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)}
         for file in sorted(folder.iterdir())
     }
-    shapes = {name: [str(t.dtype), *t.shape] for name, t in tensors.items()}
+    shapes = {n: [str(np.asarray(t).dtype), *t.shape] for n, t in tensors.items()}
     manifest = {"format": 1, "step": step, "files": files, "tensors": shapes}
     with open(folder / _MANIFEST, "w") as out:
         json.dump(manifest, out, indent=1)
@@ -196,18 +203,20 @@ def damage(folder: Path) -> str | None:
     return None
 
 
-def read(folder: Path) -> dict[str, np.ndarray]:
-    """Reads every tensor of a checkpoint by name."""
+def read(folder: Path, prefix: str = "") -> dict[str, np.ndarray]:
+    """Reads the tensors of a checkpoint whose names begin with `prefix`, by name."""
     reader = tf.train.load_checkpoint(str(folder / "tensors"))
     return {
-        name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()
+        name: reader.get_tensor(name)
+        for name in reader.get_variable_to_shape_map()
+        if name.startswith(prefix)
     }
 
 
 def assign(
     tensors: dict[str, np.ndarray], items: dict[str, tf.Variable], source: Path
 ) -> None:
-    """Assigns tensors to variables by name; strict.
+    """Assigns tensors to variables by name; strict. `tensors` is emptied on the way.
 
     Raises:
       CheckpointError: Names are missing or surplus, or shapes differ; all are listed.
@@ -229,4 +238,4 @@ def assign(
             )
         )
     for name, variable in items.items():
-        variables.raw(variable).assign(tensors[name])
+        variables.raw(variable).assign(tensors.pop(name))

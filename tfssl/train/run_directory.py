@@ -27,6 +27,10 @@ class RunDirectory:
         self.tensorboard = self.path / "tensorboard"
         self.report = self.path / "report"
         self.saved_model = self.path / "saved_model"
+        self.torchvision = self.path / "torchvision"
+        self.keras = self.path / "keras"
+        self.provenance = self.path / "provenance.json"
+        self.licence = self.path / "LICENSE-weights.txt"
         self._lock: TextIO | None = None
 
     def lock(self) -> None:

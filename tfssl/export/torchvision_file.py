@@ -1,0 +1,88 @@
+"""Writes the encoder as a PyTorch state dict for torchvision's ResNet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfssl.core import variables
+from tfssl.core.torch_extra import import_torch
+from tfssl.errors import TfsslError, message
+from tfssl.export.folder import write_folder
+from tfssl.models import Encoder
+from tfssl.models.torch_names import BATCH_COUNT, to_torch, torch_layer, torch_name
+
+FILE = "encoder.pth"
+
+
+def export_torchvision(
+    encoder: keras.Model,
+    path: str | Path,
+    *,
+    metadata: Mapping[str, Any],
+    texts: Mapping[str, str] | None = None,
+    classifier: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Path:
+    """Writes `path/encoder.pth`, which torchvision's ResNet loads.
+
+    ::
+
+        model = torchvision.models.resnet50()
+        model.fc = torch.nn.Identity()      # where the file has no fc.*
+        model.load_state_dict(torch.load("encoder.pth"))
+        model.eval()
+
+    Its output is then our features, of the same normalised images (NCHW).
+
+    Args:
+      encoder: Of the family `moco`, of width 1, without selective kernels.
+      path: Folder to write.
+      metadata: Goes to `metadata.json` beside it.
+      texts: File name to text, beside it.
+      classifier: Kernel `[F, C]` and bias `[C]` for `fc`; None leaves `fc` out.
+
+    Returns:
+      `path`.
+
+    Raises:
+      TfsslError: torchvision has no such network, or PyTorch is missing.
+    """
+    torch = import_torch("--format=torchvision")
+    state = _state(encoder)
+    if classifier is not None:
+        kernel, bias = classifier
+        state |= {"fc.weight": to_torch(kernel), "fc.bias": bias}
+
+    def write(folder: Path) -> None:
+        tensors = {
+            name: torch.from_numpy(np.array(value, order="C"))
+            for name, value in state.items()
+        }
+        torch.save(tensors, folder / FILE)
+
+    return write_folder(path, write, metadata, texts or {})
+
+
+def _state(encoder: keras.Model) -> dict[str, np.ndarray]:
+    family = encoder.get_config().get("family")
+    if not isinstance(encoder, Encoder) or family != "moco":
+        raise TfsslError(
+            message(
+                f"an encoder of the family {family} for torchvision",
+                "the family moco: torchvision cannot pad as the others do",
+                "--format=saved_model or --format=keras",
+            )
+        )
+    state = {}
+    for variable in encoder.weights:
+        layer, leaf = variables.path(variable).split("/")
+        name = torch_name(layer, leaf)
+        state[name] = to_torch(np.asarray(variables.raw(variable)))
+        if leaf == "moving_variance":
+            count = f"{torch_layer(layer)}.{BATCH_COUNT}"
+            state[count] = np.zeros((), np.int64)
+    return state
