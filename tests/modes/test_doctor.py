@@ -44,9 +44,9 @@ def test_it_looks_measures_and_trains_nothing(tmp_path, files, monkeypatch, caps
     assert found["train"]["unreadable"]["count"] == 1
     assert found["leakage"]["exact"]["count"] == 6
     assert found["train"]["classes"]["smallest"] == ["b", 20]
-    assert all(
-        found["images_per_second"][k] > 0 for k in ("decode", "pipeline", "step")
-    )
+    rates = found["images_per_second"]
+    assert rates["decode"] is None  # images of one size are decoded once, at opening
+    assert rates["pipeline"] > 0 and rates["step"] > 0
     assert found["verdict"] in said and "6 exactly" in said
     assert main(["tfssl", *words, "--mode=doctor,pretrain", "--train_steps=2"]) == 0
     assert (tmp_path / "run" / "flags.cfg").exists()
