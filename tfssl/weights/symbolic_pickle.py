@@ -187,6 +187,8 @@ class _Machine:
         self._last(3)
 
     def _last(self, count: int) -> None:
+        if len(self.stack) < count:
+            raise ValueError(f"{len(self.stack)} items for a tuple of {count}")
         items = tuple(self.stack[-count:])
         del self.stack[-count:]
         self.stack.append(items)
