@@ -141,7 +141,11 @@ class Config:
     steps_per_loop: int = _machine(10, "steps between two returns to Python", low=1)
     checkpoint_every: int = _machine(0, "steps between checkpoints; 0: every epoch", low=0)
     keep_checkpoints: int = _machine(2, "how many of the last checkpoints stay", low=1)
+    rewind_on_nan: int = _machine(0, "times to go back to the last checkpoint, with half the learning rate, when NaN appears", low=0, high=30)
+    keep_every: int = _machine(0, "every M-th checkpoint stays for ever; 0: none", low=0)
+    async_checkpoint: bool = _machine(True, "write checkpoints in a thread while training goes on")
     log_every: int = _machine(10, "steps between lines of log.jsonl", low=1)
+    profile_steps: int = _machine(0, "steps of which the report shows where the time goes, timed before training; 0: none", low=0, high=1000)
     progress: bool = _machine(True, "show a progress line")
     tensorboard: bool = _machine(True, "write TensorBoard files")
 # fmt: on

@@ -216,3 +216,11 @@ def test_neither_tensorflow_nor_pyplot():
         "sys.exit(bool({'tensorflow', 'matplotlib.pyplot'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_profile_shows_the_share_of_each_piece():
+    times = {"input_wait": 1.0, "photometry": 3.0, "forward_backward": 12.0}
+    page = build_page(ReportData(profile={"steps": 5, "milliseconds": times}))
+    assert 'id="profile"' in page
+    assert "forward backward" in page and "75.0 %" in page and "18.8 %" in page
+    assert 'id="profile"' not in build_page(ReportData())

@@ -1,14 +1,16 @@
 """Checkpoints: complete or absent, strict, and never lost."""
 
+import concurrent.futures
 import json
+import threading
+import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfssl.errors import CheckpointError, DivergenceError
-from tfssl.train import checkpoint
-from tfssl.train.checkpoint import CheckpointStore
+from tfssl.train import CheckpointStore, checkpoint, checkpoint_store
 
 
 def items(value=0.0):
@@ -94,7 +96,8 @@ def test_damaged_newest_falls_back_with_a_warning(tmp_path, caplog, harm):
     fresh = items()
     assert store.restore_newest(fresh) == 1
     assert fresh["step"].numpy() == 1
-    assert "step-000000002" in caplog.text and "damaged" in caplog.text
+    assert "step-000000002 is damaged" in caplog.text
+    assert "using" in caplog.text and "step-000000001" in caplog.text
 
 
 def test_all_damaged_is_refused(tmp_path):
@@ -125,23 +128,99 @@ def test_nan_is_not_saved(tmp_path):
     store.save(1, items(1))
     bad = items(2)
     bad["online/encoder/stem_conv/kernel"].assign(tf.fill([2, 3], np.nan))
-    with pytest.raises(DivergenceError, match="stem_conv/kernel at step 2"):
+    with pytest.raises(DivergenceError, match=r"stem_conv/kernel\) at step 2"):
         store.save(2, bad)
     assert store.steps() == [1]
 
 
-def test_full_disk_keeps_the_old_one(tmp_path, monkeypatch):
+def full(*args, **kwargs):
+    raise OSError(28, "No space left on device")
+
+
+def test_full_disk_keeps_the_old_one_and_says_what_is_missing(tmp_path, monkeypatch):
     store = CheckpointStore(tmp_path)
     store.save(1, items(1))
-
-    def full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
+    free = types.SimpleNamespace(free=2_000_000)
     monkeypatch.setattr(checkpoint, "_write_bundle", full)
-    with pytest.raises(CheckpointError, match=r"No space left.*MB free"):
-        store.save(2, items(2))
+    monkeypatch.setattr(checkpoint_store.shutil, "disk_usage", lambda path: free)
+    big = items(2) | {"target/big": tf.Variable(tf.zeros([1_000_000]))}
+    with pytest.raises(CheckpointError, match=r"No space left.* 2\.0 MB are missing"):
+        store.save(2, big)
     assert store.steps() == [1]
     assert not list(tmp_path.glob(".writing-*"))
+
+
+def test_every_mth_stays_for_ever(tmp_path):
+    store = CheckpointStore(tmp_path, keep=2, keep_steps=4)
+    for step in range(2, 16, 2):
+        store.save(step, items(step))
+    assert store.steps() == [4, 8, 12, 14]
+
+
+def test_damaged_later_ones_do_not_push_out_whole_ones(tmp_path):
+    store = CheckpointStore(tmp_path, keep=1)
+    store.save(20, items(20))
+    flip(store.path(20))
+    store.save(15, items(15))
+    assert store.steps() == [15]
+
+
+def test_background_writes_what_was_there_and_one_at_a_time(tmp_path, monkeypatch):
+    store = CheckpointStore(tmp_path, background=True)
+    go_on, running = threading.Event(), []
+    really = checkpoint.write
+
+    def slow(folder, step, tensors):
+        running.append(step)
+        go_on.wait(20)
+        really(folder, step, tensors)
+        running.remove(step)
+
+    monkeypatch.setattr(checkpoint_store.checkpoint, "write", slow)
+    moving = items(1)
+    store.save(1, moving)
+    kernel = moving["online/encoder/stem_conv/kernel"]
+    kernel.assign(kernel + 100.0)
+    assert store.steps() == []
+    threading.Timer(0.2, go_on.set).start()
+    store.save(2, items(2))
+    assert store.steps()[0] == 1 and 1 not in running
+    store.wait()
+    assert store.steps() == [1, 2]
+    assert_equal(checkpoint.read(store.path(1)), numbers(items(1)))
+
+
+def test_background_errors_come_with_the_next_call(tmp_path, monkeypatch):
+    store = CheckpointStore(tmp_path, background=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_write_bundle", full)
+        store.save(1, items(1))
+        with pytest.raises(CheckpointError, match="of step 1"):
+            store.wait()
+        store.save(2, items(2))
+        concurrent.futures.wait([store._writing])
+    with pytest.raises(CheckpointError, match="of step 2"):
+        store.save(3, items(3))
+    store.wait()
+    assert store.steps() == [3]
+
+
+def test_finish_writes_what_is_not_there_yet(tmp_path, monkeypatch, caplog):
+    with CheckpointStore(tmp_path, background=True) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint, "_write_bundle", full)
+            store.save(1, items(1))
+            with pytest.raises(CheckpointError, match="of step 1"):
+                store.finish(1, items(1))
+        store.finish(1, items(1))
+    assert store.steps() == [1]
+    with (
+        monkeypatch.context() as patch,
+        CheckpointStore(tmp_path, background=True) as s,
+    ):
+        patch.setattr(checkpoint, "_write_bundle", full)
+        s.save(2, items(2))
+    assert "of step 2" in caplog.text
 
 
 def test_half_written_leftovers_are_ignored_and_removed(tmp_path):

@@ -89,6 +89,46 @@ def test_non_finite_loss_names_its_step_before_any_action(bad):
     assert seen == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ({"gradient_norm": 5}, "the gradient = nan at step 5"),
+        ({"weight_norm": 5, "loss": 6, "gradient_norm": 6}, "the weights = nan at"),
+        ({"loss": 5, "gradient_norm": 5, "weight_norm": 5}, "the loss = nan at step 5"),
+    ],
+)
+def test_what_went_wrong_first_is_named(bad, words):
+    counter = Counter()
+
+    def run(iterator, count):
+        first = int(counter.step.numpy())
+        steps = np.arange(first, first + int(count))
+        table = counter.run(iterator, count) | {"weight_norm": tf.ones(len(steps))}
+        for name, step in bad.items():
+            broken = np.where(steps >= step, np.nan, table[name].numpy())
+            table[name] = tf.constant(broken, tf.float32)
+        return table
+
+    with pytest.raises(DivergenceError, match=words):
+        train(
+            counter,
+            run,
+            iter(()),
+            total_steps=10,
+            steps_per_loop=10,
+            log_every=10,
+            images_per_step=1,
+            on_row=lambda row: None,
+        )
+
+
+def test_all_workers_stop_where_one_was_asked():
+    asked = iter([False, True])
+    done, _ = go(Counter(), agree=lambda mine: next(asked))
+    assert not done
+    assert next(asked, None) is None
+
+
 def test_counter_that_moves_wrongly_is_an_error():
     with pytest.raises(RuntimeError, match="step counter is 1 instead of 4"):
         go(Counter(moves=1))

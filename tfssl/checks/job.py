@@ -32,6 +32,12 @@ def _mode(config: Config) -> Iterator[str]:
 def _run_dir(config: Config) -> Iterator[str]:
     if not config.run_dir:
         yield message("no --run_dir", "a folder for this run", "--run_dir=runs/first")
+    if "://" in config.run_dir:
+        yield message(
+            f"--run_dir={config.run_dir}",
+            "a local path: locks and renames need a file system",
+            "a mounted bucket (gcsfuse), or a local disk and a copy afterwards",
+        )
 
 
 FIELD_RULES: tuple[Rule, ...] = (_mode, _run_dir)

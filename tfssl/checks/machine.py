@@ -56,5 +56,15 @@ def _data_service(config: Config) -> Iterator[str]:
         )
 
 
+def _profile(config: Config) -> Iterator[str]:
+    if config.profile_steps and config.micro_batches > 1:
+        yield message(
+            f"--profile_steps={config.profile_steps} with "
+            f"--micro_batches={config.micro_batches}",
+            "a step in one piece",
+            "--profile_steps=0, or a short run with --micro_batches=1",
+        )
+
+
 FIELD_RULES: tuple[Rule, ...] = ()
-RULES: tuple[Rule, ...] = (_replicas, _micro_batches, _data_service)
+RULES: tuple[Rule, ...] = (_replicas, _micro_batches, _data_service, _profile)

@@ -91,6 +91,18 @@ def slice_rows(table: tf.Tensor, first: tf.Tensor, rows: int) -> tf.Tensor:
     return tf.slice(table, begin, [rows, *table.shape[1:]])
 
 
+def any_worker(strategy: tf.distribute.Strategy, yes: bool) -> bool:
+    """Whether a worker says yes; the same answer on all. Not in replica context.
+
+    A collective: every worker must call it equally often, at the same places.
+    """
+    votes = strategy.experimental_distribute_values_from_function(
+        lambda context: tf.constant(float(yes))
+    )
+    total = strategy.reduce(tf.distribute.ReduceOp.SUM, votes, axis=None)
+    return float(total) > 0
+
+
 def take_over_first(
     strategy: tf.distribute.Strategy, variables: Iterable[tf.Variable]
 ) -> None:

@@ -100,7 +100,10 @@ def state(config: Config, num_examples: int, num_classes: int | None) -> RunStat
     """Method and optimiser of the run; call inside the strategy's scope."""
     steps = total_steps(config, num_examples)
     method = METHOD_BUILDERS[config.method](config, num_classes, steps)
-    return RunState.create(method, _optimizer(config, num_examples, steps))
+    factor = tf.Variable(1.0, trainable=False, name="rate_factor")
+    rate = learning_rate(config, num_examples, steps)
+    optimizer = _optimizer(config, lambda step: rate(step) * factor)
+    return RunState.create(method, optimizer, factor)
 
 
 def learning_rate(config: Config, num_examples: int, steps: int) -> Callable:
@@ -121,15 +124,13 @@ def learning_rate(config: Config, num_examples: int, steps: int) -> Callable:
     )
 
 
-def _optimizer(
-    config: Config, num_examples: int, steps: int
-) -> keras.optimizers.Optimizer:
+def _optimizer(config: Config, rate: Callable) -> keras.optimizers.Optimizer:
     exclude = None
     if config.method == "simclr" and config.optimizer != "sgd":
         exclude = [*optim.DEFAULT_EXCLUDE, PROBE]
     return optim.build_optimizer(
         config.optimizer,
-        learning_rate(config, num_examples, steps),
+        rate,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         lr_in_velocity=False if config.method == "byol" else None,

@@ -39,14 +39,10 @@ def run(config: Config) -> int:
       0.
     """
     console.route_warnings()
-    directory = RunDirectory(config.run_dir)
-    directory.lock()
-    try:
+    with RunDirectory(config.run_dir) as directory:
         if directory.flags.exists():
             return _again(config, directory)
         return _convert(config, directory)
-    finally:
-        directory.unlock()
 
 
 def _again(config: Config, directory: RunDirectory) -> int:

@@ -24,14 +24,10 @@ def run(config: Config) -> int:
       0, whatever it found.
     """
     console.route_warnings()
-    directory = RunDirectory(config.run_dir)
-    directory.lock()
-    try:
+    with RunDirectory(config.run_dir) as directory:
         found = _examine(config)
         text = json.dumps(found, indent=1) + "\n"
         directory.write_atomic(directory.path / FILE, text)
-    finally:
-        directory.unlock()
     for line in report(found):
         console.say(line)
     console.say(f"all names: {directory.path / FILE}")

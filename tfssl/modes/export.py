@@ -29,9 +29,7 @@ def run(config: Config) -> int:
       0.
     """
     console.route_warnings()
-    directory = RunDirectory(config.run_dir)
-    directory.lock()
-    try:
+    with RunDirectory(config.run_dir) as directory:
         encoder, folder = trained.load_encoder(config)
         record = trained.provenance(config.init_from or config.run_dir)
         metadata = _metadata(config, folder, record)
@@ -50,8 +48,6 @@ def run(config: Config) -> int:
             facts = preprocessing(assemble.transform(config), config.image_size)
             metadata |= {"preprocessing": facts}
             _write_file(config, encoder, folder, path, metadata, texts)
-    finally:
-        directory.unlock()
     console.say(f"exported to {path}")
     return 0
 

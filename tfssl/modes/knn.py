@@ -20,9 +20,7 @@ def run(config: Config) -> int:
       0.
     """
     console.route_warnings()
-    directory = RunDirectory(config.run_dir)
-    directory.lock()
-    try:
+    with RunDirectory(config.run_dir) as directory:
         train = assemble.source(config, config.train_split)
         evaluation = assemble.evaluation_source(config)
         require_labels(train, "--mode=knn")
@@ -30,8 +28,6 @@ def run(config: Config) -> int:
             scores = _score(config, subject, train, evaluation)
             add_score(directory, subject, "knn", scores)
             console.say(f"kNN top-1 of {subject.title}: {100 * scores['top1']:.1f} %")
-    finally:
-        directory.unlock()
     return 0
 
 

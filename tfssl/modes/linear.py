@@ -44,9 +44,7 @@ def run(config: Config) -> int:
       0, or 42 if a signal stopped it (nothing is kept of a half evaluation).
     """
     console.route_warnings()
-    directory = RunDirectory(config.run_dir)
-    directory.lock()
-    try:
+    with RunDirectory(config.run_dir) as directory:
         data = assemble.labelled_source(config)
         evaluation = assemble.evaluation_source(config)
         require_labels(data, "--mode=linear")
@@ -61,8 +59,6 @@ def run(config: Config) -> int:
             console.say(
                 f"linear top-1 of {subject.title}: {100 * scores['top1']:.1f} %"
             )
-    finally:
-        directory.unlock()
     return 0
 
 

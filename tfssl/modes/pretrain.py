@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow as tf
@@ -14,10 +16,10 @@ from tfssl.augment import describe
 from tfssl.config import Config
 from tfssl.core import collectives, runtime
 from tfssl.data import Source
-from tfssl.errors import ConfigError
+from tfssl.errors import CheckpointError, ConfigError, DivergenceError, message
 from tfssl.flagfile import from_flagfile, to_flagfile
 from tfssl.inherit import contradictions
-from tfssl.modes import assemble, console, trained
+from tfssl.modes import assemble, console, recovery, trained
 from tfssl.modes.online_knn import OnlineKnn
 from tfssl.modes.tensorboard import ScalarWriter
 from tfssl.modes.view_strip import view_strip
@@ -29,6 +31,7 @@ from tfssl.train import (
     StopRequest,
     make_photometry,
     make_run_steps,
+    profile_steps,
     train,
 )
 
@@ -50,11 +53,9 @@ def run(config: Config) -> int:
       0, or 42 if a signal stopped the run after saving a checkpoint.
     """
     console.route_warnings()
-    directory = RunDirectory(config.run_dir)
     if not _writes(config):
-        return _train(config, directory)
-    directory.lock()
-    try:
+        return _train(config, RunDirectory(config.run_dir))
+    with RunDirectory(config.run_dir) as directory:
         if directory.flags.exists():
             # The command line was checked before; another process may have been
             # quicker to the directory since.
@@ -62,8 +63,6 @@ def run(config: Config) -> int:
             if problems := contradictions(config, stored):
                 raise ConfigError(problems)
         return _train(config, directory)
-    finally:
-        directory.unlock()
 
 
 def _train(config: Config, directory: RunDirectory) -> int:
@@ -75,7 +74,14 @@ def _train(config: Config, directory: RunDirectory) -> int:
     total = assemble.total_steps(config, source.num_examples)
     with strategy.scope():
         state = assemble.state(config, source.num_examples, source.num_classes)
-    store = CheckpointStore(directory.checkpoints, keep=config.keep_checkpoints)
+    per_epoch = max(1, source.num_examples // config.batch_size)
+    save_every = config.checkpoint_every or per_epoch
+    store = CheckpointStore(
+        directory.checkpoints,
+        keep=config.keep_checkpoints,
+        keep_steps=config.keep_every * save_every,
+        background=config.async_checkpoint,
+    )
     start = _restore(config, strategy, state, store)
     writes = _writes(config)
     online_knn = None
@@ -92,34 +98,52 @@ def _train(config: Config, directory: RunDirectory) -> int:
             console.say(f"the run is complete: {start} of {total} steps")
         return 0
 
-    run_steps = make_run_steps(
-        strategy,
-        state,
-        make_photometry(
-            assemble.recipe(config),
-            seed=config.seed,
-            global_batch=config.batch_size,
-            replica_batch=replica_batch,
-            micro_batches=parts,
-        ),
-        micro_batches=parts,
-    )
-    batches = assemble.training_batches(
-        strategy,
-        source,
+    photometric = make_photometry(
         assemble.recipe(config),
         seed=config.seed,
-        start_step=start,
         global_batch=config.batch_size,
-        image_size=config.image_size,
+        replica_batch=replica_batch,
         micro_batches=parts,
-        service=config.data_service,
     )
-    per_epoch = max(1, source.num_examples // config.batch_size)
+    run_steps = make_run_steps(strategy, state, photometric, micro_batches=parts)
+
+    def batches_from(step: int) -> Iterator:
+        return assemble.training_batches(
+            strategy,
+            source,
+            assemble.recipe(config),
+            seed=config.seed,
+            start_step=step,
+            global_batch=config.batch_size,
+            image_size=config.image_size,
+            micro_batches=parts,
+            service=config.data_service,
+        )
+
+    def restore_again() -> int:
+        store.settle()
+        if writes and not store.steps():
+            raise CheckpointError(
+                message(
+                    f"nothing to rewind to in {store.folder}",
+                    "a checkpoint from before the NaN",
+                    "a smaller --learning_rate in another --run_dir",
+                )
+            )
+        step = _restore(config, strategy, state, store)
+        if writes:
+            directory.cut_log(step)
+        return step
+
+    if steps := config.profile_steps:
+        times = profile_steps(strategy, state, photometric, batches_from(start), steps)
+        if writes:
+            found = json.dumps({"steps": steps, "milliseconds": times}, indent=1)
+            directory.write_atomic(directory.profile, found)
     actions = [
         Action(
-            config.checkpoint_every or per_epoch,
-            lambda step: _save(store, step, state) if writes else None,
+            save_every,
+            lambda step: recovery.save(store, step, state) if writes else None,
             at_stop=True,
         )
     ]
@@ -130,6 +154,7 @@ def _train(config: Config, directory: RunDirectory) -> int:
         score = online_knn.score if online_knn else lambda step: None
         actions.insert(0, Action(every, score))
     with contextlib.ExitStack() as stack:
+        stack.enter_context(store)
         scalars = stack.enter_context(
             ScalarWriter(directory.tensorboard, shown=config.tensorboard and writes)
         )
@@ -148,22 +173,36 @@ def _train(config: Config, directory: RunDirectory) -> int:
             examples = row["step"] * config.batch_size
             row["epoch"] = round(examples / source.num_examples, 4)
             row["skipped_files"] = len(source.skipped())
+            if (factor := float(state.rate_factor.numpy())) < 1:
+                row["rate_factor"] = factor
             directory.append_log(row)
             scalars.write(row)
 
-        done = train(
-            state,
-            run_steps,
-            batches,
-            total_steps=total,
-            steps_per_loop=config.steps_per_loop,
-            log_every=config.log_every,
-            images_per_step=config.batch_size,
-            on_row=on_row,
-            on_progress=bar.show,
-            actions=actions,
-            stop=stop,
-        )
+        if config.rewind_on_nan and writes and not start:
+            recovery.save(store, 0, state)
+        done = None
+        while done is None:
+            try:
+                done = train(
+                    state,
+                    run_steps,
+                    batches_from(start),
+                    total_steps=total,
+                    steps_per_loop=config.steps_per_loop,
+                    log_every=config.log_every,
+                    images_per_step=config.batch_size,
+                    on_row=on_row,
+                    on_progress=bar.show,
+                    actions=actions,
+                    stop=stop,
+                    agree=recovery.agreement(strategy),
+                )
+            except DivergenceError as error:
+                start = recovery.rewind(
+                    error, state, config.rewind_on_nan, restore_again
+                )
+        if writes:
+            store.finish(int(state.step.numpy()), state.items())
     if writes:
         _record(directory, source, state)
     if done:
@@ -197,10 +236,6 @@ def _restore(
     if runtime.num_workers(strategy) > 1:
         collectives.take_over_first(strategy, state.items().values())
     return int(state.step.numpy())
-
-
-def _save(store: CheckpointStore, step: int, state: RunState) -> None:
-    store.save(step, state.items())
 
 
 def _announce(

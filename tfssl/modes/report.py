@@ -39,6 +39,7 @@ def run(config: Config) -> int:
         created=datetime.datetime.now().strftime("%Y-%m-%d %H:%M"),
         log=read_log(directory.log),
         results=directory.read_results(),
+        profile=directory.read_profile(),
         flags={name: getattr(config, name) for name in SPECS},
         views=view_strip(config, assemble.source(config, config.train_split)),
         versions={"tfssl": tfssl.__version__, "tensorflow": tf.__version__},

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,8 @@ import tensorflow as tf
 from PIL import Image
 
 from tfssl.report import ReportData
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def _metadata(plugin: str) -> tf.compat.v1.SummaryMetadata:
@@ -36,7 +41,7 @@ class ScalarWriter:
     def write(self, row: dict[str, float]) -> None:
         """Writes every number of a row at its step."""
         metadata = _metadata("scalars")
-        with self._writer.as_default():
+        with _or_warning(), self._writer.as_default():
             for name, value in row.items():
                 if name != "step":
                     number = tf.constant(value, tf.float32)
@@ -58,7 +63,17 @@ class ScalarWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._writer.close()
+        with _or_warning():
+            self._writer.close()
+
+
+@contextlib.contextmanager
+def _or_warning() -> Iterator[None]:
+    """A full disk costs TensorBoard some points, never the run."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        _LOGGER.warning("TensorBoard: %s", error)
 
 
 _PROJECTOR = """\

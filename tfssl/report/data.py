@@ -33,6 +33,7 @@ class ReportData:
       class_names: Name of label 0, 1, …; numbers are shown where it is too short.
       collapse: Signals of collapse: `std` `[F]`, `mean_std`, `effective_rank`,
         `dimension`, `duplicates` (share), `verdict` (a sentence), `healthy` (bool).
+      profile: `profile.json`: `milliseconds` of the pieces of one step, `steps` timed.
       skipped: Unreadable files, dicts with `path` and `reason`; added to those in
         `results`.
       versions: Software name to version, added to what the page finds itself.
@@ -49,6 +50,7 @@ class ReportData:
     images: np.ndarray | None = None
     class_names: list[str] = dataclasses.field(default_factory=list)
     collapse: dict[str, Any] | None = None
+    profile: dict[str, Any] | None = None
     skipped: list[dict[str, str]] = dataclasses.field(default_factory=list)
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
 

@@ -1,13 +1,11 @@
-"""Checkpoints: one tensor bundle a step under our own names, complete or absent."""
+"""One checkpoint on disk: a tensor bundle under our own names, and its manifest."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
+import math
 import os
-import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,144 +15,51 @@ import tensorflow as tf
 from tfssl.core import variables
 from tfssl.errors import CheckpointError, DivergenceError, message
 
-_FOLDER = re.compile(r"step-(\d{9})$")
+Tensors = Mapping[str, np.ndarray | tf.Tensor]
+
 _MANIFEST = "manifest.json"
-_Tensors = Mapping[str, np.ndarray | tf.Tensor]
-_LOGGER = logging.getLogger(__name__)
+_ADDED_LATER = {"rate_factor": np.float32(1.0)}
+"""Names that older checkpoints lack, with the value that they meant."""
 
 
-class CheckpointStore:
-    """Writes, finds and reads the checkpoints of one run.
-
-    `folder/step-000001000/` holds `tensors.index` and `tensors.data-*` (TensorFlow's
-    bundle format, tensor names as in `RunState.items`) and `manifest.json` (names,
-    shapes, sizes and SHA-256 of the files). A checkpoint is written beside and
-    renamed, so it is complete or not there.
+def write(folder: Path, step: int, tensors: Tensors) -> None:
+    """Writes one checkpoint into a new folder, through to the disk.
 
     Args:
-      folder: `run_dir/checkpoints`.
-      keep: Number of newest checkpoints to keep, >= 1.
+      folder: Must not exist.
+      step: Number of updates made.
+      tensors: Name to value.
+
+    Raises:
+      OSError: Or `tf.errors.OpError`: the disk is full or not writable.
     """
-
-    def __init__(self, folder: Path, *, keep: int = 3):
-        self.folder = Path(folder)
-        self._keep = keep
-
-    def steps(self) -> list[int]:
-        """Steps that have a checkpoint, ascending."""
-        if not self.folder.is_dir():
-            return []
-        found = (_FOLDER.match(entry.name) for entry in self.folder.iterdir())
-        return sorted(int(match[1]) for match in found if match)
-
-    def path(self, step: int) -> Path:
-        """Folder of one step's checkpoint."""
-        return self.folder / f"step-{step:09d}"
-
-    def save(self, step: int, items: dict[str, tf.Variable]) -> Path:
-        """Writes one checkpoint and removes the oldest beyond `keep`.
-
-        Args:
-          step: Number of updates made.
-          items: Name to variable.
-
-        Returns:
-          Folder of the checkpoint.
-
-        Raises:
-          DivergenceError: A tensor holds NaN or infinity; nothing is written.
-          CheckpointError: The disk is full or not writable; older ones survive.
-        """
-        return self.save_tensors(step, {n: i.numpy() for n, i in items.items()})
-
-    def save_tensors(self, step: int, tensors: _Tensors) -> Path:
-        """`save` for what is in no variable: imported weights.
-
-        Writing copies a NumPy array once more, and a TensorFlow tensor not.
-        """
-        _refuse_non_finite(tensors, step)
-        target = self.path(step)
-        writing = self.folder / f".writing-{step:09d}-{os.getpid()}"
-        try:
-            self._remove_abandoned()
-            writing.mkdir(parents=True)
-            _write_bundle(writing, tensors)
-            _write_manifest(writing, step, tensors)
-            if target.exists():
-                shutil.rmtree(target)
-            os.replace(writing, target)
-        except (OSError, tf.errors.OpError) as error:
-            shutil.rmtree(writing, ignore_errors=True)
-            raise self._cannot_write(error, tensors) from error
-        for old in self.steps()[: -self._keep]:
-            shutil.rmtree(self.path(old), ignore_errors=True)
-        return target
-
-    def restore_newest(self, items: dict[str, tf.Variable]) -> int | None:
-        """Assigns the newest undamaged checkpoint to the variables.
-
-        Args:
-          items: Name to variable, the names and shapes of the checkpoint.
-
-        Returns:
-          The step restored, or None where there is no checkpoint at all.
-
-        Raises:
-          CheckpointError: All are damaged, or names or shapes differ.
-        """
-        steps = self.steps()
-        for step in reversed(steps):
-            problem = damage(self.path(step))
-            if problem is None:
-                assign(read(self.path(step)), items, self.path(step))
-                return step
-            _LOGGER.warning(
-                "checkpoint %s is damaged (%s); trying the one before",
-                self.path(step),
-                problem,
-            )
-        if steps:
-            raise CheckpointError(
-                message(
-                    f"{len(steps)} damaged checkpoints in {self.folder}",
-                    "one that is whole",
-                    "a backup, or an empty --run_dir to start again",
-                )
-            )
-        return None
-
-    def _remove_abandoned(self) -> None:
-        if self.folder.is_dir():
-            for left in self.folder.glob(".writing-*"):
-                shutil.rmtree(left, ignore_errors=True)
-
-    def _cannot_write(self, error: Exception, tensors: _Tensors) -> CheckpointError:
-        need = sum(np.asarray(t).nbytes for t in tensors.values())
-        where = next(p for p in [self.folder, *self.folder.parents] if p.exists())
-        free = shutil.disk_usage(where).free
-        return CheckpointError(
-            message(
-                f"{error} while writing a checkpoint to {self.folder}",
-                f"about {need / 1e6:.1f} MB of writable disk, {free / 1e6:.1f} MB free",
-                "freeing space or another --run_dir; older checkpoints are untouched",
-            )
-        )
+    folder.mkdir(parents=True)
+    _write_bundle(folder, tensors)
+    _write_manifest(folder, step, tensors)
+    sync(folder)
 
 
-def _refuse_non_finite(tensors: _Tensors, step: int) -> None:
+def refuse_non_finite(tensors: Tensors, step: int) -> None:
+    """Raises `DivergenceError` where a tensor holds NaN or infinity."""
     for name, tensor in tensors.items():
         value = np.asarray(tensor)
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
+        # A sum is finite only if all terms are, and needs no array of flags; where it
+        # overflows, the slow way decides.
+        if (
+            value.dtype.kind == "f"
+            and not math.isfinite(value.sum(dtype=np.float64))
+            and not np.isfinite(value).all()
+        ):
             raise DivergenceError(
                 message(
-                    f"NaN or infinity in {name} at step {step}",
+                    f"NaN or infinity in the weights ({name}) at step {step}",
                     "finite weights",
                     "a smaller --learning_rate; the checkpoint before is kept",
                 )
             )
 
 
-def _write_bundle(folder: Path, tensors: _Tensors) -> None:
+def _write_bundle(folder: Path, tensors: Tensors) -> None:
     tf.raw_ops.SaveV2(
         prefix=str(folder / "tensors"),
         tensor_names=list(tensors),
@@ -163,17 +68,25 @@ def _write_bundle(folder: Path, tensors: _Tensors) -> None:
     )
 
 
-def _write_manifest(folder: Path, step: int, tensors: _Tensors) -> None:
-    files = {
-        file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file)}
-        for file in sorted(folder.iterdir())
-    }
+def _write_manifest(folder: Path, step: int, tensors: Tensors) -> None:
+    files = {}
+    for file in sorted(folder.iterdir()):
+        sync(file)
+        files[file.name] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
     shapes = {n: [str(np.asarray(t).dtype), *t.shape] for n, t in tensors.items()}
     manifest = {"format": 1, "step": step, "files": files, "tensors": shapes}
     with open(folder / _MANIFEST, "w") as out:
         json.dump(manifest, out, indent=1)
-        out.flush()
-        os.fsync(out.fileno())
+    sync(folder / _MANIFEST)
+
+
+def sync(path: Path) -> None:
+    """Waits until a file's content, or a folder's list of names, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _sha256(file: Path) -> str:
@@ -218,9 +131,17 @@ def assign(
 ) -> None:
     """Assigns tensors to variables by name; strict. `tensors` is emptied on the way.
 
+    Args:
+      tensors: Name to value, see `read`.
+      items: Name to variable.
+      source: Where the tensors come from, for the message.
+
     Raises:
       CheckpointError: Names are missing or surplus, or shapes differ; all are listed.
     """
+    for name, value in _ADDED_LATER.items():
+        if name in items:
+            tensors.setdefault(name, value)
     problems = [f"missing {n}" for n in items if n not in tensors]
     problems += [f"surplus {n}" for n in tensors if n not in items]
     problems += [

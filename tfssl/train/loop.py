@@ -51,6 +51,7 @@ def train(
     on_progress: Callable[[Row], None] = lambda row: None,
     actions: Sequence[Action] = (),
     stop: StopRequest | None = None,
+    agree: Callable[[bool], bool] = bool,
 ) -> bool:
     """Trains from `state.step` to `total_steps`.
 
@@ -69,12 +70,14 @@ def train(
       on_progress: Takes the newest values after each call, for the progress bar.
       actions: Checkpoints, online evaluation, in this order.
       stop: A signal to stop, looked at between calls.
+      agree: Whether to stop, from whether this worker was asked to; several workers
+        must do so after the same step. Called once between two calls.
 
     Returns:
       True if the last step was reached, False if a signal ended the loop.
 
     Raises:
-      DivergenceError: Loss or gradient is NaN or infinite; names the step.
+      DivergenceError: Loss, gradient or weights are NaN or infinite; names the step.
       RuntimeError: The step counter moved by another number than asked for.
     """
     step = int(state.step.numpy())
@@ -89,7 +92,7 @@ def train(
         _refuse_non_finite(values, step)
         step += size
         on_progress(meter.newest(step))
-        last, stopped = step == total_steps, bool(stop and stop.asked)
+        last, stopped = step == total_steps, agree(bool(stop and stop.asked))
         extra: Row = {}
         for action in actions:
             due = last or (action.every and step % action.every == 0)
@@ -123,19 +126,29 @@ def _verify_counter(state: RunState, expected: int) -> None:
         )
 
 
+_CHECKED = {
+    "loss": ("the loss", "--augment or images without content can do it, too"),
+    "gradient_norm": ("the gradient", "or a longer --warmup_epochs"),
+    "weight_norm": ("the weights", "or more --weight_decay"),
+}
+"""What must be finite, in the order in which a step computes it."""
+
+
 def _refuse_non_finite(values: dict[str, np.ndarray], first_step: int) -> None:
-    for name in ("loss", "gradient_norm"):
-        bad = np.flatnonzero(~np.isfinite(values[name]))
-        if bad.size:
-            what = {"loss": "the loss", "gradient_norm": "the gradient"}[name]
-            raise DivergenceError(
-                message(
-                    f"{what} = {values[name][bad[0]]} at step {first_step + bad[0]}",
-                    "a finite number",
-                    "a smaller --learning_rate or a longer --warmup_epochs; "
-                    "the last good checkpoint is kept",
-                )
+    """Names the first step that went wrong, and the first of its results that did."""
+    checked = [name for name in _CHECKED if name in values]
+    good = np.stack([np.isfinite(values[name]) for name in checked], axis=1)
+    for row, column in np.argwhere(~good)[:1]:
+        what, more = _CHECKED[checked[column]]
+        number = values[checked[column]][row]
+        raise DivergenceError(
+            message(
+                f"{what} = {number} at step {first_step + row}",
+                "a finite number",
+                f"a smaller --learning_rate ({more}), or --rewind_on_nan=3; the last "
+                "good checkpoint is kept",
             )
+        )
 
 
 class _Meter:

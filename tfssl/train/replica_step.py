@@ -115,9 +115,16 @@ class ReplicaStep:
         else:
             update()
         self._state.step.assign_add(1)
+        more.append(tf.linalg.global_norm(self.weights))
         return tf.concat([whole.scalars, tf.stack([norm, *more])], 0)
 
     def names(self) -> list[str]:
         """Names of what `finish` returns; known once it was traced."""
         of_scale = ["loss_scale", "skipped_updates"] if self._state.loss_scale else []
-        return [*self.scalar_names, "gradient_norm", "learning_rate", *of_scale]
+        return [
+            *self.scalar_names,
+            "gradient_norm",
+            "learning_rate",
+            *of_scale,
+            "weight_norm",
+        ]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
+import logging
 import os
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from tfssl.errors import RunDirectoryError, message
+from tfssl.train.lock import DirectoryLock
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class RunDirectory:
-    """One run's folder. Only one process writes it at a time.
+    """One run's folder; as a context, the right of this process to write it.
 
     Args:
-      path: `--run_dir`; made if missing when `lock` is called.
+      path: `--run_dir`.
     """
 
     def __init__(self, path: str | Path):
@@ -23,6 +27,7 @@ class RunDirectory:
         self.flags = self.path / "flags.cfg"
         self.log = self.path / "log.jsonl"
         self.results = self.path / "results.json"
+        self.profile = self.path / "profile.json"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
         self.report = self.path / "report"
@@ -31,60 +36,71 @@ class RunDirectory:
         self.keras = self.path / "keras"
         self.provenance = self.path / "provenance.json"
         self.licence = self.path / "LICENSE-weights.txt"
-        self._lock: TextIO | None = None
+        self._lock = DirectoryLock(self.path)
+        self._pending: list[str] = []
 
-    def lock(self) -> None:
-        """Takes the directory for this process; the kernel frees it when we die.
+    def __enter__(self) -> RunDirectory:
+        """Makes the directory if it is missing, and takes it for this process.
 
         Raises:
           RunDirectoryError: Another process holds it, or it cannot be written.
         """
-        if self._lock is not None:
-            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            handle = open(self.path / ".lock", "a+")  # noqa: SIM115
+            self._lock.acquire()
         except OSError as error:
             raise RunDirectoryError(
                 message(
                     f"{error}", "a writable --run_dir", "another --run_dir or rights"
                 )
             ) from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            handle.seek(0)
-            owner = handle.read().strip() or "unknown"
-            handle.close()
-            raise RunDirectoryError(
-                message(
-                    f"--run_dir={self.path} in use by process {owner}",
-                    "one process per run directory",
-                    "waiting for it, or another --run_dir",
-                )
-            ) from error
-        handle.truncate(0)
-        handle.write(f"{os.getpid()}\n")
-        handle.flush()
-        self._lock = handle
+        return self
 
-    def unlock(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Gives the directory back."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._lock.release()
 
     def write_atomic(self, file: Path, text: str) -> None:
-        """Replaces a small file whole: a reader sees the old text or the new."""
-        file.parent.mkdir(parents=True, exist_ok=True)
+        """Replaces a small file whole: a reader sees the old text or the new.
+
+        Raises:
+          RunDirectoryError: The disk is full or not writable; the old file stays.
+        """
         beside = file.with_name(f".{file.name}.{os.getpid()}")
-        beside.write_text(text)
-        os.replace(beside, file)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            beside.write_text(text)
+            os.replace(beside, file)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                beside.unlink(missing_ok=True)
+            raise RunDirectoryError(
+                message(
+                    f"{error} while writing {file}",
+                    "a writable disk with space",
+                    "freeing space or another --run_dir",
+                )
+            ) from error
 
     def append_log(self, row: dict[str, Any]) -> None:
-        """Adds one JSON object to `log.jsonl`."""
-        with open(self.log, "a") as out:
-            out.write(json.dumps(row) + "\n")
+        """Adds one JSON object to `log.jsonl`.
+
+        Where the disk is full, the row waits in memory for the next call, and the run
+        goes on.
+        """
+        self._pending.append(json.dumps(row) + "\n")
+        size = self.log.stat().st_size if self.log.exists() else 0
+        try:
+            with open(self.log, "a") as out:
+                out.write("".join(self._pending))
+        except OSError as error:
+            _LOGGER.warning(
+                "%s: %d rows of the log wait for space", error, len(self._pending)
+            )
+            if self.log.exists():
+                os.truncate(self.log, size)
+            return
+        self._pending.clear()
 
     def cut_log(self, step: int) -> None:
         """Drops rows after `step` and a half-written last line, before resuming."""
@@ -105,6 +121,10 @@ class RunDirectory:
         if not self.results.exists():
             return {}
         return json.loads(self.results.read_text())
+
+    def read_profile(self) -> dict[str, Any] | None:
+        """The content of `profile.json`, None where the run was not profiled."""
+        return json.loads(self.profile.read_text()) if self.profile.exists() else None
 
     def add_results(self, new: dict[str, Any]) -> None:
         """Merges into `results.json`, one level of nesting deep."""

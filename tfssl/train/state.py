@@ -22,15 +22,23 @@ class RunState:
       optimizer: Built on `method.trainable_variables`, inside the strategy's scope.
       step: int64 scalar `tf.Variable`, the number of updates made.
       loss_scale: Of float16; None under the other precisions.
+      rate_factor: float32 scalar in (0, 1] that the learning rate is multiplied by,
+        halved by every rewind; None where nothing rewinds.
     """
 
     method: Method
     optimizer: keras.optimizers.Optimizer
     step: tf.Variable
     loss_scale: LossScale | None = None
+    rate_factor: tf.Variable | None = None
 
     @classmethod
-    def create(cls, method: Method, optimizer: keras.optimizers.Optimizer) -> RunState:
+    def create(
+        cls,
+        method: Method,
+        optimizer: keras.optimizers.Optimizer,
+        rate_factor: tf.Variable | None = None,
+    ) -> RunState:
         """Makes the state; call inside `strategy.scope()`.
 
         The optimiser's variables are made here: made lazily inside `strategy.run`
@@ -38,12 +46,15 @@ class RunState:
         """
         optimizer.build(method.trainable_variables)
         step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
-        return cls(method, optimizer, step, LossScale() if needs_loss_scale() else None)
+        loss_scale = LossScale() if needs_loss_scale() else None
+        return cls(method, optimizer, step, loss_scale, rate_factor)
 
     def items(self) -> dict[str, tf.Variable]:
         """Name to variable, for checkpoints. The names are the file format."""
         items = {"step": self.step}
         items |= self.loss_scale.items() if self.loss_scale else {}
+        if self.rate_factor is not None:
+            items["rate_factor"] = self.rate_factor
         items |= self.method.checkpoint_items()
         slots = [
             v

@@ -1,0 +1,40 @@
+"""Profiling times the pieces of a step and leaves no trace in the run."""
+
+import numpy as np
+import pytest
+
+from tests.tiny import tiny
+from tfssl.methods import METHODS
+from tfssl.modes import assemble
+from tfssl.train import make_photometry, profile_steps
+from tfssl.train.step_profile import PIECES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_pieces_are_timed_and_the_state_is_untouched(method):
+    config = tiny(method)
+    strategy = assemble.strategy(config)
+    source = assemble.training_source(config)
+    with strategy.scope():
+        state = assemble.state(config, source.num_examples, source.num_classes)
+    recipe, batch = assemble.recipe(config), config.batch_size
+    photometric = make_photometry(
+        recipe, seed=0, global_batch=batch, replica_batch=batch
+    )
+    batches = assemble.training_batches(
+        strategy,
+        source,
+        recipe,
+        seed=0,
+        start_step=0,
+        global_batch=batch,
+        image_size=config.image_size,
+    )
+    before = {name: item.numpy() for name, item in state.items().items()}
+    times = profile_steps(strategy, state, photometric, batches, 2)
+    assert tuple(times) == PIECES and all(value > 0 for value in times.values())
+    after = {name: item.numpy() for name, item in state.items().items()}
+    assert after.keys() == before.keys()
+    for name in before:
+        np.testing.assert_array_equal(after[name], before[name], err_msg=name)
