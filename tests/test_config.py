@@ -198,6 +198,11 @@ BAD = [
     ({"method": "moco", "ema_schedule": "cosine"}, "--ema_schedule only with byol"),
     ({"method": "moco", "predictor": "none"}, "--predictor only with byol"),
     ({"method": "simclr", "target_init": "random"}, "--target_init only with byol"),
+    ({"method": "moco", "batch_norm_interleaved": True}, "--batch_norm_groups=8"),
+    (
+        {"method": "byol", "batch_norm_interleaved": True},
+        "--batch_norm_interleaved only with moco",
+    ),
     ({"method": "moco", "projector_hidden": 0}, "--projector_hidden only with"),
     ({"temperature": 0.0}, "> 0"),
     ({"learning_rate": float("nan")}, "finite"),

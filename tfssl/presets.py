@@ -90,6 +90,7 @@ METHOD_FLAGS: Mapping[str, tuple[str, ...]] = {
     "temperature": ("simclr", "moco"),
     "queue_size": ("moco",),
     "symmetric": ("moco",),
+    "batch_norm_interleaved": ("moco",),
     "predictor": ("byol",),
     "target_init": ("byol",),
     "ema_momentum": ("byol", "moco"),

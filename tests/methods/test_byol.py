@@ -1,6 +1,7 @@
 """BYOL's target and loss against NumPy."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tests.tiny import tiny
@@ -9,8 +10,9 @@ from tfssl.methods import Batch
 from tfssl.modes import assemble
 
 
-def make():
-    config = tiny("byol", batch_size=8, train_steps=100, ema_momentum=0.9)
+def make(**overrides):
+    flags = {"batch_size": 8, "train_steps": 100, "ema_momentum": 0.9, **overrides}
+    config = tiny("byol", **flags)
     return assemble.state(config, num_examples=64, num_classes=None).method
 
 
@@ -69,3 +71,43 @@ def test_batch_norm_sees_one_view_at_a_time():
     method.loss(Batch(tuple(views), tf.zeros([8], tf.int64)), 0)
     assert counters
     assert {int(v.numpy()) for v in counters.values()} == {2}
+
+
+def targets(method):
+    """(target, online) of every weight that follows."""
+    items = method.checkpoint_items()
+    leaves = ("kernel", "gamma", "beta", "bias")
+    names = [n for n in items if n.startswith("target/") and n.endswith(leaves)]
+    return [(items[n], items[n.replace("target/", "online/")]) for n in names]
+
+
+def test_random_target_is_another_draw_of_the_same_law():
+    """As the official code, whose target has its own random key."""
+    pairs = [p for p in targets(make(target_init="random")) if p[0].shape.rank > 1]
+    for target, online in pairs:
+        a, b = target.numpy().ravel(), online.numpy().ravel()
+        assert abs(np.corrcoef(a, b)[0, 1]) < 0.2
+        np.testing.assert_allclose(a.std(), b.std(), rtol=0.2)
+
+
+@pytest.mark.parametrize("tau", [0.0, 1.0])
+def test_target_that_jumps_and_target_that_never_moves(tau):
+    """The ends of the paper's table 5a: tau = 0 copies, tau = 1 stays, bit for bit."""
+    method = make(ema_momentum=tau, ema_schedule="constant", target_init="random")
+    before = [target.numpy() for target, _ in targets(method)]
+    method.after_update(tf.constant(3, tf.int64), ())
+    for old, (target, online) in zip(before, targets(method), strict=True):
+        if tau == 1:
+            np.testing.assert_array_equal(target, old)
+        else:
+            np.testing.assert_allclose(target, online, rtol=1e-6, atol=1e-7)
+
+
+def test_without_predictor_the_projection_is_compared():
+    """With the target a copy and equal views, the loss is 0: nothing to learn."""
+    method = make(predictor="none")
+    assert not any("predictor" in name for name in method.checkpoint_items())
+    view = tf.random.stateless_uniform([8, 16, 16, 3], [3, 4])
+    same = Batch((view, view), tf.zeros([8], tf.int64))
+    assert method.loss(same, 0).scalars["byol_loss"] < 1e-9
+    assert make().loss(same, 0).scalars["byol_loss"] > 0.1

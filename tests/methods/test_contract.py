@@ -1,4 +1,4 @@
-"""The contract of `methods.base`, for every entry of METHODS."""
+"""The contract of `methods.base`, for every entry of METHODS and their variants."""
 
 import numpy as np
 import pytest
@@ -10,15 +10,26 @@ from tfssl.methods import METHODS, Batch, Method
 from tfssl.modes import assemble
 
 ROWS = 8
+VARIANTS = {
+    "byol+no predictor": {"predictor": "none"},
+    "byol+random target": {"target_init": "random"},
+    "moco+interleaved": {"batch_norm_groups": 4, "batch_norm_interleaved": True},
+}
+# The variants in the slow set: each builds its networks anew.
+CASES = [
+    *sorted(METHODS),
+    *(pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS),
+]
 
 
-@pytest.fixture(scope="module", params=sorted(METHODS))
+@pytest.fixture(scope="module", params=CASES)
 def case(request):
-    config = tiny(request.param, batch_size=ROWS)
+    name = request.param.partition("+")[0]
+    config = tiny(name, batch_size=ROWS, **VARIANTS.get(request.param, {}))
     state = assemble.state(config, num_examples=64, num_classes=10)
     views = tf.random.stateless_uniform([2, ROWS, 16, 16, 3], [1, 2])
     batch = Batch(tuple(tf.unstack(views)), tf.range(ROWS, dtype=tf.int64) % 10)
-    return request.param, state, batch
+    return name, state, batch
 
 
 def snapshot(method):

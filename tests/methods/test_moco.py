@@ -96,3 +96,28 @@ def test_shuffle_changes_groups_but_not_the_order_of_keys():
     grouped._shuffle = False
     c, d = grouped.loss(batch(), step), grouped_shuffled.loss(batch(), step)
     assert np.abs(c.aux[0] - d.aux[0]).max() > 1e-3
+
+
+def test_interleaved_groups_are_those_of_the_cifar_demo():
+    """Row i is in group i mod n: rows put in order give the consecutive groups."""
+    rows = tf.random.stateless_uniform([8, 16, 16, 3], [3, 4])
+    apart = tf.concat([rows[i::4] for i in range(4)], 0)
+    groups = {"batch_norm_groups": 4}
+    interleaved = make(batch_norm_interleaved=True, **groups).encoder
+    consecutive = make(**groups).encoder
+    mixed, sorted_ = interleaved(rows, training=True), consecutive(apart, training=True)
+    np.testing.assert_allclose(
+        tf.concat([mixed[i::4] for i in range(4)], 0), sorted_, rtol=1e-4, atol=1e-5
+    )
+    assert np.abs(mixed - consecutive(rows, training=True)).max() > 1e-3
+
+
+def test_tiny_keys_have_norm_one_too():
+    """torch floors the norm at 1e-12, SimCLR's and BYOL's codes at 1e-6."""
+    method = make()
+    *weights, bias = method._key_projector.weights
+    for weight in weights:
+        weight.assign(tf.zeros_like(variables.raw(weight)))
+    bias.assign(tf.fill(bias.shape, 1e-8))
+    output = method.loss(batch(), tf.constant(0, tf.int64))
+    np.testing.assert_allclose(np.linalg.norm(output.aux[0], axis=1), 1, rtol=1e-5)

@@ -21,10 +21,12 @@ import tensorflow as tf
 
 from tests.goldens.byol import byol_rule
 from tests.goldens.moco import moco_rule
+from tests.goldens.simclr import simclr_rule
 from tests.models import official_names as names
 from tfssl import optim
 from tfssl.config import Config, resolve
 from tfssl.core import runtime, variables
+from tfssl.encoder_name import parse_encoder
 from tfssl.modes import assemble, networks
 from tfssl.train import RunState, make_run_steps
 
@@ -52,6 +54,45 @@ class Case:
 
 def goldens(kit: str) -> Any:
     return json.loads((GOLDENS / kit / f"trajectory_{kit}.json").read_text())
+
+
+def simclr(run_id: str) -> Case:
+    run = next(r for r in goldens("simclr")["runs"] if r["id"] == run_id)
+    arch, rule, batch = run["arch"], simclr_rule, run["batch"]
+    encoder = f"resnet{arch['depth']}x{arch['width_multiplier']:g}"
+    encoder += "_sk" * (arch["sk_ratio"] > 0) + "_cifar" * arch["cifar_stem"]
+    config = resolve(
+        Config(
+            method="simclr",
+            encoder=encoder,
+            image_size=run["size"],
+            projector_layers=arch["proj_layers"],
+            projector_dim=arch["proj_out_dim"],
+            temperature=run["temperature"],
+            learning_rate=run["learning_rate"],
+            weight_decay=run["weight_decay"],
+            momentum=run["momentum"],
+            batch_size=batch,
+            # One batch is an epoch, so that epochs of warm-up are steps.
+            warmup_epochs=run["warmup_steps"],
+            train_steps=run["total_steps"],
+        )
+    )
+    layers = names.simclr(parse_encoder(encoder))
+    by_name = {v.name: v for v in rule.variables(**arch)}
+    views = [rule.fixed_images(batch, run["size"], seed) for seed in run["view_seeds"]]
+    labels = rule.fixed_labels(batch, run["num_classes"], run["label_seed"])
+
+    def name(ours: str) -> str:
+        return names.simclr_variable(_without_role(ours), layers)
+
+    return Case(
+        steps=run["record_steps"],
+        make=lambda: assemble.state(config, batch, run["num_classes"]),
+        views=lambda step: (np.stack(views, 1), labels),
+        name=name,
+        value=lambda official: rule.value(by_name[official], run["variant"]),
+    )
 
 
 def byol(run_id: str) -> Case:
@@ -172,7 +213,7 @@ def moco(run_id: str) -> Case:
     )
 
 
-CASES = {"byol": byol, "moco": moco}
+CASES = {"simclr": simclr, "byol": byol, "moco": moco}
 
 
 def _without_role(ours: str) -> str:

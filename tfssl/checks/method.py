@@ -95,6 +95,24 @@ def _batch_norm_groups(config: Config) -> Iterator[str]:
         )
 
 
+def _interleaved(config: Config) -> Iterator[str]:
+    if not config.batch_norm_interleaved or config.method != "moco":
+        return
+    if config.batch_norm_groups < 2:
+        yield message(
+            f"--batch_norm_interleaved with "
+            f"--batch_norm_groups={config.batch_norm_groups}",
+            "groups to interleave",
+            "--batch_norm_groups=8",
+        )
+    if config.virtual_devices > 1:
+        yield message(
+            f"--batch_norm_interleaved with --virtual_devices={config.virtual_devices}",
+            "one replica: interleaved groups cross from one to the other",
+            "--nobatch_norm_interleaved, or --strategy=one --virtual_devices=0",
+        )
+
+
 FIELD_RULES: tuple[Rule, ...] = ()
 RULES: tuple[Rule, ...] = (
     _encoder,
@@ -102,4 +120,5 @@ RULES: tuple[Rule, ...] = (
     _moco_layers,
     _queue,
     _batch_norm_groups,
+    _interleaved,
 )

@@ -31,8 +31,8 @@ class BYOL:
     Args:
       encoder: Online encoder, images `[b, S, S, 3]` to features `[b, F]`.
       projector: `[b, F]` to `[b, D]`.
-      predictor: `[b, D]` to `[b, D]`; None: the projection itself is compared,
-        an ablation of the paper.
+      predictor: `[b, D]` to `[b, D]`; None: the projection itself is compared, the
+        paper's ablation (table 5b), which collapses.
       target_encoder: Same architecture as `encoder`.
       target_projector: Same architecture as `projector`.
       tau: Step to target decay rate in [0, 1], see `tfssl.optim.byol_tau`.

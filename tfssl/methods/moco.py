@@ -6,7 +6,12 @@ import keras
 import tensorflow as tf
 
 from tfssl.core import collectives, seeds, variables
-from tfssl.losses import info_nce, info_nce_accuracy, l2_normalize
+from tfssl.losses import (
+    MOCO_SQUARED_EPSILON,
+    info_nce,
+    info_nce_accuracy,
+    l2_normalize,
+)
 from tfssl.methods.base import Batch, StepOutput
 from tfssl.methods.key_queue import KeyQueue
 from tfssl.methods.online_probe import probe_loss
@@ -100,17 +105,14 @@ class MoCo:
         queue = tf.stop_gradient(tf.convert_to_tensor(self._queue.keys))
         features, query = self._query(view1)
         key = self._key(view2, step, "1")
-        loss = tf.reduce_mean(
-            info_nce(query, key, queue, temperature=self._temperature)
-        )
-        accuracy = info_nce_accuracy(query, key, queue)
+        settings = {"temperature": self._temperature, "normalize": False}
+        loss = tf.reduce_mean(info_nce(query, key, queue, **settings))
+        accuracy = info_nce_accuracy(query, key, queue, normalize=False)
         keys = [key]
         if self._symmetric:
             _, query2 = self._query(view2)
             key2 = self._key(view1, step, "2")
-            loss += tf.reduce_mean(
-                info_nce(query2, key2, queue, temperature=self._temperature)
-            )
+            loss += tf.reduce_mean(info_nce(query2, key2, queue, **settings))
             keys = [key2, key]
         scalars = {"info_nce": loss, "contrastive_accuracy": accuracy}
         if self._probe:
@@ -138,7 +140,7 @@ class MoCo:
 
     def _query(self, view: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         features = self.encoder(view, training=True)
-        return features, l2_normalize(self._projector(features, training=True))
+        return features, _unit(self._projector(features, training=True))
 
     def _key(self, view: tf.Tensor, step: tf.Tensor, pass_name: str) -> tf.Tensor:
         rows = view.shape[0]
@@ -150,8 +152,13 @@ class MoCo:
             shuffled = tf.gather(collectives.gather(view), order)
             view = collectives.local_rows(shuffled, rows)
         features = self._key_encoder(view, training=True)
-        key = l2_normalize(self._key_projector(features, training=True))
+        key = _unit(self._key_projector(features, training=True))
         if self._shuffle:
             back = tf.argsort(order)
             key = collectives.local_rows(tf.gather(collectives.gather(key), back), rows)
         return tf.stop_gradient(key)
+
+
+def _unit(x: tf.Tensor) -> tf.Tensor:
+    """Rows of norm 1, with the floor of torch's `F.normalize`."""
+    return l2_normalize(x, epsilon=MOCO_SQUARED_EPSILON)

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfssl.core import collectives, variables
-from tfssl.losses import nt_xent, nt_xent_scalars
+from tfssl.losses import as_float, nt_xent, nt_xent_scalars
 from tfssl.methods.base import Batch, StepOutput
 from tfssl.methods.online_probe import probe_loss
 
@@ -63,7 +63,7 @@ class SimCLR:
         """Projections of both views, and their features if there is a probe."""
         del step
         features = self.encoder(tf.concat(batch.views, 0), training=True)
-        z = tf.cast(self._projector(features, training=True)[-1], tf.float32)
+        z = as_float(self._projector(features, training=True)[-1])
         parts = {"z": z} | ({"features": features} if self._probe else {})
         return {
             f"{name}{view}": half

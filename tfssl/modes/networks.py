@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfssl import models, optim
 from tfssl.config import Config
 from tfssl.core import seeds
+from tfssl.errors import ConfigError, message
 from tfssl.methods import BYOL, KeyQueue, Method, MoCo, SimCLR
 
 PROBE = "head_supervised"
@@ -22,6 +23,7 @@ def encoder(config: Config, seed: int) -> keras.Model:
         image_size=config.image_size,
         seed=seed,
         batch_norm_groups=config.batch_norm_groups,
+        batch_norm_interleaved=config.batch_norm_interleaved,
         zero_init_last_gamma={"auto": None, "true": True, "false": False}[
             config.zero_init_last_gamma
         ],
@@ -101,6 +103,15 @@ def _byol(config: Config, classes: int | None, steps: int) -> Method:
 
 def _moco(config: Config, classes: int | None, steps: int) -> Method:
     del steps
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if config.batch_norm_interleaved and replicas > 1:
+        raise ConfigError(
+            message(
+                f"--batch_norm_interleaved on {replicas} replicas",
+                "one replica: interleaved groups cross from one to the other",
+                "--nobatch_norm_interleaved, or --strategy=one",
+            )
+        )
 
     def networks() -> tuple[keras.Model, keras.Model]:
         network = encoder(config, config.seed)

@@ -97,7 +97,7 @@ class ReplicaStep:
         gradients = collectives.all_sum(whole.gradients)
         if loss_scale:
             gradients = [g / loss_scale.scale for g in gradients]
-        norm = tf.linalg.global_norm(gradients)
+        norm = tf.cast(tf.linalg.global_norm(gradients), tf.float32)
         more = [tf.cast(optimizer.learning_rate, tf.float32)]
 
         def update() -> None:
