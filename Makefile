@@ -14,7 +14,7 @@ test: .venv/.installed-dev
 	$(PY) -m pytest -q -n 2 --dist loadfile
 
 test-slow: .venv/.installed-dev .venv/.installed-torch
-	$(PY) -m pytest -q --runslow -m slow
+	$(PY) -m pytest -q --runslow -m slow -n 2 --dist loadfile
 
 test-all: test test-slow
 

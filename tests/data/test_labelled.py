@@ -38,7 +38,7 @@ def test_classes_get_equal_numbers_as_far_as_they_go(available, share):
 
 def test_the_draw_belongs_to_ids_and_seed_not_to_the_order():
     rng = np.random.default_rng(1)
-    labels, ids = rng.integers(0, 5, 1000), rng.permutation(10**9)[:1000]
+    labels, ids = rng.integers(0, 5, 1000), rng.permutation(1000) * 999_983
     chosen = set(ids[balanced(labels, ids, 0.1, 0)])
     shuffled = rng.permutation(1000)
     again = ids[shuffled][balanced(labels[shuffled], ids[shuffled], 0.1, 0)]
