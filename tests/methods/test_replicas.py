@@ -1,8 +1,9 @@
 """One replica = several replicas = several workers, augmentation included.
 
 The equality table: method x strategy x precision, each strategy in a fresh process (two
-for the workers). `python -m tests.methods.test_replicas` prints it with the largest
-deviations.
+for the workers). `python -m tests.methods.test_replicas` prints all of it with the
+largest deviations; the tests hold two replicas to their bounds, since the rest takes
+longer than all other tests together.
 """
 
 import subprocess
@@ -28,7 +29,8 @@ CASES_OF = {
     "multiworker:2": [*FLOAT32, "simclr+parts", "simclr@mixed_bfloat16"],
 }
 ALL = FLOAT32 + ABLATIONS + PARTS + BFLOAT16
-PAIRS = [(strategy, case) for strategy, cases in CASES_OF.items() for case in cases]
+TESTED = FLOAT32 + ABLATIONS + PARTS + ["simclr@mixed_bfloat16"]
+PAIRS = [("mirrored:2", case) for case in TESTED]
 
 
 def run(strategy, cases, folder):
@@ -44,15 +46,14 @@ def run(strategy, cases, folder):
         assert codes == [0] * processes
     else:
         command = [sys.executable, "-m", *argv[0]]
-        subprocess.run(command, check=True, cwd=worker_processes.ROOT, timeout=900)
+        subprocess.run(command, check=True, cwd=worker_processes.ROOT, timeout=3000)
     return [np.load(out) for out in outs]
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("replicas")
-    found = {s: run(s, cases, folder) for s, cases in CASES_OF.items()}
-    return found | {"one": run("one", ALL, folder)}
+    return {s: run(s, TESTED, folder) for s in ("one", "mirrored:2")}
 
 
 def log(found, case, key):
