@@ -6,6 +6,7 @@ The inputs and tolerances are the kits'; `trajectory_worker` trains, by the real
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +54,9 @@ def train(tmp_path_factory):
             out = folder / f"{len(done)}.npz"
             command = [sys.executable, "-m", "tests.methods.trajectory_worker"]
             command += [str(replicas), dtype, str(out), *runs]
-            subprocess.run(command, check=True, cwd=ROOT, timeout=900)
+            # The kits' float32 tolerances are the noise of TensorFlow's own kernels.
+            env = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
+            subprocess.run(command, check=True, cwd=ROOT, timeout=3000, env=env)
             done[key] = Runs(out)
         return done[key]
 

@@ -97,7 +97,7 @@ class ReplicaStep:
         gradients = collectives.all_sum(whole.gradients)
         if loss_scale:
             gradients = [g / loss_scale.scale for g in gradients]
-        norm = tf.cast(tf.linalg.global_norm(gradients), tf.float32)
+        norm = _global_norm(gradients)
         more = [tf.cast(optimizer.learning_rate, tf.float32)]
 
         def update() -> None:
@@ -115,7 +115,7 @@ class ReplicaStep:
         else:
             update()
         self._state.step.assign_add(1)
-        more.append(tf.linalg.global_norm(self.weights))
+        more.append(_global_norm(self.weights))
         return tf.concat([whole.scalars, tf.stack([norm, *more])], 0)
 
     def names(self) -> list[str]:
@@ -128,3 +128,8 @@ class ReplicaStep:
             *of_scale,
             "weight_norm",
         ]
+
+
+def _global_norm(tensors: list[tf.Tensor]) -> tf.Tensor:
+    """float32, as everything that is logged, also of a run in float64."""
+    return tf.cast(tf.linalg.global_norm(tensors), tf.float32)
