@@ -17,7 +17,8 @@ from tfssl.core import runtime
 from tfssl.data import Source, open_source, training
 from tfssl.errors import DataError, message
 from tfssl.modes.networks import METHOD_BUILDERS, PROBE
-from tfssl.train import RunState
+from tfssl.train import RunState, make_photometry
+from tfssl.train.replica_step import Photometric
 
 
 @functools.cache
@@ -135,6 +136,17 @@ def _optimizer(config: Config, rate: Callable) -> keras.optimizers.Optimizer:
         weight_decay=config.weight_decay,
         lr_in_velocity=False if config.method == "byol" else None,
         exclude=exclude,
+    )
+
+
+def photometric(config: Config, rows: int) -> Photometric:
+    """The colour half of the run's augmentation, for `rows` images a replica."""
+    return make_photometry(
+        recipe(config),
+        seed=config.seed,
+        global_batch=config.batch_size,
+        replica_batch=rows,
+        micro_batches=config.micro_batches,
     )
 
 

@@ -29,7 +29,6 @@ from tfssl.train import (
     RunDirectory,
     RunState,
     StopRequest,
-    make_photometry,
     make_run_steps,
     profile_steps,
     train,
@@ -98,13 +97,7 @@ def _train(config: Config, directory: RunDirectory) -> int:
             console.say(f"the run is complete: {start} of {total} steps")
         return 0
 
-    photometric = make_photometry(
-        assemble.recipe(config),
-        seed=config.seed,
-        global_batch=config.batch_size,
-        replica_batch=replica_batch,
-        micro_batches=parts,
-    )
+    photometric = assemble.photometric(config, replica_batch)
     run_steps = make_run_steps(strategy, state, photometric, micro_batches=parts)
 
     def batches_from(step: int) -> Iterator:

@@ -12,7 +12,7 @@ from tfssl.config import Config
 from tfssl.core import runtime
 from tfssl.data import Encoded, Source, training
 from tfssl.modes import assemble
-from tfssl.train import make_photometry, make_run_steps
+from tfssl.train import make_run_steps
 
 _SECONDS = 10.0  # of each measurement, after a first batch or step
 _CLEARLY = 1.1  # a ratio below it is no difference
@@ -105,13 +105,7 @@ def _step_rate(config: Config, source: Source) -> float:
     rows = assemble.replica_batch(config.batch_size, strategy, parts)
     with strategy.scope():
         state = assemble.state(config, source.num_examples, source.num_classes)
-    photometry = make_photometry(
-        assemble.recipe(config),
-        seed=config.seed,
-        global_batch=config.batch_size,
-        replica_batch=rows,
-        micro_batches=parts,
-    )
+    photometry = assemble.photometric(config, rows)
     run_steps = make_run_steps(strategy, state, photometry, micro_batches=parts)
 
     def one_batch(context: tf.distribute.InputContext) -> tf.data.Dataset:
