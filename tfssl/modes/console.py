@@ -2,22 +2,53 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from types import TracebackType
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
 
+class _Spoken:
+    """A stream whose failures end no run: its file's disk is full, its pipe closed.
+
+    It equals what it wraps, by which tqdm finds the bars to clear before a line.
+    """
+
+    def __init__(self, stream: TextIO):
+        self._wrapped = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._wrapped.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._wrapped.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
+    def __eq__(self, other: object) -> bool:
+        return self._wrapped == getattr(other, "_wrapped", other)
+
+    def __hash__(self) -> int:
+        return hash(self._wrapped)
+
+
 def say(text: str) -> None:
     """Prints one line, without breaking a progress bar."""
-    tqdm.write(text, file=sys.stdout)
-    sys.stdout.flush()
+    out = _Spoken(sys.stdout)
+    tqdm.write(text, file=out)
+    out.flush()
 
 
 class _TqdmHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(f"{record.levelname.lower()}: {record.getMessage()}", sys.stderr)
+        line = f"{record.levelname.lower()}: {record.getMessage()}"
+        tqdm.write(line, file=_Spoken(sys.stderr))
 
 
 def route_warnings() -> None:
@@ -39,6 +70,7 @@ class Progress:
 
     def __init__(self, total: int, done: int, title: str, *, shown: bool):
         self._bar = tqdm(
+            file=_Spoken(sys.stderr),
             total=total,
             initial=done,
             desc=title,
@@ -81,7 +113,13 @@ class Counter:
     """
 
     def __init__(self, total: int, title: str, *, shown: bool):
-        self._bar = tqdm(total=total, desc=title, unit="image", disable=not shown)
+        self._bar = tqdm(
+            file=_Spoken(sys.stderr),
+            total=total,
+            desc=title,
+            unit="image",
+            disable=not shown,
+        )
 
     def show(self, done: int) -> None:
         """Moves the bar."""
