@@ -17,6 +17,8 @@ VARIANTS = {
     "": {},
     "groups": {"batch_norm_groups": 4},
     "parts": {"micro_batches": 2},
+    "batch": {"dictionary": "batch", "queue_size": None, "batch_norm_groups": 4},
+    "bank": {"dictionary": "bank"},
     "random": {"predictor": "none", "target_init": "random"},
 }
 STEPS = 10

@@ -188,6 +188,17 @@ BAD = [
     ({"train_split": ""}, "--train_split"),
     ({"method": "moco", "queue_size": 1000}, "try --queue_size=1024"),
     ({"method": "moco", "queue_size": 256, "symmetric": True}, "--queue_size=512"),
+    ({"method": "moco", "dictionary": "bench"}, "try --dictionary=batch"),
+    ({"method": "simclr", "dictionary": "bank"}, "--dictionary only with moco"),
+    (
+        {"method": "moco", "dictionary": "batch", "queue_size": 256},
+        "leaving --queue_size away",
+    ),
+    (
+        {"method": "moco", "dictionary": "batch", "ema_momentum": 0.9},
+        "leaving --ema_momentum away",
+    ),
+    ({"method": "moco", "dictionary": "bank", "symmetric": True}, "--nosymmetric"),
     ({"method": "moco", "projector_layers": 3}, "--projector_layers=2"),
     ({"method": "byol", "queue_size": 4096}, "--queue_size only with moco"),
     ({"method": "byol", "temperature": 0.1}, "--temperature only with simclr or moco"),
@@ -288,6 +299,8 @@ def test_all_problems_at_once():
         {"epochs": 5, "warmup_epochs": 7.0, "train_steps": 100},
         {"mode": "pretrain, knn ,linear"},
         {"method": "moco", "lr_schedule": "epoch_cosine"},
+        {"method": "moco", "dictionary": "batch", "symmetric": True},
+        {"method": "moco", "dictionary": "bank", "queue_size": 1000},
     ],
 )
 def test_good_ones_pass(flags):

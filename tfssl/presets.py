@@ -67,6 +67,7 @@ OPTIMIZERS = ("lars", "sgd", "adamw", "lamb")
 LR_SCALINGS = ("linear", "sqrt", "none")
 LR_SCHEDULES = ("cosine", "epoch_cosine", "step", "exponential", "constant")
 EMA_SCHEDULES = ("cosine", "constant")
+DICTIONARIES = ("queue", "batch", "bank")
 PREDICTORS = ("mlp", "none")
 TARGET_INITS = ("copy", "random")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -88,6 +89,7 @@ SMALL_IMAGE = 32
 
 METHOD_FLAGS: Mapping[str, tuple[str, ...]] = {
     "temperature": ("simclr", "moco"),
+    "dictionary": ("moco",),
     "queue_size": ("moco",),
     "symmetric": ("moco",),
     "batch_norm_interleaved": ("moco",),
@@ -136,6 +138,7 @@ METHOD_DEFAULTS: Mapping[str, Mapping[str, object]] = {
         "projector_dim": 128,
         "projector_layers": 2,
         "temperature": 0.2,
+        "dictionary": "queue",
         "queue_size": 65536,
         "ema_momentum": 0.999,
         "optimizer": "sgd",
@@ -170,6 +173,15 @@ SMALL_IMAGE_DEFAULTS: Mapping[str, Mapping[str, object]] = {
 }
 """What replaces `METHOD_DEFAULTS` for images up to `SMALL_IMAGE` pixels."""
 
+DICTIONARY_DEFAULTS: Mapping[str, Mapping[str, object]] = {
+    "queue": {},
+    # The keys are the batch's; nothing follows.
+    "batch": {"queue_size": None, "ema_momentum": None},
+    # Wu et al. 2018: each feature moves half of the way.
+    "bank": {"ema_momentum": 0.5},
+}
+"""What replaces MoCo's defaults for `--dictionary`; None: there is no such thing."""
+
 BYOL_BY_EPOCHS: Mapping[int, Mapping[str, object]] = {
     40: {"learning_rate": 0.45, "weight_decay": 1e-6, "ema_momentum": 0.97},
     100: {"learning_rate": 0.45, "weight_decay": 1e-6, "ema_momentum": 0.99},
@@ -193,7 +205,7 @@ WARMUP_SHARE = 0.25
 
 
 def method_defaults(
-    method: str, *, image_size: int, epochs: int, optimizer: str
+    method: str, *, image_size: int, epochs: int, optimizer: str, dictionary: str = ""
 ) -> dict[str, object]:
     """The value of every flag that a method decides, as one flat table.
 
@@ -202,6 +214,7 @@ def method_defaults(
       image_size: Side of the images in pixels.
       epochs: Length of the run, for `BYOL_BY_EPOCHS` and the warm-up.
       optimizer: `--optimizer` as given; empty for the method's own.
+      dictionary: `--dictionary` as given; empty for the method's own.
 
     Returns:
       Flag to value. A flag that the method does not have is absent.
@@ -212,6 +225,8 @@ def method_defaults(
         table |= BYOL_BY_EPOCHS[min(longer, default=max(BYOL_BY_EPOCHS))]
     if image_size <= SMALL_IMAGE:
         table |= SMALL_IMAGE_DEFAULTS[method]
+    if method == "moco":
+        table |= DICTIONARY_DEFAULTS.get(dictionary, {})
     if optimizer and optimizer != table["optimizer"]:
         table |= OTHER_OPTIMIZER_DEFAULTS.get(optimizer, {})
         table["optimizer"] = optimizer

@@ -33,6 +33,7 @@ def test_training_takes_the_next_readable_one(mixed):
         while source.paths[used % n] in bad:
             used += 1
         assert row["id"] == ids[source.paths[used % n]]
+        assert row["index"] == used % n
         assert row["image"].dtype == np.uint8 and row["image"].shape[-1] == 3
     assert names(source.skipped()) == bad
 

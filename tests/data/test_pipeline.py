@@ -44,7 +44,7 @@ def test_shapes_and_types_are_static(source):
     ).element_spec  # fmt: skip
     assert spec["views"].shape == (4, 2, SIZE, SIZE, 3)
     assert spec["views"].dtype == tf.uint8
-    assert spec["label"].shape == spec["id"].shape == (4,)
+    assert spec["label"].shape == spec["id"].shape == spec["index"].shape == (4,)
     assert spec["label"].dtype == spec["id"].dtype == tf.int64
 
 
@@ -55,6 +55,11 @@ def test_an_epoch_shows_every_example_once(source):
     assert len({tuple(epoch) for epoch in epochs}) == 8
     labels = joined(stream(source, 21))["label"]
     np.testing.assert_array_equal(labels, class_of(ids))
+
+
+def test_rows_name_the_example_that_they_show(source):
+    found = joined(stream(source, 21))
+    np.testing.assert_array_equal(np.asarray(source.ids)[found["index"]], found["id"])
 
 
 def test_pure_function_of_seed_and_step(source):

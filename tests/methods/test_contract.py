@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tests.tiny import tiny
 from tfssl.core import variables
-from tfssl.methods import METHODS, Batch, Method
+from tfssl.methods import DICTIONARIES, METHODS, Batch, Method
 from tfssl.modes import assemble
 
 ROWS = 8
@@ -14,6 +14,16 @@ VARIANTS = {
     "byol+no predictor": {"predictor": "none"},
     "byol+random target": {"target_init": "random"},
     "moco+interleaved": {"batch_norm_groups": 4, "batch_norm_interleaved": True},
+    "moco+batch": {"dictionary": "batch", "queue_size": None, "symmetric": True},
+    "moco+bank": {"dictionary": "bank"},
+}
+# What moves before the forward pass and after the update, by role in the checkpoint.
+MOVES = {
+    "byol": (set(), {"target"}),
+    "simclr": (set(), set()),
+    "moco": ({"key"}, {"queue"}),
+    "moco+batch": (set(), set()),
+    "moco+bank": (set(), {"bank"}),
 }
 # The variants in the slow set: each builds its networks anew.
 CASES = [
@@ -28,8 +38,9 @@ def case(request):
     config = tiny(name, batch_size=ROWS, **VARIANTS.get(request.param, {}))
     state = assemble.state(config, num_examples=64, num_classes=10)
     views = tf.random.stateless_uniform([2, ROWS, 16, 16, 3], [1, 2])
-    batch = Batch(tuple(tf.unstack(views)), tf.range(ROWS, dtype=tf.int64) % 10)
-    return name, state, batch
+    rows = tf.range(ROWS, dtype=tf.int64)
+    batch = Batch(tuple(tf.unstack(views)), rows % 10, 5 * rows)
+    return request.param, state, batch
 
 
 def snapshot(method):
@@ -50,7 +61,8 @@ def gradients(method, batch, step=0):
 def test_is_a_method(case):
     name, state, _ = case
     assert isinstance(state.method, Method)
-    assert isinstance(state.method, METHODS[name])
+    method, _, variant = name.partition("+")
+    assert isinstance(state.method, DICTIONARIES.get(variant, METHODS[method]))
 
 
 def test_loss_is_finite_and_every_trainable_variable_gets_a_gradient(case):
@@ -74,7 +86,7 @@ def test_no_gradient_reaches_target_key_or_queue(case):
     _, state, batch = case
     items = state.method.checkpoint_items()
     still = [v for n, v in items.items() if n.split("/")[0] in ("target", "key")]
-    still += [v for n, v in items.items() if n == "queue/keys"]
+    still += [v for n, v in items.items() if n in ("queue/keys", "bank/features")]
     with tf.GradientTape() as tape:
         tape.watch(still)
         loss = state.method.loss(batch, tf.constant(0, tf.int64)).loss
@@ -85,7 +97,7 @@ def test_no_gradient_reaches_the_encoder_from_the_probe(case):
     name, state, batch = case
     method = state.method
     _, with_labels = gradients(method, batch)
-    unlabelled = Batch(batch.views, -tf.ones_like(batch.label))
+    unlabelled = batch._replace(label=-tf.ones_like(batch.label))
     _, without = gradients(method, unlabelled)
     count = len(method.encoder.trainable_variables)
     for a, b in zip(with_labels[:count], without[:count], strict=True):
@@ -110,14 +122,11 @@ def test_forward_moves_only_statistics_and_update_only_what_it_says(case):
     trainable = {v.name for v in method.trainable_variables}
     assert trainable
     statistics = ("moving_mean", "moving_variance", "counter")
-    moved_first = changed(start, before_forward)
-    assert all(n.startswith("key/") for n in moved_first)
-    assert bool(moved_first) == (name == "moco")
+    first, last = MOVES.get(name, MOVES[name.partition("+")[0]])
+    assert {n.split("/")[0] for n in changed(start, before_forward)} == first
     moved = changed(before_forward, after_loss)
     assert moved and all(n.endswith(statistics) for n in moved)
-    followed = {n.split("/")[0] for n in changed(after_loss, end)}
-    expected = {"byol": {"target"}, "simclr": set(), "moco": {"queue"}}[name]
-    assert followed == expected
+    assert {n.split("/")[0] for n in changed(after_loss, end)} == last
     assert not any(n.endswith(statistics) for n in changed(after_loss, end))
 
 
@@ -132,7 +141,7 @@ def test_names_of_the_state_are_unique_and_stable(case):
 
 
 def test_initial_weights_are_a_function_of_the_seed(case):
-    name, _, _ = case
+    name = case[0].partition("+")[0]
     config = tiny(name, batch_size=ROWS)
     first, second = (
         snapshot(assemble.state(config, num_examples=64, num_classes=10).method)

@@ -65,7 +65,8 @@ def test_loss_uses_the_queue_before_this_steps_keys():
         return unit(projector(encoder(view, training=True), training=True).numpy())
 
     q = embed(method.encoder, method._projector, data.views[0])
-    k = embed(method._key_encoder, method._key_projector, data.views[1])
+    network = method._key_network
+    k = embed(network.encoder, network.projector, data.views[1])
     logits = np.concatenate([np.sum(q * k, -1, keepdims=True), q @ queue.T], 1) / 0.1
     expected = np.mean(np.log(np.exp(logits).sum(1)) - logits[:, 0])
     np.testing.assert_allclose(output.loss, expected, rtol=1e-4)
@@ -115,7 +116,7 @@ def test_interleaved_groups_are_those_of_the_cifar_demo():
 def test_tiny_keys_have_norm_one_too():
     """torch floors the norm at 1e-12, SimCLR's and BYOL's codes at 1e-6."""
     method = make()
-    *weights, bias = method._key_projector.weights
+    *weights, bias = method._key_network.projector.weights
     for weight in weights:
         weight.assign(tf.zeros_like(variables.raw(weight)))
     bias.assign(tf.fill(bias.shape, 1e-8))

@@ -122,7 +122,9 @@ def byol(run_id: str) -> Case:
 
     def make() -> RunState:
         steps = settings["max_steps"]
-        method = networks.METHOD_BUILDERS["byol"](config, settings["ncls"], steps)
+        method = networks.METHOD_BUILDERS["byol"](
+            config, settings["ncls"], steps, batch
+        )
         optimizer = optim.LARS(
             optim.as_keras_schedule(assemble.learning_rate(config, batch, steps)),
             momentum=settings["mom"],

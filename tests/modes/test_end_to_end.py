@@ -84,6 +84,21 @@ def test_stopped_and_resumed_is_bit_identical(finished, tmp_path, monkeypatch, c
     assert rows == [2, 4, 6]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "more"), [("moco", {"dictionary": "bank"})])
+def test_what_else_moves_is_in_the_checkpoint(method, more, tmp_path, monkeypatch):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert main(argv(method, whole, **more)) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain, "StopRequest", StopAfterOneCall)
+        assert main(argv(method, stopped, **more)) == 42
+    assert main(argv(method, stopped, **more)) == 0
+    a, b = tensors(whole), tensors(stopped)
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
 def test_a_finished_run_is_left_alone(finished, capsys):
     _, run_dir = finished
     before = tensors(run_dir)

@@ -101,9 +101,12 @@ def test_nt_xent_in_parts_is_exact():
     assert abs(mean - log["loss"]) > 0.1
 
 
-def test_nt_xent_with_batch_norm_is_that_of_parts_normalised_apart():
+@pytest.mark.parametrize(
+    ("name", "flags"), [("simclr", {}), ("moco", {"dictionary": "batch"})]
+)
+def test_coupled_rows_with_batch_norm_are_those_of_parts_normalised_apart(name, flags):
     """The reference holds all activations at once, as the step in parts never does."""
-    method = built("simclr")
+    method = built(name, **flags)
     weights = [variables.raw(w) for w in method.trainable_variables]
     with tf.GradientTape() as tape:
         embedded = [method.embed(batch_of(c), STEP) for c in chunks()]
@@ -111,7 +114,7 @@ def test_nt_xent_with_batch_norm_is_that_of_parts_normalised_apart():
         loss = method.loss_of(together, data()["label"], STEP).loss
     want = tape.gradient(loss, weights)
     want_statistics = statistics(method)
-    got, log, after = one_step(built("simclr"), PARTS)
+    got, log, after = one_step(built(name, **flags), PARTS)
     assert log["loss"] == pytest.approx(float(loss), rel=1e-6)
     assert_equal(got, [w.numpy() for w in want])
     for name, value in statistics(after).items():

@@ -70,6 +70,8 @@ def _moco_layers(config: Config) -> Iterator[str]:
 def _queue(config: Config) -> Iterator[str]:
     if config.method != "moco" or config.source:  # imported weights train nothing
         return
+    if config.dictionary != "queue":
+        return
     if not config.queue_size or config.batch_size < 1:
         return
     keys = config.batch_size * (2 if config.symmetric else 1)
@@ -81,6 +83,25 @@ def _queue(config: Config) -> Iterator[str]:
             f"--queue_size={config.queue_size} with --batch_size={config.batch_size}",
             f"a multiple of {what}: a step replaces {keys} keys whole",
             f"--queue_size={max(1, round(config.queue_size / keys)) * keys}",
+        )
+
+
+def _dictionary(config: Config) -> Iterator[str]:
+    if config.method != "moco":
+        return
+    if config.dictionary == "batch":
+        for flag in ("queue_size", "ema_momentum"):
+            if getattr(config, flag) is not None:
+                yield message(
+                    f"--{flag}={getattr(config, flag)} with --dictionary=batch",
+                    "neither: the keys are the batch's, and nothing follows",
+                    f"leaving --{flag} away, or --dictionary=queue",
+                )
+    if config.dictionary == "bank" and config.symmetric:
+        yield message(
+            "--symmetric with --dictionary=bank",
+            "one direction: the key is the image's own feature, not a view's",
+            "--nosymmetric, or --dictionary=batch",
         )
 
 
@@ -119,6 +140,7 @@ RULES: tuple[Rule, ...] = (
     _other_methods_flags,
     _moco_layers,
     _queue,
+    _dictionary,
     _batch_norm_groups,
     _interleaved,
 )

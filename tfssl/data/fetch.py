@@ -29,15 +29,16 @@ def fetch(
         process; then the error below names the index only.
 
     Returns:
-      As `Source.example`.
+      As `Source.example`, and `index` int64, the one that was read.
 
     Raises:
       tf.errors.OpError: At run time, naming the files, when `CANDIDATES` examples in a
         row are unreadable; its text holds that of a `DataError`.
     """
     if not _may_fail(source):
-        return source.example(index)
+        return {**source.example(index), "index": index}
     example, tried = _first_readable(source, index, CANDIDATES)
+    example["index"] = (index + tried) % source.num_examples
     if report:
         done = _report(source, index, tried, CANDIDATES)
     else:

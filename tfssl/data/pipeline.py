@@ -57,8 +57,9 @@ def training(
         `tfssl.data.service`; empty: this host makes them.
 
     Returns:
-      Data set of `views` uint8 `[replica_batch, V, S, S, 3]`, `label` and `id` int64
-      `[replica_batch]`; `rows / replica_batch` elements a step.
+      Data set of `views` uint8 `[replica_batch, V, S, S, 3]`, `label`, `id` and `index`
+      int64 `[replica_batch]`, the last being `Source.example`'s; `rows / replica_batch`
+      elements a step.
 
     Raises:
       DataError: Fewer examples than rows in a step, or rows that do not divide.
@@ -90,6 +91,7 @@ def training(
             "views": tf.ensure_shape(views, shape),
             "label": tf.ensure_shape(example["label"], []),
             "id": tf.ensure_shape(example["id"], []),
+            "index": example["index"],
         }
 
     if service:

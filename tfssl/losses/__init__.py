@@ -1,8 +1,18 @@
 """Losses: tensors in, `[batch]` out; no state, no strategy, no hidden reduction."""
 
 from tfssl.losses.byol import byol_regression
-from tfssl.losses.info_nce import info_nce, info_nce_accuracy, info_nce_batch
-from tfssl.losses.normalize import MOCO_SQUARED_EPSILON, as_float, l2_normalize
+from tfssl.losses.info_nce import (
+    info_nce,
+    info_nce_accuracy,
+    info_nce_batch,
+    info_nce_batch_accuracy,
+)
+from tfssl.losses.normalize import (
+    MOCO_SQUARED_EPSILON,
+    as_float,
+    l2_normalize,
+    moco_normalize,
+)
 from tfssl.losses.nt_xent import nt_xent, nt_xent_scalars
 
 __all__ = [
@@ -12,7 +22,9 @@ __all__ = [
     "info_nce",
     "info_nce_accuracy",
     "info_nce_batch",
+    "info_nce_batch_accuracy",
     "l2_normalize",
+    "moco_normalize",
     "nt_xent",
     "nt_xent_scalars",
 ]

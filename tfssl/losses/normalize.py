@@ -30,6 +30,11 @@ def l2_normalize(x: tf.Tensor, *, epsilon: float = SQUARED_EPSILON) -> tf.Tensor
     return x * tf.math.rsqrt(tf.maximum(square, tf.cast(epsilon, x.dtype)))
 
 
+def moco_normalize(x: tf.Tensor) -> tf.Tensor:
+    """`l2_normalize` with MoCo's floor."""
+    return l2_normalize(x, epsilon=MOCO_SQUARED_EPSILON)
+
+
 def as_float(x: tf.Tensor) -> tf.Tensor:
     """float32 of a narrower tensor; float64 is left alone.
 

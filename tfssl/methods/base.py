@@ -19,10 +19,13 @@ class Batch(NamedTuple):
     Attributes:
       views: One float32 tensor `[b, H, W, 3]` per view, after photometry.
       label: int64 `[b]`; -1 where there is no label.
+      index: int64 `[b]`, which of the data set's examples each row shows; None where
+        whoever makes the batch does not know.
     """
 
     views: tuple[tf.Tensor, ...]
     label: tf.Tensor
+    index: tf.Tensor | None = None
 
 
 class StepOutput(NamedTuple):

@@ -6,15 +6,12 @@ import keras
 import tensorflow as tf
 
 from tfssl.core import collectives, seeds, variables
-from tfssl.losses import (
-    MOCO_SQUARED_EPSILON,
-    info_nce,
-    info_nce_accuracy,
-    l2_normalize,
-)
+from tfssl.losses import info_nce, info_nce_accuracy, moco_normalize
 from tfssl.methods.base import Batch, StepOutput
+from tfssl.methods.key_network import KeyNetwork
 from tfssl.methods.key_queue import KeyQueue
 from tfssl.methods.online_probe import probe_loss
+from tfssl.methods.shuffle import encode_shuffled
 
 
 class MoCo:
@@ -27,21 +24,15 @@ class MoCo:
         loss = mean CE([q.k | q.queue] / T, 0)
         queue <- k of all replicas                                   after the logits
 
-    The key encoder runs in training mode with BatchNorm statistics of its own, which
-    are never averaged with the query encoder's.
-
-    With `shuffle` (paper, section 3.3) the rows of view 2 change places over the
-    global batch before they are encoded, so that query and key of one image are
-    normalised in different groups. It needs BatchNorm in groups
-    (`--batch_norm_groups`): with statistics of the whole batch it changes nothing.
+    With `shuffle` the keys are encoded by `encode_shuffled`. It needs BatchNorm in
+    groups (`--batch_norm_groups`): with statistics of the whole batch it changes
+    nothing. `EndToEnd` and `MemoryBank` are the paper's two other dictionaries.
 
     Args:
       encoder: Query encoder, images `[b, S, S, 3]` to features `[b, F]`.
       projector: `[b, F]` to `[b, D]`.
-      key_encoder: Same architecture as `encoder`; starts as its copy.
-      key_projector: Same architecture as `projector`; starts as its copy.
+      key_network: Follows both; m = 0.999.
       queue: The dictionary.
-      momentum: m in [0, 1]; 0.999.
       temperature: T > 0; 0.07 (v1), 0.2 (v2), 0.1 (CIFAR demo).
       symmetric: Also predict view 1's key from view 2, add both losses, and enqueue
         both sets of keys (the authors' CIFAR demo).
@@ -54,11 +45,9 @@ class MoCo:
         self,
         encoder: keras.Model,
         projector: keras.Model,
-        key_encoder: keras.Model,
-        key_projector: keras.Model,
+        key_network: KeyNetwork,
         queue: KeyQueue,
         *,
-        momentum: float,
         temperature: float,
         symmetric: bool = False,
         shuffle: bool = False,
@@ -67,17 +56,13 @@ class MoCo:
     ):
         self.encoder = encoder
         self._projector = projector
-        self._key_encoder = key_encoder
-        self._key_projector = key_projector
+        self._key_network = key_network
         self._queue = queue
-        self._momentum = momentum
         self._temperature = temperature
         self._symmetric = symmetric
         self._shuffle = shuffle
         self._seed = seed
         self._probe = probe
-        variables.copy_values(encoder.weights, key_encoder.weights)
-        variables.copy_values(projector.weights, key_projector.weights)
 
     @property
     def trainable_variables(self) -> list:
@@ -89,15 +74,7 @@ class MoCo:
     def before_forward(self, step: tf.Tensor) -> None:
         """Moves the key encoder towards the query weights of the last update."""
         del step
-        for key, query in (
-            (self._key_encoder, self.encoder),
-            (self._key_projector, self._projector),
-        ):
-            variables.move_towards(
-                key.trainable_variables,
-                query.trainable_variables,
-                1.0 - self._momentum,
-            )
+        self._key_network.move()
 
     def loss(self, batch: Batch, step: tf.Tensor) -> StepOutput:
         """InfoNCE against the queue; see the class."""
@@ -131,8 +108,7 @@ class MoCo:
         """Both encoders with their BatchNorm statistics, queue, head, probe."""
         items = variables.named("online/encoder", self.encoder.weights)
         items |= variables.named("online/projector", self._projector.weights)
-        items |= variables.named("key/encoder", self._key_encoder.weights)
-        items |= variables.named("key/projector", self._key_projector.weights)
+        items |= self._key_network.items()
         items |= {"queue/keys": self._queue.keys, "queue/head": self._queue.head}
         if self._probe:
             items |= variables.named("probe", self._probe.weights)
@@ -140,25 +116,13 @@ class MoCo:
 
     def _query(self, view: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         features = self.encoder(view, training=True)
-        return features, _unit(self._projector(features, training=True))
+        return features, moco_normalize(self._projector(features, training=True))
 
     def _key(self, view: tf.Tensor, step: tf.Tensor, pass_name: str) -> tf.Tensor:
-        rows = view.shape[0]
-        if self._shuffle:
-            # argsort of uniform numbers: XLA and TPU refuse stateless_shuffle.
-            seed = seeds.step_seed(self._seed, f"shuffle{pass_name}", step)
-            total = rows * collectives.num_replicas()
-            order = tf.argsort(tf.random.stateless_uniform([total], seed))
-            shuffled = tf.gather(collectives.gather(view), order)
-            view = collectives.local_rows(shuffled, rows)
-        features = self._key_encoder(view, training=True)
-        key = _unit(self._key_projector(features, training=True))
-        if self._shuffle:
-            back = tf.argsort(order)
-            key = collectives.local_rows(tf.gather(collectives.gather(key), back), rows)
-        return tf.stop_gradient(key)
+        def encode(images):
+            return moco_normalize(self._key_network(images))
 
-
-def _unit(x: tf.Tensor) -> tf.Tensor:
-    """Rows of norm 1, with the floor of torch's `F.normalize`."""
-    return l2_normalize(x, epsilon=MOCO_SQUARED_EPSILON)
+        if not self._shuffle:
+            return encode(view)
+        seed = seeds.step_seed(self._seed, f"shuffle{pass_name}", step)
+        return encode_shuffled(encode, view, seed)

@@ -100,7 +100,7 @@ def total_steps(config: Config, num_examples: int) -> int:
 def state(config: Config, num_examples: int, num_classes: int | None) -> RunState:
     """Method and optimiser of the run; call inside the strategy's scope."""
     steps = total_steps(config, num_examples)
-    method = METHOD_BUILDERS[config.method](config, num_classes, steps)
+    method = METHOD_BUILDERS[config.method](config, num_classes, steps, num_examples)
     factor = tf.Variable(1.0, trainable=False, name="rate_factor")
     rate = learning_rate(config, num_examples, steps)
     optimizer = _optimizer(config, lambda step: rate(step) * factor)

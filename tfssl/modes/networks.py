@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -9,7 +11,17 @@ from tfssl import models, optim
 from tfssl.config import Config
 from tfssl.core import seeds
 from tfssl.errors import ConfigError, message
-from tfssl.methods import BYOL, KeyQueue, Method, MoCo, SimCLR
+from tfssl.methods import (
+    BYOL,
+    EndToEnd,
+    FeatureBank,
+    KeyNetwork,
+    KeyQueue,
+    MemoryBank,
+    Method,
+    MoCo,
+    SimCLR,
+)
 
 PROBE = "head_supervised"
 """Layer name of the online probe; SimCLR keeps it out of LARS' decay by this name."""
@@ -36,8 +48,8 @@ def _probe(config: Config, dim: int, classes: int | None) -> keras.Model | None:
     return models.linear_head(dim, classes, seed=config.seed, name=PROBE)
 
 
-def _simclr(config: Config, classes: int | None, steps: int) -> Method:
-    del steps
+def _simclr(config: Config, classes: int | None, steps: int, examples: int) -> Method:
+    del steps, examples
     online = encoder(config, config.seed)
     dim = online.output_shape[-1]
     projector = models.simclr_head(
@@ -58,7 +70,9 @@ def _simclr(config: Config, classes: int | None, steps: int) -> Method:
     )
 
 
-def _byol(config: Config, classes: int | None, steps: int) -> Method:
+def _byol(config: Config, classes: int | None, steps: int, examples: int) -> Method:
+    del examples
+
     def networks(seed: int) -> tuple[keras.Model, keras.Model]:
         network = encoder(config, seed)
         projector = models.byol_mlp(
@@ -101,7 +115,7 @@ def _byol(config: Config, classes: int | None, steps: int) -> Method:
     )
 
 
-def _moco(config: Config, classes: int | None, steps: int) -> Method:
+def _moco(config: Config, classes: int | None, steps: int, examples: int) -> Method:
     del steps
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     if config.batch_norm_interleaved and replicas > 1:
@@ -125,26 +139,36 @@ def _moco(config: Config, classes: int | None, steps: int) -> Method:
         return network, projector
 
     online, projector = networks()
-    key, key_projector = networks()
+    both: dict[str, Any] = {
+        "temperature": config.temperature,
+        "probe": _probe(config, online.output_shape[-1], classes),
+    }
+    shuffled = {
+        "symmetric": config.symmetric,
+        "shuffle": config.batch_norm_groups > 1,
+        "seed": config.seed,
+    }
+    if config.dictionary == "batch":
+        return EndToEnd(online, projector, **both, **shuffled)
+    if config.dictionary == "bank":
+        bank = FeatureBank(
+            examples,
+            config.projector_dim,
+            drawn=config.queue_size,
+            momentum=config.ema_momentum,
+            seed=config.seed,
+        )
+        return MemoryBank(online, projector, bank, **both)
+    key_network = KeyNetwork(
+        *networks(), online=(online, projector), momentum=config.ema_momentum
+    )
     queue = KeyQueue(
         config.queue_size,
         config.projector_dim,
         enqueued=config.batch_size * (2 if config.symmetric else 1),
         seed=config.seed,
     )
-    return MoCo(
-        online,
-        projector,
-        key,
-        key_projector,
-        queue,
-        momentum=config.ema_momentum,
-        temperature=config.temperature,
-        symmetric=config.symmetric,
-        shuffle=config.batch_norm_groups > 1,
-        seed=config.seed,
-        probe=_probe(config, online.output_shape[-1], classes),
-    )
+    return MoCo(online, projector, key_network, queue, **both, **shuffled)
 
 
 METHOD_BUILDERS = {"byol": _byol, "simclr": _simclr, "moco": _moco}

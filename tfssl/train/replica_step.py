@@ -56,9 +56,9 @@ class ReplicaStep:
         return tf.convert_to_tensor(self._state.step)
 
     def batch(self, data: dict[str, tf.Tensor], part: int | tf.Tensor = 0) -> Batch:
-        """Views and labels of the rows of one part of the step."""
+        """Views, labels and numbers of the rows of one part of the step."""
         views = self._photometric(data["views"], self.now(), part)
-        return Batch(views, data["label"])
+        return Batch(views, data["label"], data.get("index"))
 
     def begin(self) -> None:
         """What moves before the forward pass."""
