@@ -23,7 +23,13 @@ from tfssl.config import (
 )
 from tfssl.errors import ConfigError
 from tfssl.flagfile import from_flagfile, to_flagfile
-from tfssl.inherit import Parsed, contradictions, inherit, stored_config
+from tfssl.inherit import (
+    Parsed,
+    contradictions,
+    foreign_start,
+    inherit,
+    stored_config,
+)
 
 PACKAGE = Path(tfssl.__file__).parent
 
@@ -246,6 +252,8 @@ BAD = [
         {"batch_norm_groups": 1, "virtual_devices": 2, "strategy": "mirrored"},
         "--batch_norm_groups=2",
     ),
+    ({"normalization": "layer"}, "one of batch, group_ws, none"),
+    ({"normalization": "none", "batch_norm_groups": 8}, "--batch_norm_groups=0"),
     ({"linear_learning_rates": "0.1,x"}, "'x'"),
     ({"linear_learning_rates": ""}, "--linear_learning_rates"),
     ({"linear_learning_rates": "-1"}, "numbers > 0"),
@@ -257,7 +265,22 @@ BAD = [
     ({"mode": "knn,convert", "source": "byol:x"}, "convert first"),
     ({"mode": "convert,pretrain", "source": "byol:x"}, "of its own"),
     ({"mode": "convert", "source": "byol:x", "init_from": "y"}, "--init_from"),
+    (
+        {"mode": "convert", "source": "byol:x", "normalization": "group_ws"},
+        "networks with BatchNorm",
+    ),
     ({"mode": "export", "format": "onnx"}, "--format"),
+    (
+        {
+            "mode": "export",
+            "format": "torchvision",
+            "encoder": "resnet18",
+            "image_size": 224,
+            "encoder_family": "moco",
+            "normalization": "none",
+        },
+        "those with BatchNorm",
+    ),
     ({"mode": "export", "format": "torchvision"}, "family simclr pads"),
     (
         {"mode": "export", "format": "torchvision", "encoder_family": "moco"},
@@ -292,6 +315,7 @@ def test_all_problems_at_once():
         {"strategy": "mirrored", "virtual_devices": 2, "batch_norm_groups": 8},
         {"micro_batches": 32, "batch_norm_groups": 8},
         {"precision": "mixed_float16"},
+        {"normalization": "group_ws"},
         {"dataset": "folder:some/where"},
         {"dataset": "tfds:cifar10"},
         {"dataset": "shapes:256"},
@@ -431,3 +455,14 @@ def test_stored_config_from_a_run_or_a_checkpoint_in_it(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     for path in (tmp_path, tmp_path / "checkpoints", tmp_path / "checkpoints" / "7"):
         assert stored_config(str(path)) == STORED
+
+
+@pytest.mark.parametrize("flag", ["encoder", "encoder_family", "normalization"])
+def test_weights_of_another_network_are_no_start(tmp_path, flag):
+    (tmp_path / "flags.cfg").write_text(to_flagfile(resolve(config(method="moco"))))
+    other = {"encoder": "resnet34_cifar", "encoder_family": "byol"}
+    start = config(method="moco", init_from=str(tmp_path))
+    assert foreign_start(start) == []
+    value = other.get(flag, "none")
+    (problem,) = foreign_start(dataclasses.replace(start, **{flag: value}))
+    assert problem.startswith(f"got --{flag}={value} with --init_from")

@@ -92,6 +92,7 @@ class Config:
     method: str = _method("simclr", "how to learn", choices=presets.METHODS)
     encoder: str = _method("resnet18_cifar", "resnet18 ... resnet200, then xW (width), _sk, _cifar (32-pixel stem)")
     encoder_family: str = _method("", "whose padding, initialisation and BatchNorm; empty: the method's", choices=presets.FAMILIES)
+    normalization: str = _method("batch", "BatchNorm as published, group norm with weight standardisation, or scale and shift alone; everywhere", choices=presets.NORMALIZATIONS)
     projector_hidden: int = _method(None, "width inside the projector; 0: the encoder's", kind=int, low=0)
     projector_dim: int = _method(None, "width of the projection", kind=int, low=1)
     projector_layers: int = _method(None, "linear layers in the projector (MoCo v1: 1, v2: 2)", kind=int, low=1, high=8)

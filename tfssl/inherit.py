@@ -137,7 +137,7 @@ def foreign_start(config: Config) -> list[str]:
             f"--{name}={expected}",
         )
         for name, value, expected in difference(
-            config, stored, only=("encoder", "encoder_family")
+            config, stored, only=("encoder", "encoder_family", "normalization")
         )
     ]
 

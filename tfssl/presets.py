@@ -63,6 +63,7 @@ EXPORT_FORMATS = ("saved_model", "torchvision", "keras")
 
 METHODS = ("byol", "simclr", "moco")
 FAMILIES = ("byol", "simclr", "moco")
+NORMALIZATIONS = ("batch", "group_ws", "none")
 OPTIMIZERS = ("lars", "sgd", "adamw", "lamb")
 LR_SCALINGS = ("linear", "sqrt", "none")
 LR_SCHEDULES = ("cosine", "epoch_cosine", "step", "exponential", "constant")

@@ -16,6 +16,8 @@ VARIANTS = {
     "moco+interleaved": {"batch_norm_groups": 4, "batch_norm_interleaved": True},
     "moco+batch": {"dictionary": "batch", "queue_size": None, "symmetric": True},
     "moco+bank": {"dictionary": "bank"},
+    **{f"{name}+group_ws": {"normalization": "group_ws"} for name in sorted(METHODS)},
+    **{f"{name}+none": {"normalization": "none"} for name in sorted(METHODS)},
 }
 # What moves before the forward pass and after the update, by role in the checkpoint.
 MOVES = {
@@ -41,6 +43,11 @@ def case(request):
     rows = tf.range(ROWS, dtype=tf.int64)
     batch = Batch(tuple(tf.unstack(views)), rows % 10, 5 * rows)
     return request.param, state, batch
+
+
+def has_statistics(state):
+    """Whether there is BatchNorm, whose statistics a forward pass moves."""
+    return any(n.endswith("moving_mean") for n in state.method.checkpoint_items())
 
 
 def snapshot(method):
@@ -80,6 +87,12 @@ def test_nothing_but_the_online_network_is_trainable(case):
     trainable = {id(variables.raw(v)) for v in state.method.trainable_variables}
     roles = {n.split("/")[0] for n, v in items.items() if id(v) in trainable}
     assert roles == {"online", "probe"}
+
+
+def test_only_batch_norm_has_statistics(case):
+    name, state, _ = case
+    other = name.endswith(("+group_ws", "+none"))
+    assert has_statistics(state) == (not other)
 
 
 def test_no_gradient_reaches_target_key_or_queue(case):
@@ -125,7 +138,8 @@ def test_forward_moves_only_statistics_and_update_only_what_it_says(case):
     first, last = MOVES.get(name, MOVES[name.partition("+")[0]])
     assert {n.split("/")[0] for n in changed(start, before_forward)} == first
     moved = changed(before_forward, after_loss)
-    assert moved and all(n.endswith(statistics) for n in moved)
+    assert bool(moved) == has_statistics(state)
+    assert all(n.endswith(statistics) for n in moved)
     assert {n.split("/")[0] for n in changed(after_loss, end)} == last
     assert not any(n.endswith(statistics) for n in changed(after_loss, end))
 

@@ -59,5 +59,14 @@ def _encoder(config: Config) -> Iterator[str]:
             yield from error.problems
 
 
-FIELD_RULES: tuple[Rule, ...] = (_source, _alone, _encoder)
+def _normalization(config: Config) -> Iterator[str]:
+    if "convert" in modes(config) and config.normalization != "batch":
+        yield message(
+            f"--normalization={config.normalization} with --mode=convert",
+            "batch: the published weights are those of networks with BatchNorm",
+            "leaving --normalization away",
+        )
+
+
+FIELD_RULES: tuple[Rule, ...] = (_source, _alone, _encoder, _normalization)
 RULES: tuple[Rule, ...] = ()

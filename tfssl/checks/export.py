@@ -19,17 +19,21 @@ def _torchvision(config: Config) -> Iterator[str]:
         spec = parse_encoder(config.encoder)
     except ConfigError:
         return  # already reported
-    if reason := without_counterpart(spec, config.encoder_family):
+    reason = without_counterpart(spec, config.encoder_family, config.normalization)
+    if reason:
         yield message(
             f"--format=torchvision for --encoder={config.encoder} "
-            f"--encoder_family={config.encoder_family}",
+            f"--encoder_family={config.encoder_family} "
+            f"--normalization={config.normalization}",
             f"an encoder that torchvision's ResNet can express: {reason}",
             "--format=saved_model or --format=keras",
         )
 
 
-def without_counterpart(spec: EncoderSpec, family: str) -> str:
+def without_counterpart(spec: EncoderSpec, family: str, normalization: str) -> str:
     """Why torchvision has no such network; empty if it has one."""
+    if normalization != "batch":
+        return "its ResNets are those with BatchNorm"
     if family != "moco":
         return (
             f"the family {family} pads strided convolutions or pools otherwise, and "

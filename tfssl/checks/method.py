@@ -116,6 +116,17 @@ def _batch_norm_groups(config: Config) -> Iterator[str]:
         )
 
 
+def _other_normalization(config: Config) -> Iterator[str]:
+    if config.normalization == "batch" or not config.batch_norm_groups:
+        return
+    yield message(
+        f"--batch_norm_groups={config.batch_norm_groups} with "
+        f"--normalization={config.normalization}",
+        "--normalization=batch: the others look at one image at a time",
+        "--batch_norm_groups=0",
+    )
+
+
 def _interleaved(config: Config) -> Iterator[str]:
     if not config.batch_norm_interleaved or config.method != "moco":
         return
@@ -142,5 +153,6 @@ RULES: tuple[Rule, ...] = (
     _queue,
     _dictionary,
     _batch_norm_groups,
+    _other_normalization,
     _interleaved,
 )

@@ -68,12 +68,15 @@ def export_torchvision(
 
 
 def _state(encoder: keras.Model) -> dict[str, np.ndarray]:
-    family = encoder.get_config().get("family")
-    if not isinstance(encoder, Encoder) or family != "moco":
+    made_of = encoder.get_config()
+    family, norm = made_of.get("family"), made_of.get("normalization")
+    if not isinstance(encoder, Encoder) or (family, norm) != ("moco", "batch"):
         raise TfsslError(
             message(
-                f"an encoder of the family {family} for torchvision",
-                "the family moco: torchvision cannot pad as the others do",
+                f"an encoder of the family {family} with {norm} normalisation for "
+                "torchvision",
+                "the family moco with BatchNorm: torchvision cannot pad or normalise "
+                "as the others do",
                 "--format=saved_model or --format=keras",
             )
         )

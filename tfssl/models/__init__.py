@@ -15,17 +15,21 @@ from tfssl.models.encoders import (
     resnet200,
 )
 from tfssl.models.families import FAMILIES, Family
+from tfssl.models.groupnorm import GroupNorm
 from tfssl.models.heads import byol_mlp, linear_head, moco_head, simclr_head
+from tfssl.models.normalization import NORMALIZATIONS
 from tfssl.models.resnet import Encoder
 from tfssl.models.running_statistics import still_statistics
 
 __all__ = [
     "ENCODERS",
     "FAMILIES",
+    "NORMALIZATIONS",
     "BatchNorm",
     "Encoder",
     "EncoderSpec",
     "Family",
+    "GroupNorm",
     "build_encoder",
     "byol_mlp",
     "linear_head",

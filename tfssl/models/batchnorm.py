@@ -10,10 +10,8 @@ import keras
 import tensorflow as tf
 
 from tfssl.core import collectives
+from tfssl.models.keras_versions import UNROUNDED
 from tfssl.models.running_statistics import are_still
-
-# A variable read under mixed precision is rounded to 8 bits unless it is exempt.
-_EXEMPT = "experimental_autocast" if keras.__version__[0] == "2" else "autocast"
 
 
 @keras.saving.register_keras_serializable(package="tfssl")
@@ -101,7 +99,7 @@ class BatchNorm(keras.layers.Layer):
                 shape=shape,
                 initializer=initializer,
                 trainable=trainable,
-                **{_EXEMPT: False},
+                **UNROUNDED,
             )
 
         self.gamma = self.beta = self.counter = None

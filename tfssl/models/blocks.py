@@ -6,9 +6,9 @@ import dataclasses
 
 import keras
 
-from tfssl.models.batchnorm import BatchNorm
 from tfssl.models.convolution import Conv, MaxPool
 from tfssl.models.families import Family, conv_initializer
+from tfssl.models.normalization import Normalization
 from tfssl.models.selective_kernel import (
     ShortcutPool,
     StreamMix,
@@ -25,23 +25,35 @@ class Parts:
       family: Paddings, initialisers and batch norm rules.
       seed: The run's seed; every kernel draws from (seed, its name).
       zero_last_gamma: Whether residual branches start at zero.
-      norm_options: Further arguments of every `BatchNorm`.
+      normalization: What stands where the official networks have BatchNorm.
+      norm_options: Further rules of every `BatchNorm`.
       dtype: Dtype or policy of every layer; None for Keras's global policy.
     """
 
     family: Family
     seed: int
     zero_last_gamma: bool
+    normalization: Normalization
     norm_options: dict
     dtype: str | None
 
-    def conv(self, x, name: str, filters: int, kernel_size: int, stride: int = 1):
-        """A convolution without bias."""
+    def conv(
+        self,
+        x,
+        name: str,
+        filters: int,
+        kernel_size: int,
+        stride: int = 1,
+        *,
+        gate=False,
+    ):
+        """A convolution without bias; no normalisation follows a `gate`."""
         fan_in = kernel_size * kernel_size * x.shape[-1]
         initializer = conv_initializer(
             self.family, fan_in=fan_in, seed=self.seed, weight=f"{name}/kernel"
         )
-        return Conv(
+        make = Conv if gate else self.normalization.conv
+        return make(
             filters,
             kernel_size,
             stride,
@@ -52,11 +64,12 @@ class Parts:
         )(x)
 
     def norm(self, x, name: str, last: bool = False):
-        """Batch norm; `last` marks the end of a residual branch."""
-        options = {**self.family.batch_norm(), **self.norm_options}
-        if last and self.zero_last_gamma:
-            options["gamma_initializer"] = "zeros"
-        return BatchNorm(**options, name=name, dtype=self.dtype)(x)
+        """Batch norm or what replaces it; `last`: at the end of a residual branch."""
+        rules = {**self.family.batch_norm(), **self.norm_options}
+        start = "zeros" if last and self.zero_last_gamma else "ones"
+        return self.normalization.norm(
+            rules, gamma_initializer=start, name=name, dtype=self.dtype
+        )(x)
 
     def relu(self, x, name: str):
         """max(x, 0)."""
@@ -147,5 +160,5 @@ def _mix_streams(parts: Parts, streams, prefix: str, filters: int):
     gate = parts.conv(gate, f"{prefix}_sk_reduce", gate_width(filters), 1)
     gate = parts.norm(gate, f"{prefix}_sk_bn")
     gate = parts.relu(gate, f"{prefix}_sk_relu")
-    gate = parts.conv(gate, f"{prefix}_sk_expand", 2 * filters, 1)
+    gate = parts.conv(gate, f"{prefix}_sk_expand", 2 * filters, 1, gate=True)
     return StreamMix(name=f"{prefix}_sk_mix", dtype=parts.dtype)([streams, gate])

@@ -14,6 +14,7 @@ def build_encoder(
     family: str,
     image_size: int | tuple[int, int] | None,
     seed: int,
+    normalization: str = "batch",
     batch_norm_groups: int = 0,
     batch_norm_interleaved: bool = False,
     zero_init_last_gamma: bool | None = None,
@@ -26,6 +27,7 @@ def build_encoder(
       family: `"simclr"`, `"byol"` or `"moco"`.
       image_size: Side, (height, width), or None for any size at each call.
       seed: Initial weights are a pure function of (seed, layer name).
+      normalization: `"batch"`, `"group_ws"` or `"none"`, see `NORMALIZATIONS`.
       batch_norm_groups: 0 for the global batch, else the number of groups.
       batch_norm_interleaved: Whether these groups are interleaved.
       zero_init_last_gamma: None does as the family does.
@@ -35,13 +37,15 @@ def build_encoder(
       A functional `keras.Model` with `tfssl_spec` and `pyramid_outputs`.
 
     Raises:
-      ConfigError: Unknown name or family, or images too small for the network.
+      ConfigError: Unknown name, family or normalisation, or images too small for
+        the network.
     """
     return Encoder(
         name,
         family=family,
         image_size=image_size,
         seed=seed,
+        normalization=normalization,
         batch_norm_groups=batch_norm_groups,
         batch_norm_interleaved=batch_norm_interleaved,
         zero_init_last_gamma=zero_init_last_gamma,

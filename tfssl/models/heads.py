@@ -11,8 +11,8 @@ import keras
 
 from tfssl.core.seeds import init_seed
 from tfssl.errors import ConfigError, message
-from tfssl.models.batchnorm import BatchNorm
 from tfssl.models.families import get_family
+from tfssl.models.normalization import get_normalization
 
 
 @keras.saving.register_keras_serializable(package="tfssl")
@@ -34,6 +34,7 @@ def simclr_head(
     layers: int = 3,
     seed: int,
     name: str = "projector",
+    normalization: str = "batch",
     batch_norm_groups: int = 0,
     dtype: str | None = None,
 ) -> Projector:
@@ -51,6 +52,7 @@ def simclr_head(
       layers: 2 in SimCLR v1, 3 in v2; at least 1.
       seed: The run's seed.
       name: Of the model; part of what selects the draws.
+      normalization: What stands in batch norm's place, see `NORMALIZATIONS`.
       batch_norm_groups: As of `BatchNorm`.
       dtype: Dtype or policy; None for Keras's global policy.
 
@@ -60,25 +62,24 @@ def simclr_head(
       the first of them.
 
     Raises:
-      ConfigError: `layers < 1`.
+      ConfigError: `layers < 1`, or an unknown normalisation.
     """
     if layers < 1:
         raise ConfigError(message(f"{layers} projector layers", "at least 1", "2 or 3"))
     inputs = _features(in_dim, dtype)
     rules = {**get_family("simclr").batch_norm(), "groups": batch_norm_groups}
+    kind = get_normalization(normalization)
     x, outputs = inputs, []
     for index in range(layers):
         last = index == layers - 1
         weight = f"{name}_layer{index}_dense/kernel"
         kernel = keras.initializers.RandomNormal(0.0, 0.01, init_seed(seed, weight))
         width = out if last else (hidden or in_dim)
-        x = _dense(width, f"{name}_layer{index}", kernel, bias=None, dtype=dtype)(x)
-        bn = BatchNorm(
-            **rules, center=not last, name=f"{name}_layer{index}_bn", dtype=dtype
-        )
-        x = bn(x)
+        layer = f"{name}_layer{index}"
+        x = _dense(width, layer, kernel, bias=None, dtype=dtype, make=kind.dense)(x)
+        x = kind.norm(rules, center=not last, name=f"{layer}_bn", dtype=dtype)(x)
         if not last:
-            x = keras.layers.ReLU(name=f"{name}_layer{index}_relu", dtype=dtype)(x)
+            x = keras.layers.ReLU(name=f"{layer}_relu", dtype=dtype)(x)
         outputs.append(x)
     return Projector(inputs, outputs, name=name)
 
@@ -90,6 +91,7 @@ def byol_mlp(
     out: int = 256,
     seed: int,
     name: str,
+    normalization: str = "batch",
     batch_norm_groups: int = 0,
     dtype: str | None = None,
 ) -> keras.Model:
@@ -105,18 +107,26 @@ def byol_mlp(
       out: Length of the output.
       seed: The run's seed.
       name: Of the model, for example `"predictor"`; part of what selects the draws.
+      normalization: What stands in batch norm's place, see `NORMALIZATIONS`.
       batch_norm_groups: As of `BatchNorm`.
       dtype: Dtype or policy; None for Keras's global policy.
 
     Returns:
       `[b, in_dim]` to `[b, out]`.
+
+    Raises:
+      ConfigError: An unknown normalisation.
     """
     inputs = _features(in_dim, dtype)
     rules = {**get_family("byol").batch_norm(), "groups": batch_norm_groups}
+    kind = get_normalization(normalization)
     kernel = _haiku(in_dim, seed, f"{name}_layer0_dense/kernel")
-    x = _dense(hidden, f"{name}_layer0", kernel, bias="zeros", dtype=dtype)(inputs)
-    x = BatchNorm(**rules, name=f"{name}_layer0_bn", dtype=dtype)(x)
-    x = keras.layers.ReLU(name=f"{name}_layer0_relu", dtype=dtype)(x)
+    layer = f"{name}_layer0"
+    x = _dense(hidden, layer, kernel, bias="zeros", dtype=dtype, make=kind.dense)(
+        inputs
+    )
+    x = kind.norm(rules, name=f"{layer}_bn", dtype=dtype)(x)
+    x = keras.layers.ReLU(name=f"{layer}_relu", dtype=dtype)(x)
     kernel = _haiku(hidden, seed, f"{name}_layer1_dense/kernel")
     x = _dense(out, f"{name}_layer1", kernel, bias=None, dtype=dtype)(x)
     return keras.Model(inputs, x, name=name)
@@ -221,8 +231,10 @@ def _haiku(fan_in: int, seed: int, weight: str) -> keras.initializers.Initialize
     return keras.initializers.TruncatedNormal(0.0, stddev, init_seed(seed, weight))
 
 
-def _dense(units: int, layer: str, kernel, *, bias, dtype) -> keras.layers.Dense:
-    return keras.layers.Dense(
+def _dense(
+    units: int, layer: str, kernel, *, bias, dtype, make=keras.layers.Dense
+) -> keras.layers.Layer:
+    return make(
         units,
         use_bias=bias is not None,
         kernel_initializer=kernel,

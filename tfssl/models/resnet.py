@@ -8,6 +8,7 @@ from tfssl.encoder_name import EncoderSpec, check_image_size, parse_encoder
 from tfssl.models import blocks
 from tfssl.models.convolution import GlobalMean
 from tfssl.models.families import get_family
+from tfssl.models.normalization import get_normalization
 
 
 @keras.saving.register_keras_serializable(package="tfssl")
@@ -29,6 +30,7 @@ class Encoder(keras.Model):
         norm rules and initial weights, see `FAMILIES`.
       image_size: Side, (height, width), or None for any size at each call.
       seed: Initial weights are a pure function of (seed, layer name).
+      normalization: `"batch"`, `"group_ws"` or `"none"`, see `NORMALIZATIONS`.
       batch_norm_groups: 0 normalises the global batch, G >= 1 G groups of it, see
         `BatchNorm`.
       batch_norm_interleaved: Whether these groups are interleaved.
@@ -41,7 +43,8 @@ class Encoder(keras.Model):
       tfssl_spec: The `EncoderSpec` behind the name.
 
     Raises:
-      ConfigError: Unknown name or family, or images too small for the network.
+      ConfigError: Unknown name, family or normalisation, or images too small for
+        the network.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Encoder(keras.Model):
         family: str = "simclr",
         image_size: int | tuple[int, int] | None = 224,
         seed: int = 0,
+        normalization: str = "batch",
         batch_norm_groups: int = 0,
         batch_norm_interleaved: bool = False,
         zero_init_last_gamma: bool | None = None,
@@ -69,6 +73,7 @@ class Encoder(keras.Model):
             family=facts,
             seed=seed,
             zero_last_gamma=zero_init_last_gamma,
+            normalization=get_normalization(normalization),
             norm_options={
                 "groups": batch_norm_groups,
                 "interleaved": batch_norm_interleaved,
@@ -84,6 +89,7 @@ class Encoder(keras.Model):
             "family": family,
             "image_size": image_size,
             "seed": seed,
+            "normalization": normalization,
             "batch_norm_groups": batch_norm_groups,
             "batch_norm_interleaved": batch_norm_interleaved,
             "zero_init_last_gamma": zero_init_last_gamma,

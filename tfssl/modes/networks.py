@@ -34,6 +34,7 @@ def encoder(config: Config, seed: int) -> keras.Model:
         family=config.encoder_family,
         image_size=config.image_size,
         seed=seed,
+        normalization=config.normalization,
         batch_norm_groups=config.batch_norm_groups,
         batch_norm_interleaved=config.batch_norm_interleaved,
         zero_init_last_gamma={"auto": None, "true": True, "false": False}[
@@ -59,6 +60,7 @@ def _simclr(config: Config, classes: int | None, steps: int, examples: int) -> M
         layers=config.projector_layers,
         seed=config.seed,
         name="projector",
+        normalization=config.normalization,
         batch_norm_groups=config.batch_norm_groups,
     )
     return SimCLR(
@@ -81,6 +83,7 @@ def _byol(config: Config, classes: int | None, steps: int, examples: int) -> Met
             out=config.projector_dim,
             seed=seed,
             name="projector",
+            normalization=config.normalization,
             batch_norm_groups=config.batch_norm_groups,
         )
         return network, projector
@@ -94,6 +97,7 @@ def _byol(config: Config, classes: int | None, steps: int, examples: int) -> Met
             out=config.projector_dim,
             seed=config.seed,
             name="predictor",
+            normalization=config.normalization,
             batch_norm_groups=config.batch_norm_groups,
         )
     target, target_projector = networks(seeds.init_seed(config.seed, "target"))
