@@ -12,6 +12,7 @@ MODES_AVAILABLE = (
     "convert",
     "knn",
     "linear",
+    "finetune",
     "export",
     "report",
     "doctor",
@@ -19,7 +20,6 @@ MODES_AVAILABLE = (
 """The values of `--mode` that this version runs; `tfssl.modes.MODES` has the same."""
 
 MODES_PLANNED = (
-    "finetune",
     "distill",
     "transfer",
     "detect",
@@ -29,7 +29,13 @@ MODES_PLANNED = (
 """Values of `--mode` that are reserved, and refused by name."""
 
 MODES_OF_FLAG: Mapping[str, tuple[str, ...]] = {
-    "label_fraction": ("linear",),
+    "label_fraction": ("linear", "finetune"),
+    "finetune_epochs": ("finetune",),
+    "finetune_batch_size": ("finetune",),
+    "finetune_optimizer": ("finetune",),
+    "finetune_learning_rate": ("finetune",),
+    "finetune_weight_decay": ("finetune",),
+    "finetune_layer": ("finetune",),
     "doctor_images": ("doctor",),
     "format": ("export",),
 }
@@ -39,7 +45,7 @@ would change nothing (pre-training uses no labels, and always all images)."""
 MODES_BEFORE = ("doctor",)
 """Modes that may stand before `pretrain`: they need nothing that it trains."""
 
-MODES_ON_A_RUN = ("knn", "linear", "export", "report")
+MODES_ON_A_RUN = ("knn", "linear", "finetune", "export", "report")
 """Modes that need a trained encoder, and so read the flags of the run that made it."""
 
 MODES_ON_ALL_WORKERS = ("pretrain",)
@@ -191,6 +197,13 @@ BYOL_BY_EPOCHS: Mapping[int, Mapping[str, object]] = {
 }
 """deepmind-research/byol configs/byol.py. A short run with the rates of the long one
 is the commonest way to a poor BYOL, so `--epochs` chooses the row."""
+
+FINETUNE_RATES: Mapping[str, tuple[float, str]] = {
+    "sgd": (0.05, "linear"),
+    "lars": (0.005, "sqrt"),
+}
+"""`--finetune_optimizer`: peak rate and `lr_scaling`, as published. SimCLR appendix B.5
+(SGD with Nesterov momentum), google-research/simclr README for v2 (LARS)."""
 
 OTHER_OPTIMIZER_DEFAULTS: Mapping[str, Mapping[str, object]] = {
     "lars": {"learning_rate": 0.3, "weight_decay": 1e-6},

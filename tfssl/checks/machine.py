@@ -18,7 +18,12 @@ def _replicas(config: Config) -> Iterator[str]:
             "--strategy=mirrored, which uses several devices",
             "--strategy=mirrored",
         )
-    for flag in ("batch_size", "linear_batch_size", "batch_norm_groups"):
+    for flag in (
+        "batch_size",
+        "linear_batch_size",
+        "finetune_batch_size",
+        "batch_norm_groups",
+    ):
         value = getattr(config, flag)
         if count > 1 and value > 0 and value % count:
             yield message(

@@ -47,5 +47,23 @@ def _epoch_cosine(config: Config) -> Iterator[str]:
             )
 
 
+def _finetune_layer(config: Config) -> Iterator[str]:
+    layer, layers = config.finetune_layer, config.projector_layers
+    if not layer:
+        return
+    if config.method != "simclr":
+        yield message(
+            f"--finetune_layer={layer} with --method={config.method}",
+            "0: only SimCLR keeps layers of its projector",
+            "--finetune_layer=0",
+        )
+    elif layers is not None and layer > layers:
+        yield message(
+            f"--finetune_layer={layer} with --projector_layers={layers}",
+            f"0 to {layers}",
+            "--finetune_layer=1",
+        )
+
+
 FIELD_RULES: tuple[Rule, ...] = (_linear_learning_rates,)
-RULES: tuple[Rule, ...] = (_length, _epoch_cosine)
+RULES: tuple[Rule, ...] = (_length, _epoch_cosine, _finetune_layer)

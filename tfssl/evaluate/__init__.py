@@ -1,5 +1,6 @@
 """Protocols that measure a trained encoder: features, kNN, signals of collapse."""
 
+from tfssl.evaluate.accuracy import top_k
 from tfssl.evaluate.collapse import CollapseSignals, collapse_signals, verdict
 from tfssl.evaluate.features import Features, extract_features
 from tfssl.evaluate.knn import KnnResult, knn, nearest, vote
@@ -12,6 +13,7 @@ __all__ = [
     "extract_features",
     "knn",
     "nearest",
+    "top_k",
     "verdict",
     "vote",
 ]

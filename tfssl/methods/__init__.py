@@ -4,6 +4,7 @@ from tfssl.methods.base import Batch, CouplesRows, Method, StepOutput
 from tfssl.methods.byol import BYOL
 from tfssl.methods.end_to_end import EndToEnd
 from tfssl.methods.feature_bank import FeatureBank
+from tfssl.methods.finetune import FineTune
 from tfssl.methods.key_network import KeyNetwork
 from tfssl.methods.key_queue import KeyQueue
 from tfssl.methods.linear import LinearProbe
@@ -26,6 +27,7 @@ __all__ = [
     "EndToEnd",
     "FeatureBank",
     "KeyNetwork",
+    "FineTune",
     "KeyQueue",
     "LinearProbe",
     "MemoryBank",

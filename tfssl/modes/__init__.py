@@ -1,12 +1,13 @@
 """One file per `--mode`; composition of the parts, and the only readers of Config."""
 
-from tfssl.modes import convert, doctor, export, knn, linear, pretrain, report
+from tfssl.modes import convert, doctor, export, finetune, knn, linear, pretrain, report
 
 MODES = {
     "pretrain": pretrain.run,
     "convert": convert.run,
     "knn": knn.run,
     "linear": linear.run,
+    "finetune": finetune.run,
     "export": export.run,
     "report": report.run,
     "doctor": doctor.run,

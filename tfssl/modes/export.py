@@ -42,6 +42,7 @@ def run(config: Config) -> int:
                 str(path),
                 image_size=config.image_size,
                 metadata=metadata,
+                classifier=trained.load_classifier(config, folder),
                 texts=texts,
             )
         else:

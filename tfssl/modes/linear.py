@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,23 +10,16 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl import optim
-from tfssl.augment import RECIPES
 from tfssl.config import Config
 from tfssl.core import seeds
 from tfssl.data import Source, require_labels, tenth, without_tenth
-from tfssl.evaluate import Features
+from tfssl.evaluate import Features, top_k
 from tfssl.methods import LinearProbe
 from tfssl.modes import assemble, console
 from tfssl.modes.features import features
+from tfssl.modes.one_view import OneView
 from tfssl.modes.subjects import Subject, add_score, subjects
-from tfssl.train import (
-    RunDirectory,
-    RunState,
-    StopRequest,
-    make_photometry,
-    make_run_steps,
-    train,
-)
+from tfssl.train import RunDirectory, RunState, StopRequest
 
 MOMENTUM = 0.9
 
@@ -84,15 +76,15 @@ def _evaluate(
     best, chosen_on = 0, "the only learning rate"
     if len(rates) > 1:
         held_out = encoded(tenth(data))
-        accuracy = [_top_k(row, held_out.labels, 1) for row in _logits(probe, held_out)]
+        accuracy = [top_k(row, held_out.labels, 1) for row in _logits(probe, held_out)]
         best = int(np.argmax(accuracy))
         chosen_on = f"best of {len(rates)} rates on {len(held_out)} held-out images"
     test = encoded(evaluation)
     logits = _logits(probe, test)[best]
     rate = float(config.linear_learning_rates.split(",")[best])
     return {
-        "top1": _top_k(logits, test.labels, 1),
-        "top5": _top_k(logits, test.labels, min(5, data.num_classes or 5)),
+        "top1": top_k(logits, test.labels, 1),
+        "top5": top_k(logits, test.labels, min(5, data.num_classes or 5)),
         "learning_rate": rate,
         "epochs": config.linear_epochs,
         "batch_size": config.linear_batch_size,
@@ -112,15 +104,9 @@ def _train(
 ) -> LinearProbe | None:
     strategy = assemble.strategy(config)
     batch = min(config.linear_batch_size, data.num_examples)
-    replica_batch = assemble.replica_batch(batch, strategy)
     total = config.linear_epochs * data.num_examples // batch
-    # The crop of the family, the normalisation that this encoder was trained with.
-    recipe = dataclasses.replace(
-        RECIPES[f"linear_{config.encoder_family}"],
-        mean=subject.transform.mean,
-        std=subject.transform.std,
-    )
     seed = seeds.init_seed(config.seed, "linear")
+    show = OneView(config, data, subject.transform, batch, seed)
     with strategy.scope():
         frozen = _in_scope(subject.encoder)
         probe = LinearProbe(
@@ -136,38 +122,18 @@ def _train(
             nesterov=True,
         )
         state = RunState.create(probe, optimizer)
-    run_steps = make_run_steps(
-        strategy,
-        state,
-        make_photometry(
-            recipe, seed=seed, global_batch=batch, replica_batch=replica_batch
-        ),
-    )
-    batches = assemble.training_batches(
-        strategy,
-        data,
-        recipe,
-        seed=seed,
-        start_step=0,
-        global_batch=batch,
-        image_size=config.image_size,
-    )
     title = f"linear, {subject.title}"
     with (
         console.Progress(total, 0, title, shown=config.progress) as bar,
         StopRequest() as stop,
     ):
-        done = train(
+        done = show.train(
+            strategy,
             state,
-            run_steps,
-            batches,
-            total_steps=total,
-            steps_per_loop=config.steps_per_loop,
-            log_every=max(1, total),
-            images_per_step=batch,
-            on_row=lambda row: None,
-            on_progress=bar.show,
+            total,
             stop=stop,
+            log_every=max(1, total),
+            on_progress=bar.show,
         )
     return probe if done else None
 
@@ -182,8 +148,3 @@ def _in_scope(encoder: keras.Model) -> keras.Model:
 def _logits(probe: LinearProbe, data: Features) -> np.ndarray:
     """`[probes, n, classes]`."""
     return probe.bank(tf.constant(data.features)).numpy()
-
-
-def _top_k(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
-    best = np.argpartition(-logits, k - 1, axis=-1)[:, :k]
-    return float((best == labels[:, None]).any(-1).mean())

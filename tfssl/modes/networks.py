@@ -15,6 +15,7 @@ from tfssl.methods import (
     BYOL,
     EndToEnd,
     FeatureBank,
+    FineTune,
     KeyNetwork,
     KeyQueue,
     MemoryBank,
@@ -49,11 +50,9 @@ def _probe(config: Config, dim: int, classes: int | None) -> keras.Model | None:
     return models.linear_head(dim, classes, seed=config.seed, name=PROBE)
 
 
-def _simclr(config: Config, classes: int | None, steps: int, examples: int) -> Method:
-    del steps, examples
-    online = encoder(config, config.seed)
-    dim = online.output_shape[-1]
-    projector = models.simclr_head(
+def simclr_projector(config: Config, dim: int) -> models.Projector:
+    """SimCLR's projector on features of length `dim`."""
+    return models.simclr_head(
         dim,
         hidden=config.projector_hidden or None,
         out=config.projector_dim,
@@ -63,9 +62,15 @@ def _simclr(config: Config, classes: int | None, steps: int, examples: int) -> M
         normalization=config.normalization,
         batch_norm_groups=config.batch_norm_groups,
     )
+
+
+def _simclr(config: Config, classes: int | None, steps: int, examples: int) -> Method:
+    del steps, examples
+    online = encoder(config, config.seed)
+    dim = online.output_shape[-1]
     return SimCLR(
         online,
-        projector,
+        simclr_projector(config, dim),
         temperature=config.temperature,
         probe=_probe(config, dim, classes),
         probe_decay=config.weight_decay,
@@ -173,6 +178,20 @@ def _moco(config: Config, classes: int | None, steps: int, examples: int) -> Met
         seed=config.seed,
     )
     return MoCo(online, projector, key_network, queue, **both, **shuffled)
+
+
+def fine_tune(config: Config, classes: int) -> FineTune:
+    """Encoder, kept projector layers and classifier of `--mode=finetune`."""
+    network = encoder(config, config.seed)
+    width, stem = network.output_shape[-1], None
+    if layer := config.finetune_layer:
+        projector = simclr_projector(config, width)
+        stem = keras.Model(projector.inputs, projector.outputs[layer - 1], name="stem")
+        width = stem.output_shape[-1]
+    classifier = models.linear_head(
+        width, classes, seed=config.seed, name=PROBE, family=config.encoder_family
+    )
+    return FineTune(network, classifier, stem=stem)
 
 
 METHOD_BUILDERS = {"byol": _byol, "simclr": _simclr, "moco": _moco}

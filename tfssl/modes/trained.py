@@ -8,12 +8,14 @@ from typing import Any
 
 import keras
 
-from tfssl.config import Config
+from tfssl.config import Config, modes
 from tfssl.core import runtime, variables
 from tfssl.errors import CheckpointError, message
+from tfssl.inherit import stored_config
 from tfssl.modes import networks
 from tfssl.train import CheckpointStore, RunDirectory, checkpoint
 from tfssl.weights import licence_text
+from tfssl.weights.network import CLASSIFIER
 
 ENCODER = "online/encoder"
 """Prefix of the encoder's tensors in a checkpoint, whatever the method."""
@@ -66,6 +68,28 @@ def load_encoder(config: Config) -> tuple[keras.Model, Path]:
     model = fresh_encoder(config)
     assign_encoder(model, folder)
     return model, folder
+
+
+def load_classifier(config: Config, folder: Path) -> keras.Model | None:
+    """What fine-tuning put behind the encoder, `[b, F]` to `[b, classes]`.
+
+    Args:
+      config: The run's; its `finetune_layer` says which projector layers were kept.
+      folder: The checkpoint.
+
+    Returns:
+      The model in float32, or None where the run was not a fine-tuning. (The online
+      probe of a pre-training is no product of it.)
+    """
+    stored = stored_config(str(folder))
+    if stored is None or modes(stored) != ["finetune"]:
+        return None
+    tensors = checkpoint.read(folder, "")
+    runtime.set_precision("float32")
+    network = networks.fine_tune(config, len(tensors[f"{CLASSIFIER}/bias"]))
+    items = network.checkpoint_items()
+    checkpoint.assign({n: tensors[n] for n in items if n in tensors}, items, folder)
+    return network.head()
 
 
 def provenance(path: str | Path) -> dict[str, Any] | None:

@@ -149,6 +149,10 @@ def _headline(data: ReportData) -> dict[str, Any]:
         if ours or any(c is not None for c in cells):
             rows.append({"name": name, "ours": ours, "cells": cells})
     measured = any(c is not None for row in rows for c in row["cells"])
+    tuned = data.results.get("finetune") or {}
+    if (share := _share(tuned.get("top1"))) is not None:
+        protocols[f"Fine-tuned, top-1 {100 * share:.1f} %", tuned["protocol"]] = None
+        measured = True
     return {"rows": rows, "protocols": list(protocols), "measured": measured,
             "classes": len(data.class_names)}  # fmt: skip
 

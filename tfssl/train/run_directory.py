@@ -34,6 +34,7 @@ class RunDirectory:
         self.saved_model = self.path / "saved_model"
         self.torchvision = self.path / "torchvision"
         self.keras = self.path / "keras"
+        self.finetune = self.path / "finetune"
         self.provenance = self.path / "provenance.json"
         self.licence = self.path / "LICENSE-weights.txt"
         self._lock = DirectoryLock(self.path)

@@ -1,0 +1,76 @@
+"""Fine-tuning as a method: encoder and classifier learn from labels."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from tfssl.core import variables
+from tfssl.losses import as_float
+from tfssl.methods.base import Batch, StepOutput
+
+
+class FineTune:
+    """Supervised training of the whole network: mean cross-entropy of one view.
+
+    Batch norm normalises by the batch and its moving statistics move, as in
+    pre-training. (SimCLR appendix B.5 and SimCLR v2 section 2: no part is frozen; v2
+    keeps the projector's first layers below the classifier. BYOL appendix C.2.)
+
+    Args:
+      encoder: Images `[b, S, S, 3]` to features `[b, F]`.
+      stem: The kept part of the projector, `[b, F]` to `[b, D]`; None for none.
+      classifier: `[b, D]`, or `[b, F]` without a stem, to logits `[b, classes]`.
+    """
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        classifier: keras.Model,
+        *,
+        stem: keras.Model | None = None,
+    ):
+        self.encoder = encoder
+        self.classifier = classifier
+        self.stem = stem
+
+    def head(self) -> keras.Model:
+        """Stem and classifier as one model, `[b, F]` to `[b, classes]`."""
+        if self.stem is None:
+            return self.classifier
+        features = keras.Input(self.stem.input_shape[1:], name="features")
+        return keras.Model(features, self.classifier(self.stem(features)), name="head")
+
+    @property
+    def trainable_variables(self) -> list:
+        """Of encoder, stem and classifier."""
+        parts = [self.encoder, *([self.stem] if self.stem else []), self.classifier]
+        return [v for part in parts for v in part.trainable_variables]
+
+    def before_forward(self, step: tf.Tensor) -> None:
+        """Nothing moves before the forward pass."""
+        del step
+
+    def loss(self, batch: Batch, step: tf.Tensor) -> StepOutput:
+        """Mean cross-entropy of this replica's rows; every row must have a label."""
+        del step
+        features = self.encoder(batch.views[0], training=True)
+        if self.stem is not None:
+            features = self.stem(features, training=True)
+        logits = as_float(self.classifier(features, training=True))
+        entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(batch.label, logits)
+        hit = tf.cast(tf.argmax(logits, -1) == batch.label, tf.float32)
+        return StepOutput(
+            tf.reduce_mean(entropy), {"train_accuracy": tf.reduce_mean(hit)}
+        )
+
+    def after_update(self, step: tf.Tensor, aux: tuple[()]) -> None:
+        """Nothing follows the update."""
+        del step, aux
+
+    def checkpoint_items(self) -> dict[str, tf.Variable]:
+        """Encoder, stem and classifier, under the names of pre-training's parts."""
+        items = variables.named("online/encoder", self.encoder.weights)
+        if self.stem is not None:
+            items |= variables.named("online/projector", self.stem.weights)
+        return items | variables.named("probe", self.classifier.weights)
