@@ -85,7 +85,7 @@ def test_everything_wrong_at_once():
         "--batchsize; expected a flag that --help lists; try --batch_size (did you",
         "--temprature; expected a flag that --help lists; try --temperature (did you",
         "--noprogress (did you mean",
-        "--mode=linear, which alone reads it",
+        "--mode=linear or finetune, which alone reads it",
         "--epochs=ten; expected a whole number",
         "--baselines=maybe; expected true or false",
         "--method=byol",

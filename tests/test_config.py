@@ -239,6 +239,17 @@ BAD = [
         {"virtual_devices": 3, "strategy": "mirrored", "linear_batch_size": 255},
         "--batch_size=258",
     ),
+    (
+        {
+            "mode": "pretrain,finetune",
+            "virtual_devices": 2,
+            "strategy": "mirrored",
+            "finetune_batch_size": 255,
+        },
+        "--finetune_batch_size=256",
+    ),
+    ({"finetune_layer": 1, "method": "byol"}, "only SimCLR keeps"),
+    ({"finetune_layer": 4, "projector_layers": 3}, "0 to 3"),
     ({"data_service": "host:5050"}, "grpc://localhost:5050"),
     ({"data_service": "grpc://h:1", "dataset": "tfds:cifar10"}, "read by Python"),
     ({"micro_batches": 0}, ">= 1"),

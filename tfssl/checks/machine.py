@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from tfssl.checks.rule import Rule
-from tfssl.config import Config
+from tfssl.config import Config, modes
 from tfssl.errors import message
 
 
@@ -18,12 +18,10 @@ def _replicas(config: Config) -> Iterator[str]:
             "--strategy=mirrored, which uses several devices",
             "--strategy=mirrored",
         )
-    for flag in (
-        "batch_size",
-        "linear_batch_size",
-        "finetune_batch_size",
-        "batch_norm_groups",
-    ):
+    flags = ["batch_size", "linear_batch_size", "batch_norm_groups"]
+    if "finetune" in modes(config):
+        flags.append("finetune_batch_size")
+    for flag in flags:
         value = getattr(config, flag)
         if count > 1 and value > 0 and value % count:
             yield message(
