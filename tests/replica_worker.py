@@ -19,6 +19,7 @@ VARIANTS = {
     "parts": {"micro_batches": 2},
     "batch": {"dictionary": "batch", "queue_size": None, "batch_norm_groups": 4},
     "bank": {"dictionary": "bank"},
+    "memory": {"queue_size": 64},
     "group_ws": {"normalization": "group_ws"},
     "random": {"predictor": "none", "target_init": "random"},
 }

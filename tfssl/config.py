@@ -104,9 +104,9 @@ class Config:
     batch_norm_interleaved: bool = _train(False, "MoCo: group of row i is i mod groups (SplitBatchNorm of its CIFAR demo), not a run of rows; one replica")
     temperature: float = _train(None, "divides the similarities", kind=float, above=0)
     dictionary: str = _train("", "MoCo's keys: queue, or the paper's comparisons batch (end-to-end) and bank (a feature per image)", choices=presets.DICTIONARIES)
-    queue_size: int = _train(None, "keys in MoCo's queue, or drawn from its bank", kind=int, low=1)
+    queue_size: int = _train(None, "keys in MoCo's queue, or drawn from its bank, or in SimCLR v2's memory (0: none)", kind=int, low=0)
     symmetric: bool = _train(False, "MoCo: both views are query and key")
-    ema_momentum: float = _train(None, "how slowly target, key encoder or bank follows (BYOL: at the start)", kind=float, low=0, high=1)
+    ema_momentum: float = _train(None, "how slowly target, key encoder, memory or bank follows (BYOL: at the start)", kind=float, low=0, high=1)
     ema_schedule: str = _train("", "of BYOL's ema_momentum: cosine rises to 1", choices=presets.EMA_SCHEDULES)
     augment: str = _train("", "recipe of the views; empty: the method's", choices=presets.TWO_VIEW_RECIPES)
     jitter_strength: float = _train(1.0, "multiplies the recipe's colour jitter", low=0, high=4)
@@ -200,6 +200,7 @@ def resolve(config: Config) -> Config:
         epochs=config.epochs,
         optimizer=config.optimizer,
         dictionary=config.dictionary,
+        queue_size=config.queue_size,
     )
     open_ = {k: v for k, v in table.items() if left_open(k, getattr(config, k))}
     return dataclasses.replace(config, **open_)  # type: ignore[arg-type]

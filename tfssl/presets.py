@@ -97,12 +97,12 @@ SMALL_IMAGE = 32
 METHOD_FLAGS: Mapping[str, tuple[str, ...]] = {
     "temperature": ("simclr", "moco"),
     "dictionary": ("moco",),
-    "queue_size": ("moco",),
+    "queue_size": ("simclr", "moco"),
     "symmetric": ("moco",),
     "batch_norm_interleaved": ("moco",),
     "predictor": ("byol",),
     "target_init": ("byol",),
-    "ema_momentum": ("byol", "moco"),
+    "ema_momentum": ("simclr", "byol", "moco"),
     "ema_schedule": ("byol",),
     "predictor_hidden": ("byol",),
     "projector_hidden": ("simclr", "byol"),
@@ -120,6 +120,8 @@ METHOD_DEFAULTS: Mapping[str, Mapping[str, object]] = {
         "projector_dim": 128,
         "projector_layers": 3,
         "temperature": 0.1,
+        "queue_size": 0,  # v2's memory (2006.10029): 65536
+        "ema_momentum": 0.999,
         "optimizer": "lars",
         "learning_rate": 0.3,
         "weight_decay": 1e-6,
@@ -219,7 +221,13 @@ WARMUP_SHARE = 0.25
 
 
 def method_defaults(
-    method: str, *, image_size: int, epochs: int, optimizer: str, dictionary: str = ""
+    method: str,
+    *,
+    image_size: int,
+    epochs: int,
+    optimizer: str,
+    dictionary: str = "",
+    queue_size: int | None = None,
 ) -> dict[str, object]:
     """The value of every flag that a method decides, as one flat table.
 
@@ -229,6 +237,7 @@ def method_defaults(
       epochs: Length of the run, for `BYOL_BY_EPOCHS` and the warm-up.
       optimizer: `--optimizer` as given; empty for the method's own.
       dictionary: `--dictionary` as given; empty for the method's own.
+      queue_size: `--queue_size` as given; None for the method's own.
 
     Returns:
       Flag to value. A flag that the method does not have is absent.
@@ -239,6 +248,8 @@ def method_defaults(
         table |= BYOL_BY_EPOCHS[min(longer, default=max(BYOL_BY_EPOCHS))]
     if image_size <= SMALL_IMAGE:
         table |= SMALL_IMAGE_DEFAULTS[method]
+    if method == "simclr" and not queue_size:
+        table["ema_momentum"] = None  # without a memory nothing follows
     if method == "moco":
         table |= DICTIONARY_DEFAULTS.get(dictionary, {})
     if optimizer and optimizer != table["optimizer"]:

@@ -215,7 +215,7 @@ def test_4096_rows_by_blocks_have_the_same_values_in_less_memory():
 def test_blocks_are_chosen_by_size():
     def rows(batch, all_rows):
         return nt_xent_module._fitting_rows(
-            tf.zeros([batch, 1]), tf.zeros([all_rows, 1])
+            tf.zeros([batch, 1]), tf.zeros([all_rows, 1]), tf.zeros([all_rows, 1])
         )
 
     assert rows(256, 256) == 256
@@ -230,7 +230,37 @@ def test_chosen_blocks_have_the_scalars_of_all_rows(monkeypatch):
     whole = nt_xent_scalars(*z, temperature=0.3)
     loss = nt_xent(*z, temperature=0.3)
     monkeypatch.setattr(nt_xent_module, "BLOCK_LOGITS", 3 * 24)
-    assert nt_xent_module._fitting_rows(*z) == 3
+    assert nt_xent_module._fitting_rows(*z, z[1]) == 3
     np.testing.assert_allclose(nt_xent(*z, temperature=0.3), loss, rtol=1e-6)
     for name, value in nt_xent_scalars(*z, temperature=0.3).items():
         np.testing.assert_allclose(value, whole[name], rtol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("block_rows", [None, 2])
+def test_a_memory_is_more_negatives(block_rows):
+    rng = np.random.default_rng(7)
+    z1, z2, memory = (rng.normal(size=(n, 5)) for n in (4, 4, 9))
+    memory /= np.linalg.norm(memory, axis=1, keepdims=True)
+
+    def slow(z1, z2):
+        z = np.concatenate([z1, z2])
+        z = z / np.linalg.norm(z, axis=1, keepdims=True)
+        each = []
+        for i in range(8):
+            rows = [z[j] for j in range(8) if j != i] + list(memory)
+            total = np.sum(np.exp(np.stack(rows) @ z[i] / 0.3))
+            each.append(np.log(total) - z[i] @ z[(i + 4) % 8] / 0.3)
+        return np.array(each[:4]) + each[4:]
+
+    x, keys = tf.constant(z1), tf.constant(memory)
+    with tf.GradientTape() as tape:
+        tape.watch([x, keys])
+        got = nt_xent(x, z2, temperature=0.3, memory=keys, block_rows=block_rows)
+    np.testing.assert_allclose(got, slow(z1, z2), rtol=1e-12)
+    grad, to_memory = tape.gradient(got, [x, keys])
+    assert to_memory is None
+    for i, j in [(0, 0), (1, 3), (3, 4)]:
+        shift = np.zeros_like(z1)
+        shift[i, j] = 1e-6
+        slope = np.sum(slow(z1 + shift, z2) - slow(z1 - shift, z2)) / 2e-6
+        assert float(grad[i, j]) == pytest.approx(slope, rel=1e-6, abs=1e-8)

@@ -18,11 +18,13 @@ VARIANTS = {
     "moco+bank": {"dictionary": "bank"},
     **{f"{name}+group_ws": {"normalization": "group_ws"} for name in sorted(METHODS)},
     **{f"{name}+none": {"normalization": "none"} for name in sorted(METHODS)},
+    "simclr+memory": {"queue_size": 64},
 }
 # What moves before the forward pass and after the update, by role in the checkpoint.
 MOVES = {
     "byol": (set(), {"target"}),
     "simclr": (set(), set()),
+    "simclr+memory": ({"key"}, {"queue"}),
     "moco": ({"key"}, {"queue"}),
     "moco+batch": (set(), set()),
     "moco+bank": (set(), {"bank"}),

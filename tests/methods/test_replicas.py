@@ -20,7 +20,7 @@ from tfssl.methods import METHODS
 pytestmark = pytest.mark.slow
 
 FLOAT32 = [*sorted(METHODS), "moco+groups"]
-ABLATIONS = ["byol+random", "moco+batch", "moco+bank"]
+ABLATIONS = ["byol+random", "moco+batch", "moco+bank", "simclr+memory"]
 ABLATIONS += [f"{method}+group_ws" for method in sorted(METHODS)]
 PARTS = ["byol+parts", "simclr+parts"]
 BFLOAT16 = [f"{method}@mixed_bfloat16" for method in sorted(METHODS)]

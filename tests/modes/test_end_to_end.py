@@ -85,7 +85,10 @@ def test_stopped_and_resumed_is_bit_identical(finished, tmp_path, monkeypatch, c
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "more"), [("moco", {"dictionary": "bank"})])
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [("moco", {"dictionary": "bank"}), ("simclr", {"queue_size": 64})],
+)
 def test_what_else_moves_is_in_the_checkpoint(method, more, tmp_path, monkeypatch):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert main(argv(method, whole, **more)) == 0

@@ -68,21 +68,36 @@ def _moco_layers(config: Config) -> Iterator[str]:
 
 
 def _queue(config: Config) -> Iterator[str]:
-    if config.method != "moco" or config.source:  # imported weights train nothing
+    if config.method not in ("simclr", "moco") or config.source:
+        return  # imported weights train nothing
+    if config.dictionary == "batch":
+        return  # it has no queue, see below
+    size = config.queue_size
+    if size is None or size < 0 or config.batch_size < 1:
         return
-    if config.dictionary != "queue":
+    if size == 0 and config.method == "moco":
+        yield message("--queue_size=0 with --method=moco", "keys", "--queue_size=4096")
+    if config.dictionary == "bank":
         return
-    if not config.queue_size or config.batch_size < 1:
-        return
-    keys = config.batch_size * (2 if config.symmetric else 1)
-    if config.queue_size % keys:
-        what = (
-            "twice --batch_size (--symmetric)" if config.symmetric else "--batch_size"
-        )
+    both = config.symmetric or config.method == "simclr"
+    keys = config.batch_size * (2 if both else 1)
+    if size % keys:
+        why = " (both views are enqueued)" if both else ""
         yield message(
-            f"--queue_size={config.queue_size} with --batch_size={config.batch_size}",
-            f"a multiple of {what}: a step replaces {keys} keys whole",
-            f"--queue_size={max(1, round(config.queue_size / keys)) * keys}",
+            f"--queue_size={size} with --batch_size={config.batch_size}",
+            f"a multiple of {'twice ' * both}--batch_size{why}: a step replaces {keys} "
+            "keys whole",
+            f"--queue_size={max(1, round(size / keys)) * keys}",
+        )
+
+
+def _memory(config: Config) -> Iterator[str]:
+    momentum = config.ema_momentum
+    if config.method == "simclr" and not config.queue_size and momentum is not None:
+        yield message(
+            f"--ema_momentum={momentum} with --method=simclr without a memory",
+            "--ema_momentum only with byol, moco, or SimCLR v2's memory",
+            "--queue_size=65536",
         )
 
 
@@ -151,6 +166,7 @@ RULES: tuple[Rule, ...] = (
     _other_methods_flags,
     _moco_layers,
     _queue,
+    _memory,
     _dictionary,
     _batch_norm_groups,
     _other_normalization,

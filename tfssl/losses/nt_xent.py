@@ -23,6 +23,7 @@ def nt_xent(
     z2_all: tf.Tensor | None = None,
     offset: int | tf.Tensor = 0,
     normalize: bool = True,
+    memory: tf.Tensor | None = None,
     block_rows: int | None = None,
 ) -> tf.Tensor:
     """Cross entropy of finding each row's partner, both directions added.
@@ -32,6 +33,9 @@ def nt_xent(
         a_i = -log(e^(z1_i.z2_p/T) / S_i)
         S_i = sum_j e^(z1_i.z2_j/T) + sum_(j != p) e^(z1_i.z1_j/T)
         loss_i = a_i + (the same with z1 and z2 exchanged)
+
+    With a memory of keys m (SimCLR v2, 2006.10029, section 2), every S_i has
+    `sum_k e^(z_i.m_k/T)` more.
 
     The SUM of the directions is the official code's (google-research/simclr
     `tf2/objective.py`): exactly twice the paper's mean over 2N anchors. The factor is
@@ -50,9 +54,10 @@ def nt_xent(
       z2_all: `[all, dim]`, likewise for view 2; None: `z2`.
       offset: Row of `z1_all` that holds `z1[0]`.
       normalize: Whether rows are divided by their norms first (`hidden_norm`).
-      block_rows: Rows whose `2 * all` logits are in memory at a time; divides batch.
+      memory: `[keys, dim]`, normalised; further negatives, which get no gradient.
+      block_rows: Rows whose `2 * all + keys` logits are made at a time; divides batch.
         With fewer than batch they are computed again for the gradient: same values,
-        memory `O(block_rows * all)`. None: batch while that makes at most
+        in memory `O(block_rows * all)`. None: batch while that makes at most
         `BLOCK_LOGITS` logits, else as many as do.
 
     Returns:
@@ -64,13 +69,15 @@ def nt_xent(
     """
     z1, z2, z1_all, z2_all = _prepare(z1, z2, z1_all, z2_all, normalize)
     labels = _own_rows(z1, offset)
-    block_rows = block_rows or _fitting_rows(z1, z1_all)
+    # To an anchor of view 1, a key of the memory is what any row of view 1 is.
+    same1, same2 = _with_memory(z1_all, memory), _with_memory(z2_all, memory)
+    block_rows = block_rows or _fitting_rows(z1, z1_all, same1)
     direction = _direction
     if block_rows != z1.shape[0]:
         direction = _blocked(_checked_blocks(z1, block_rows), block_rows)
     scale = 1.0 / temperature
-    return direction(z1 * scale, z2_all, z1_all, labels) + direction(
-        z2 * scale, z1_all, z2_all, labels
+    return direction(z1 * scale, z2_all, same1, labels) + direction(
+        z2 * scale, z1_all, same2, labels
     )
 
 
@@ -104,7 +111,7 @@ def nt_xent_scalars(
     prepared = _prepare(z1, z2, z1_all, z2_all, normalize)
     z1, _, _, z2_all = (tf.stop_gradient(z) for z in prepared)
     labels = _own_rows(z1, offset)
-    block_rows = _fitting_rows(z1, z2_all)
+    block_rows = _fitting_rows(z1, z2_all, z2_all)
     if block_rows == z1.shape[0]:
         sums = _hits_and_entropy(z1, z2_all, labels, temperature)
     else:
@@ -145,13 +152,19 @@ def _prepare(z1, z2, z1_all, z2_all, normalize):
     return z1, z2, ready(z1_all), ready(z2_all)
 
 
+def _with_memory(rows: tf.Tensor, memory: tf.Tensor | None) -> tf.Tensor:
+    if memory is None:
+        return rows
+    return tf.concat([rows, tf.cast(tf.stop_gradient(memory), rows.dtype)], 0)
+
+
 def _own_rows(z: tf.Tensor, offset: int | tf.Tensor) -> tf.Tensor:
     """int32 `[batch]`: the row of each anchor among all rows."""
     return tf.range(z.shape[0] or tf.shape(z)[0]) + tf.cast(offset, tf.int32)
 
 
 def _logits(anchor, cross, same, labels):
-    """`[rows, 2 * all]`: other view, then own view without the anchor itself."""
+    """`[rows, columns]`: other view, then own view without the anchor itself."""
     others = tf.matmul(anchor, cross, transpose_b=True)
     own = tf.matmul(anchor, same, transpose_b=True)
     count = same.shape[0] or tf.shape(same)[0]
@@ -166,12 +179,12 @@ def _direction(anchor, cross, same, labels):
     )
 
 
-def _fitting_rows(z: tf.Tensor, z_all: tf.Tensor) -> int | None:
+def _fitting_rows(z: tf.Tensor, cross: tf.Tensor, same: tf.Tensor) -> int | None:
     """The most rows, dividing the batch, that make at most BLOCK_LOGITS logits."""
-    rows, columns = z.shape[0], z_all.shape[0]
-    if rows is None or columns is None:
+    rows, others, own = (x.shape[0] for x in (z, cross, same))
+    if rows is None or others is None or own is None:
         return rows
-    limit = BLOCK_LOGITS // (2 * columns)
+    limit = BLOCK_LOGITS // (others + own)
     fitting = (b for b in range(min(rows, limit), 0, -1) if rows % b == 0)
     return next(fitting, 1)
 

@@ -41,6 +41,10 @@ class KeyQueue:
         )
         self.head = tf.Variable(0, trainable=False, dtype=tf.int64, name="queue_head")
 
+    def items(self) -> dict[str, tf.Variable]:
+        """The keys and the place of the oldest, by name."""
+        return {"queue/keys": self.keys, "queue/head": self.head}
+
     def write(self, keys: tf.Tensor) -> None:
         """Replaces the oldest keys.
 

@@ -108,8 +108,7 @@ class MoCo:
         """Both encoders with their BatchNorm statistics, queue, head, probe."""
         items = variables.named("online/encoder", self.encoder.weights)
         items |= variables.named("online/projector", self._projector.weights)
-        items |= self._key_network.items()
-        items |= {"queue/keys": self._queue.keys, "queue/head": self._queue.head}
+        items |= self._key_network.items() | self._queue.items()
         if self._probe:
             items |= variables.named("probe", self._probe.weights)
         return items

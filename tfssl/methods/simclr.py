@@ -6,8 +6,10 @@ import keras
 import tensorflow as tf
 
 from tfssl.core import collectives, variables
-from tfssl.losses import as_float, nt_xent, nt_xent_scalars
+from tfssl.losses import as_float, l2_normalize, nt_xent, nt_xent_scalars
 from tfssl.methods.base import Batch, StepOutput
+from tfssl.methods.key_network import KeyNetwork
+from tfssl.methods.key_queue import KeyQueue
 from tfssl.methods.online_probe import probe_loss
 
 
@@ -20,6 +22,16 @@ class SimCLR:
     directions: twice the paper's equation 1 averaged over 2b rows, as in the official
     code, whose learning rates and decays belong to this factor.
 
+    SimCLR v2's memory (2006.10029, section 2; K = 64K keys, m = .999), which the
+    official code does not have, adds MoCo's queue to the negatives, in MoCo's order::
+
+        memory network <- m * memory network + (1 - m) * network     before the forward
+        loss with every key of the queue as a negative               see `nt_xent`
+        queue <- memory network's n(z) of both views, all replicas   after the update
+
+    The positive and the batch's negatives stay as they are, with gradient. That both
+    views are enqueued, 2N keys a step, is ours: the paper does not say.
+
     Args:
       encoder: Images `[2b, S, S, 3]` to features `[2b, F]`.
       projector: `[2b, F]` to the list of every layer's output; the last is `[2b, D]`.
@@ -27,6 +39,8 @@ class SimCLR:
       probe: Online classifier on both views, or None.
       probe_decay: Weight of `|kernel|^2 / 2` of the probe in the loss. The official
         code keeps the probe out of LARS' decay and puts it here.
+      memory: The network that makes the memory's keys and the queue that holds them,
+        or None.
     """
 
     def __init__(
@@ -37,12 +51,14 @@ class SimCLR:
         temperature: float,
         probe: keras.Model | None = None,
         probe_decay: float = 0.0,
+        memory: tuple[KeyNetwork, KeyQueue] | None = None,
     ):
         self.encoder = encoder
         self._projector = projector
         self._temperature = temperature
         self._probe = probe
         self._probe_decay = probe_decay
+        self._memory_network, self._queue = memory or (None, None)
 
     @property
     def trainable_variables(self) -> list:
@@ -52,19 +68,25 @@ class SimCLR:
         return [v for model in models for v in model.trainable_variables]
 
     def before_forward(self, step: tf.Tensor) -> None:
-        """Nothing moves before the forward pass."""
+        """Moves the memory's network, if there is one."""
         del step
+        if self._memory_network:
+            self._memory_network.move()
 
     def loss(self, batch: Batch, step: tf.Tensor) -> StepOutput:
         """NT-Xent over the global batch; see the class."""
         return self.loss_of(self.embed(batch, step), batch.label, step)
 
     def embed(self, batch: Batch, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Projections of both views, and their features if there is a probe."""
+        """Projections of both views; features for the probe, keys for the memory."""
         del step
-        features = self.encoder(tf.concat(batch.views, 0), training=True)
-        z = as_float(self._projector(features, training=True)[-1])
-        parts = {"z": z} | ({"features": features} if self._probe else {})
+        images = tf.concat(batch.views, 0)
+        features = self.encoder(images, training=True)
+        parts = {"z": as_float(self._projector(features, training=True)[-1])}
+        if self._probe:
+            parts["features"] = features
+        if self._memory_network:
+            parts["key"] = l2_normalize(self._memory_network(images))
         return {
             f"{name}{view}": half
             for name, both in parts.items()
@@ -83,7 +105,8 @@ class SimCLR:
             "z2_all": collectives.gather(z2),
             "offset": collectives.replica_id() * z1.shape[0],
         }
-        loss = tf.reduce_mean(nt_xent(z1, z2, **settings))
+        queue = tf.convert_to_tensor(self._queue.keys) if self._queue else None
+        loss = tf.reduce_mean(nt_xent(z1, z2, memory=queue, **settings))
         scalars = {"nt_xent": loss, **nt_xent_scalars(z1, z2, **settings)}
         if self._probe:
             features = tf.concat([embedded["features1"], embedded["features2"]], 0)
@@ -92,16 +115,23 @@ class SimCLR:
             kernel = variables.raw(self._probe.trainable_variables[0])
             loss += extra + self._probe_decay * tf.nn.l2_loss(kernel)
             scalars |= probe_scalars
-        return StepOutput(loss, scalars)
+        if not self._queue:
+            return StepOutput(loss, scalars)
+        keys = tuple(collectives.gather(embedded[name]) for name in ("key1", "key2"))
+        return StepOutput(loss, scalars, tf.nest.map_structure(tf.stop_gradient, keys))
 
-    def after_update(self, step: tf.Tensor, aux: tuple[()]) -> None:
-        """Nothing follows the update."""
-        del step, aux
+    def after_update(self, step: tf.Tensor, aux: tuple[tf.Tensor, ...]) -> None:
+        """Enqueues the memory's keys of the global batch, if there is a memory."""
+        del step
+        if self._queue:
+            self._queue.write(tf.concat(aux, 0))
 
     def checkpoint_items(self) -> dict[str, tf.Variable]:
-        """Encoder, projector and probe with their BatchNorm statistics."""
+        """Encoder, projector, probe and memory with their BatchNorm statistics."""
         items = variables.named("online/encoder", self.encoder.weights)
         items |= variables.named("online/projector", self._projector.weights)
+        if self._memory_network:
+            items |= self._memory_network.items() | self._queue.items()
         if self._probe:
             items |= variables.named("probe", self._probe.weights)
         return items

@@ -66,15 +66,40 @@ def simclr_projector(config: Config, dim: int) -> models.Projector:
 
 def _simclr(config: Config, classes: int | None, steps: int, examples: int) -> Method:
     del steps, examples
-    online = encoder(config, config.seed)
-    dim = online.output_shape[-1]
+
+    def networks() -> tuple[keras.Model, keras.Model]:
+        network = encoder(config, config.seed)
+        return network, simclr_projector(config, network.output_shape[-1])
+
+    online, projector = networks()
+    memory = None
+    if config.queue_size:
+        memory = _keys(config, networks(), (online, projector), views=2)
     return SimCLR(
         online,
-        simclr_projector(config, dim),
+        projector,
         temperature=config.temperature,
-        probe=_probe(config, dim, classes),
+        probe=_probe(config, online.output_shape[-1], classes),
         probe_decay=config.weight_decay,
+        memory=memory,
     )
+
+
+def _keys(
+    config: Config,
+    own: tuple[keras.Model, keras.Model],
+    online: tuple[keras.Model, keras.Model],
+    *,
+    views: int,
+) -> tuple[KeyNetwork, KeyQueue]:
+    """A network that follows `online`, and the queue of `views` keys an image."""
+    queue = KeyQueue(
+        config.queue_size,
+        config.projector_dim,
+        enqueued=config.batch_size * views,
+        seed=config.seed,
+    )
+    return KeyNetwork(*own, online=online, momentum=config.ema_momentum), queue
 
 
 def _byol(config: Config, classes: int | None, steps: int, examples: int) -> Method:
@@ -168,16 +193,9 @@ def _moco(config: Config, classes: int | None, steps: int, examples: int) -> Met
             seed=config.seed,
         )
         return MemoryBank(online, projector, bank, **both)
-    key_network = KeyNetwork(
-        *networks(), online=(online, projector), momentum=config.ema_momentum
-    )
-    queue = KeyQueue(
-        config.queue_size,
-        config.projector_dim,
-        enqueued=config.batch_size * (2 if config.symmetric else 1),
-        seed=config.seed,
-    )
-    return MoCo(online, projector, key_network, queue, **both, **shuffled)
+    views = 2 if config.symmetric else 1
+    keys = _keys(config, networks(), (online, projector), views=views)
+    return MoCo(online, projector, *keys, **both, **shuffled)
 
 
 def fine_tune(config: Config, classes: int) -> FineTune:

@@ -1,0 +1,96 @@
+"""SimCLR v2's memory against slow NumPy: losses, weights and the queue, step by step.
+
+The network is one matrix, so that NumPy can train it too, by differences of its loss.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tests.tiny import tiny
+from tfssl.core import variables
+from tfssl.methods import Batch, KeyNetwork, KeyQueue, SimCLR
+from tfssl.models.heads import Projector
+from tfssl.modes import assemble
+
+ROWS, PIXELS, DIM, STEPS, RATE, T, M, KEYS = 4, 12, 3, 5, 0.3, 0.5, 0.8, 24
+START = np.random.default_rng(0).normal(size=[PIXELS, DIM])
+VIEWS = np.random.default_rng(1).normal(size=[STEPS, 2, ROWS, PIXELS])
+
+
+def unit(x):
+    return x / np.sqrt(np.sum(x * x, -1, keepdims=True))
+
+
+def networks():
+    images = keras.Input((2, 2, 3))
+    encoder = keras.Model(images, keras.layers.Flatten()(images))
+    features = keras.Input((PIXELS,))
+    projector = Projector(features, [keras.layers.Dense(DIM, use_bias=False)(features)])
+    projector.set_weights([START])
+    return encoder, projector
+
+
+def slow_loss(weight, view1, view2, queue):
+    """Twice the paper's mean over 2N anchors, each among 2N - 1 rows and K keys."""
+    z = unit(np.concatenate([view1 @ weight, view2 @ weight]))
+    total = 0.0
+    for i in range(2 * ROWS):
+        others = [z[j] for j in range(2 * ROWS) if j != i] + list(queue)
+        partner = z[(i + ROWS) % (2 * ROWS)]
+        total += np.log(sum(np.exp(z[i] @ o / T) for o in others)) - z[i] @ partner / T
+    return total / ROWS
+
+
+def test_four_steps():
+    online = networks()
+    queue = KeyQueue(KEYS, DIM, enqueued=2 * ROWS, seed=4)
+    network = KeyNetwork(*networks(), online=online, momentum=M)
+    method = SimCLR(*online, temperature=T, memory=(network, queue))
+    (weight,) = map(variables.raw, method.trainable_variables)
+    followed, memory, keys = START, START, queue.keys.numpy().astype(np.float64)
+    for i, (view1, view2) in enumerate(VIEWS):
+        memory = M * memory + (1 - M) * followed
+        value = slow_loss(followed, view1, view2, keys)
+        gradient = np.zeros_like(START)
+        for place in np.ndindex(*START.shape):
+            shift = np.zeros_like(START)
+            shift[place] = 1e-6
+            up, down = (
+                slow_loss(followed + s * shift, view1, view2, keys) for s in (1, -1)
+            )
+            gradient[place] = (up - down) / 2e-6
+        followed = followed - RATE * gradient
+        new = unit(np.concatenate([view1 @ memory, view2 @ memory]))
+        keys = keys.copy()
+        keys[np.arange(8 * i, 8 * i + 8) % KEYS] = new
+
+        step = tf.constant(i, tf.int64)
+        images = VIEWS[i].reshape([2, ROWS, 2, 2, 3]).astype(np.float32)
+        batch = Batch(
+            tuple(tf.unstack(images)), tf.fill([ROWS], tf.constant(-1, "int64"))
+        )
+        method.before_forward(step)
+        with tf.GradientTape() as tape:
+            output = method.loss(batch, step)
+        weight.assign_sub(RATE * tape.gradient(output.loss, weight))
+        method.after_update(step, output.aux)
+        np.testing.assert_allclose(output.loss, value, rtol=1e-5)
+        np.testing.assert_allclose(weight, followed, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            network.projector.get_weights()[0], memory, atol=1e-5
+        )
+        np.testing.assert_allclose(queue.keys, keys, atol=1e-5)
+
+
+def test_the_flags_choose():
+    plain = assemble.state(tiny("simclr"), 64, None).method
+    assert not any(n.startswith(("key/", "queue/")) for n in plain.checkpoint_items())
+    config = tiny("simclr", queue_size=64, ema_momentum=0.75)
+    method = assemble.state(config, 64, None).method
+    items = method.checkpoint_items()
+    assert items["queue/keys"].shape == (64, 16)
+    assert method._memory_network._momentum == 0.75
+    roles = {n.split("/")[0] for n in items}
+    assert roles == {"online", "key", "queue"}
+    assert tiny("simclr", queue_size=64).ema_momentum == 0.999
