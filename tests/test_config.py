@@ -58,7 +58,7 @@ def test_identity_and_resumable_split_the_flags():
     assert {"keep_checkpoints", "strategy", "virtual_devices"} <= RESUMABLE
 
 
-OF_DATA = ("data_dir", "index_dir", "eval_split", "data_service")
+LEFT_EMPTY = ("data_dir", "index_dir", "eval_split", "data_service", "lr_milestones")
 
 
 # --- resolve ----------------------------------------------------------------------
@@ -69,7 +69,7 @@ OF_DATA = ("data_dir", "index_dir", "eval_split", "data_service")
 def test_resolve_fills_every_flag_the_method_has(method, image_size):
     full = resolve(config(method=method, image_size=image_size))
     for name, spec in SPECS.items():
-        if name in ("run_dir", "init_from", "source") or name.startswith(OF_DATA):
+        if name in ("run_dir", "init_from", "source") or name.startswith(LEFT_EMPTY):
             continue
         has_it = method in presets.METHOD_FLAGS.get(name, presets.METHODS)
         if (name, method) == ("ema_momentum", "simclr"):
@@ -236,6 +236,15 @@ BAD = [
         {"lr_schedule": "epoch_cosine", "train_steps": 9, "method": "moco"},
         "--train_steps=0",
     ),
+    ({"lr_milestones": "30,60"}, "--lr_milestones only with step"),
+    ({"lr_decay": 0.5}, "--lr_decay only with step or exponential"),
+    ({"lr_decay_steps": 9, "lr_schedule": "step"}, "only with exponential"),
+    ({"lr_staircase": True, "lr_schedule": "constant"}, "only with exponential"),
+    ({"lr_milestones": "60,30", "lr_schedule": "step"}, "--lr_milestones=60,80"),
+    ({"lr_milestones": "60,x", "lr_schedule": "step"}, "rising epochs"),
+    ({"lr_milestones": "0,60", "lr_schedule": "step"}, "rising epochs"),
+    ({"lr_milestones": "60,nan", "lr_schedule": "step"}, "rising epochs"),
+    ({"lr_milestones": "60,100", "lr_schedule": "step"}, "rising epochs"),
     ({"batch_size": 1}, ">= 2"),
     ({"strategy": "mirored"}, "try --strategy=mirrored"),
     ({"virtual_devices": 2}, "--strategy=mirrored"),
@@ -338,6 +347,9 @@ def test_all_problems_at_once():
         {"epochs": 5, "warmup_epochs": 7.0, "train_steps": 100},
         {"mode": "pretrain, knn ,linear"},
         {"method": "moco", "lr_schedule": "epoch_cosine"},
+        {"lr_schedule": "step", "lr_milestones": "0.5,99.5", "lr_decay": 0.3},
+        {"lr_schedule": "step", "lr_milestones": "500", "train_steps": 9},
+        {"lr_schedule": "exponential", "lr_decay_steps": 9, "lr_staircase": True},
         {"method": "moco", "dictionary": "batch", "symmetric": True},
         {"method": "simclr", "queue_size": 65536, "ema_momentum": 0.99},
         {"method": "moco", "dictionary": "bank", "queue_size": 1000},

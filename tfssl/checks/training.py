@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tfssl import presets
 from tfssl.checks.rule import Rule
-from tfssl.config import Config
+from tfssl.config import SPECS, Config
 from tfssl.errors import message
 
 
@@ -65,5 +65,59 @@ def _finetune_layer(config: Config) -> Iterator[str]:
         )
 
 
+_SCHEDULES_OF = {
+    "lr_milestones": ("step",),
+    "lr_decay": ("step", "exponential"),
+    "lr_decay_steps": ("exponential",),
+    "lr_staircase": ("exponential",),
+}
+
+
+def _other_schedules_flags(config: Config) -> Iterator[str]:
+    if config.lr_schedule not in presets.LR_SCHEDULES:
+        return  # already reported
+    for flag, schedules in _SCHEDULES_OF.items():
+        value = getattr(config, flag)
+        if value != SPECS[flag].default and config.lr_schedule not in schedules:
+            yield message(
+                f"--{flag}={value} with --lr_schedule={config.lr_schedule}",
+                f"--{flag} only with " + " or ".join(schedules),
+                f"leaving --{flag} away, or --lr_schedule={schedules[0]}",
+            )
+
+
+def milestones(config: Config) -> list[float]:
+    """The epochs of `--lr_milestones`.
+
+    Raises:
+      ValueError: One is no number.
+    """
+    return [float(text) for text in config.lr_milestones.split(",") if text.strip()]
+
+
+def _milestones(config: Config) -> Iterator[str]:
+    if not config.lr_milestones or config.lr_schedule != "step":
+        return
+    try:
+        epochs = milestones(config)
+    except ValueError:
+        epochs = []
+    end = math.inf if config.train_steps else config.epochs
+    # NaN fails every comparison.
+    rising = all(a < b for a, b in zip([0.0, *epochs], [*epochs, end], strict=True))
+    if not epochs or not rising:
+        yield message(
+            f"--lr_milestones={config.lr_milestones} with --epochs={config.epochs}",
+            "rising epochs above 0 and before the end, with commas between them",
+            f"--lr_milestones={0.6 * config.epochs:g},{0.8 * config.epochs:g}",
+        )
+
+
 FIELD_RULES: tuple[Rule, ...] = (_linear_learning_rates,)
-RULES: tuple[Rule, ...] = (_length, _epoch_cosine, _finetune_layer)
+RULES: tuple[Rule, ...] = (
+    _length,
+    _epoch_cosine,
+    _other_schedules_flags,
+    _milestones,
+    _finetune_layer,
+)

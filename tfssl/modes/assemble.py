@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfssl import optim
 from tfssl.augment import RECIPES, Recipe, eval_transform, photometry, with_strength
 from tfssl.augment.recipes import EvalTransform
+from tfssl.checks.training import milestones
 from tfssl.config import Config
 from tfssl.core import runtime
 from tfssl.data import Source, open_source, training
@@ -122,6 +123,12 @@ def learning_rate(config: Config, num_examples: int, steps: int) -> Callable:
             num_examples, config.batch_size, config.warmup_epochs
         ),
         steps_per_epoch=max(1, num_examples // config.batch_size),
+        boundaries=optim.milestone_steps(
+            num_examples, config.batch_size, milestones(config), family=config.method
+        ),
+        decay=config.lr_decay or None,
+        decay_steps=config.lr_decay_steps,
+        staircase=config.lr_staircase,
     )
 
 

@@ -15,11 +15,10 @@ from tfssl.optim.schedules import (
     exponential,
     scaled_learning_rate,
     step_decay,
-    total_steps,
     warmup_cosine,
-    warmup_steps,
 )
 from tfssl.optim.sgd import SGD
+from tfssl.optim.step_counts import milestone_steps, total_steps, warmup_steps
 from tfssl.optim.update import apply_update, require_gradients
 
 __all__ = [
@@ -41,6 +40,7 @@ __all__ = [
     "epoch_cosine",
     "excluded",
     "exponential",
+    "milestone_steps",
     "require_gradients",
     "scaled_learning_rate",
     "step_decay",

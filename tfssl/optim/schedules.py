@@ -121,17 +121,25 @@ def build_schedule(
     total: int,
     warmup: int = 0,
     steps_per_epoch: int | None = None,
+    boundaries: Sequence[int] = (),
+    decay: float | None = None,
+    decay_steps: int = 62_500,
+    staircase: bool = False,
 ) -> Schedule:
     """A schedule by name, with the usual shape over `total` steps.
 
     Args:
-      name: `constant`; `cosine` to 0; `step`, a tenth at 60 % and at 80 % (MoCo v1's
-        epochs 120 and 160 of 200); `exponential`, 0.9 every 62,500 steps;
-        `epoch_cosine`, MoCo v2's, which takes no warm-up.
+      name: `constant`; `cosine` to 0; `step`; `exponential`; `epoch_cosine`, MoCo v2's,
+        which takes no warm-up.
       peak: Rate after the warm-up.
       total: Steps of the run.
       warmup: Steps of linear rise from 0.
       steps_per_epoch: For `epoch_cosine` only.
+      boundaries: Of `step`: where the rate falls; empty: at 60 % and at 80 % (MoCo v1's
+        epochs 120 and 160 of 200).
+      decay: Factor of a fall; None: .1 for `step`, .9 for `exponential`.
+      decay_steps: Of `exponential`: steps in which the rate falls by `decay`.
+      staircase: Of `exponential`: fall at their end at once.
 
     Returns:
       Function of the step.
@@ -146,7 +154,11 @@ def build_schedule(
     if name == "cosine":
         own["total"] = total
     elif name == "step":
-        own["boundaries"] = [round(0.6 * total), round(0.8 * total)]
+        own["boundaries"] = boundaries or [round(0.6 * total), round(0.8 * total)]
+        own["factor"] = 0.1 if decay is None else decay
+    elif name == "exponential":
+        own |= {"decay_steps": decay_steps, "staircase": staircase}
+        own["rate"] = 0.9 if decay is None else decay
     elif name == "epoch_cosine":
         if warmup or not steps_per_epoch:
             raise ValueError(
@@ -157,34 +169,6 @@ def build_schedule(
         epochs = total // steps_per_epoch
         own = {"epochs": epochs, "steps_per_epoch": steps_per_epoch}
     return functools.partial(SCHEDULES[name], peak=peak, **own)
-
-
-def warmup_steps(examples: int, batch: int, epochs: float) -> int:
-    """`round(epochs * examples // batch)`: the floor first, as SimCLR and BYOL do."""
-    return int(round(epochs * examples // batch))
-
-
-def total_steps(examples: int, batch: int, epochs: int, *, family: str) -> int:
-    """Number of updates in `epochs` passes, as each official code counts them.
-
-    Args:
-      examples: Training examples.
-      batch: Global batch.
-      epochs: Passes.
-      family: `simclr`: `examples * epochs // batch + 1`; `byol`: without the 1;
-        `moco`: `epochs * (examples // batch)`, the loader drops the last batch.
-
-    Raises:
-      ValueError: Unknown family.
-    """
-    counts = {
-        "byol": examples * epochs // batch,
-        "moco": epochs * (examples // batch),
-        "simclr": examples * epochs // batch + 1,
-    }
-    if family not in counts:
-        raise ValueError(unknown("family", family, counts))
-    return int(counts[family])
 
 
 def scaled_learning_rate(base: float, batch: int, scaling: str) -> float:
