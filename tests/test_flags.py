@@ -28,6 +28,15 @@ PUBLISHED = {
     "simclr_v1_1000ep_tpu": ("lars", 4.8, 1e-6, 4096, 1000, 10),
     "simclr_v2_r50_tpu": ("lars", 6.4, 1e-4, 4096, 800, 40),
     "simclr_v2_r152x3_sk_tpu": ("lars", 6.4, 1e-4, 4096, 800, 40),
+    "simclr_v1_200ep_tpu": ("lars", 4.8, 1e-6, 4096, 200, 10),
+    "simclr_v1_400ep_tpu": ("lars", 4.8, 1e-6, 4096, 400, 10),
+    "simclr_v1_r50x4_tpu": ("lars", 4.8, 1e-6, 4096, 1000, 10),
+    "simclr_v2_r50_no_memory_tpu": ("lars", 6.4, 1e-4, 4096, 800, 40),
+    "simclr_cifar10_r50_gpu": ("lars", 4.0, 1e-6, 1024, 1000, 10),
+    "byol_r200x2_tpu": ("lars", 3.2, 1.5e-6, 4096, 1000, 10),
+    "byol_300ep_accumulated_tpu": ("lars", 4.8, 1e-6, 4096, 300, 10),
+    "moco_v2_4gpu_gpu": ("sgd", 0.015, 1e-4, 128, 200, 0),
+    "moco_v2_mlp_gpu": ("sgd", 0.03, 1e-4, 256, 200, 0),
     "simclr_cifar10_gpu": ("lars", 2.0, 1e-4, 512, 1000, 10),
     "byol_40ep_tpu": ("lars", 7.2, 1e-6, 4096, 40, 10),
     "byol_100ep_tpu": ("lars", 7.2, 1e-6, 4096, 100, 10),
@@ -35,6 +44,20 @@ PUBLISHED = {
     "byol_small_batch_tpu": ("lars", 0.8, 1.5e-6, 512, 1000, 10),
     "byol_imagenette_gpu": ("lars", 2.0, 1e-6, 256, 1000, 10),
 }
+
+SIMCLR_V2 = {
+    # Every row of its table: depth, width, selective kernels, linear top-1.
+    "r50": 71.7, "r50_sk": 74.6, "r50x2": 75.6, "r50x2_sk": 77.7,
+    "r101": 73.6, "r101_sk": 76.3, "r101x2": 77.0, "r101x2_sk": 79.0,
+    "r152": 74.5, "r152_sk": 77.2, "r152x2": 77.4, "r152x2_sk": 79.4,
+    "r152x3_sk": 79.8,
+}  # fmt: skip
+BYOL_1000 = {
+    "r50x2": 77.4, "r50x3": 78.2, "r50x4": 78.6, "r101": 76.4, "r152": 77.3,
+    "r200": 77.8, "r101x2": 78.7, "r152x2": 79.0, "r200x2": 79.6,
+}  # fmt: skip
+NETS = [("simclr_v2", net, top1) for net, top1 in SIMCLR_V2.items()]
+NETS += [("byol", net, top1) for net, top1 in BYOL_1000.items()]
 
 
 def read(file: Path):
@@ -68,6 +91,17 @@ def test_opens_with_its_five_facts(file):
         assert f"--flagfile=flags/{file.name}" in comment
     if file.stem.endswith(("_tpu", "_gpu")):
         assert "Never run on this hardware by us" in comment
+
+
+@pytest.mark.parametrize(("recipe", "net", "top1"), NETS)
+def test_every_net_of_the_tables(recipe, net, top1):
+    file = ROOT / "flags" / f"{recipe}_{net}_tpu.cfg"
+    config = resolve(read(file).config)
+    assert config.encoder == net.replace("r", "resnet", 1)
+    assert f"Expected: {top1} %" in file.read_text()
+    assert config.epochs == {"simclr_v2": 800, "byol": 1000}[recipe]
+    if recipe == "simclr_v2":
+        assert (config.queue_size, config.ema_momentum) == (65536, 0.999)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
