@@ -278,6 +278,13 @@ BAD = [
     ),
     ({"normalization": "layer"}, "one of batch, group_ws, none"),
     ({"normalization": "none", "batch_norm_groups": 8}, "--batch_norm_groups=0"),
+    ({"encoder": "keras.applications:"}, "MODULE:FUNCTION"),
+    ({"encoder": "a b:c"}, "try keras.applications:MobileNetV3Small"),
+    ({"encoder": "no_such_package.x:f"}, "no module no_such_package"),
+    ({"encoder": "keras.applications:X", "normalization": "none"}, "one of our"),
+    ({"encoder": "keras.applications:X", "batch_norm_groups": 8}, "one of our"),
+    ({"encoder": "keras.applications:X", "zero_init_last_gamma": "true"}, "one of our"),
+    ({"encoder": "keras.applications:X", "micro_batches": 2}, "--micro_batches=1"),
     ({"linear_learning_rates": "0.1,x"}, "'x'"),
     ({"linear_learning_rates": ""}, "--linear_learning_rates"),
     ({"linear_learning_rates": "-1"}, "numbers > 0"),
@@ -292,6 +299,15 @@ BAD = [
     (
         {"mode": "convert", "source": "byol:x", "normalization": "group_ws"},
         "networks with BatchNorm",
+    ),
+    (
+        {
+            "mode": "export",
+            "format": "torchvision",
+            "encoder": "keras.applications:X",
+            "encoder_family": "moco",
+        },
+        "one of our ResNets",
     ),
     ({"mode": "export", "format": "onnx"}, "--format"),
     (
@@ -340,6 +356,8 @@ def test_all_problems_at_once():
         {"micro_batches": 32, "batch_norm_groups": 8},
         {"precision": "mixed_float16"},
         {"normalization": "group_ws"},
+        {"encoder": "keras.applications:MobileNetV3Small", "image_size": 224},
+        {"encoder": "keras.applications:X", "method": "byol", "micro_batches": 2},
         {"dataset": "folder:some/where"},
         {"dataset": "tfds:cifar10"},
         {"dataset": "shapes:256"},

@@ -90,7 +90,7 @@ class Config:
     image_size: int = _data(32, "side of the square images in pixels", low=8, high=1024)
 
     method: str = _method("simclr", "how to learn", choices=presets.METHODS)
-    encoder: str = _method("resnet18_cifar", "resnet18 ... resnet200, then xW (width), _sk, _cifar (32-pixel stem)")
+    encoder: str = _method("resnet18_cifar", "resnet18 ... resnet200, then xW (width), _sk, _cifar (32-pixel stem); or MODULE:FUNCTION, such as keras.applications:MobileNetV3Small")
     encoder_family: str = _method("", "whose padding, initialisation and BatchNorm; empty: the method's", choices=presets.FAMILIES)
     normalization: str = _method("batch", "BatchNorm as published, group norm with weight standardisation, or scale and shift alone; everywhere", choices=presets.NORMALIZATIONS)
     projector_hidden: int = _method(None, "width inside the projector; 0: the encoder's", kind=int, low=0)

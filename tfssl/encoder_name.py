@@ -1,5 +1,7 @@
 """The grammar of encoder names: `resnet50`, `resnet18x0.25_cifar`, `resnet152x3_sk`.
 
+Others than ours are named by import path: `keras.applications:MobileNetV3Small`.
+
 Layer 0: no TensorFlow, so that a wrong `--encoder` is refused at once.
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from typing import NamedTuple
 
 from tfssl.errors import ConfigError, message
 
@@ -26,6 +29,48 @@ MAX_WIDTH = 16.0
 GRAMMAR = "resnetDEPTH[xWIDTH][_sk][_cifar]"
 
 _NAME = re.compile(r"resnet(\d+)(?:x(\d+(?:\.\d+)?|\.\d+))?(_sk)?(_cifar)?")
+
+
+FOREIGN_GRAMMAR = "MODULE:FUNCTION"
+_DOTTED = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
+_FOREIGN = re.compile(f"({_DOTTED}):({_DOTTED})", re.ASCII)
+
+
+class ForeignName(NamedTuple):
+    """An encoder that is not ours.
+
+    Attributes:
+      module: To import, such as `"keras.applications"`.
+      attribute: In it, such as `"MobileNetV3Small"`.
+    """
+
+    module: str
+    attribute: str
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a name is an import path, well formed or not."""
+    return ":" in name
+
+
+def parse_foreign(name: str) -> ForeignName:
+    """Reads an import path.
+
+    Args:
+      name: `MODULE:FUNCTION`, both possibly with dots.
+
+    Returns:
+      Its two parts.
+
+    Raises:
+      ConfigError: It is not of this form.
+    """
+    match = _FOREIGN.fullmatch(name)
+    if match is None:
+        expected = f"{FOREIGN_GRAMMAR}, an import path, or {GRAMMAR}"
+        example = "keras.applications:MobileNetV3Small"
+        raise ConfigError(message(f"--encoder={name}", expected, example))
+    return ForeignName(*match.groups())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +143,8 @@ def parse_encoder(name: str) -> EncoderSpec:
     known = ", ".join(str(depth) for depth in BLOCKS)
     if match is None or int(match[1]) not in BLOCKS:
         expected = f"{GRAMMAR} with DEPTH one of {known} and WIDTH a number"
+        if not is_foreign(name):
+            expected += f", or {FOREIGN_GRAMMAR}"
         example = "resnet50, resnet50x2, resnet18x0.25_cifar or resnet152x3_sk"
         raise ConfigError(message(f"--encoder={name}", expected, example))
     spec = EncoderSpec(

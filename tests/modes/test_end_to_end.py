@@ -1,15 +1,21 @@
 """Every mode on the embedded data, as the command line runs it."""
 
 import json
+import subprocess
+import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.tiny import COMMON, OF_METHOD
+from tests.worker_processes import ROOT
+from tfssl.augment import photometry
+from tfssl.inherit import stored_config
 from tfssl.main import main
 from tfssl.methods import METHODS
-from tfssl.modes import pretrain
+from tfssl.modes import assemble, pretrain
 from tfssl.train import checkpoint
 
 
@@ -162,6 +168,44 @@ def test_init_from_starts_from_the_encoder_only(finished, tmp_path):
     # Learning rate 0 at step 0 for byol and simclr; tiny otherwise.
     np.testing.assert_allclose(after[kernel], start[kernel], atol=0.05)
     assert after["step"] == 1
+
+
+FOREIGN = [
+    "tests.foreign_models:small",  # with dropout, whose state must be restored
+    "keras.applications:MobileNetV3Small",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoder", FOREIGN)
+def test_an_encoder_from_outside(encoder, tmp_path, monkeypatch, capsys):
+    """Every mode, and a run that was stopped; evaluation in a process of its own."""
+    size = 32 if "keras" in encoder else 16
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    flags = {"encoder": encoder, "image_size": size, "knn_every": 1.5}
+    assert main(argv("byol", whole, **flags)) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain, "StopRequest", StopAfterOneCall)
+        assert main(argv("byol", parts, **flags)) == 42
+    code = ["-m", "tfssl.main", f"--flagfile={parts}/flags.cfg"]
+    after = "--mode=pretrain,knn,linear,export,report"
+    more = ["--linear_epochs=1", "--linear_learning_rates=1"]
+    subprocess.run([sys.executable, *code, after, *more], check=True, cwd=ROOT)
+    a, b = tensors(whole), tensors(parts)
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    served = tf.saved_model.load(str(parts / "saved_model"))
+    images = tf.random.stateless_uniform([2, size, size, 3], [1, 2])
+    features = served.signatures["features"](images)["features"]
+    assert np.isfinite(features).all() and not np.array_equal(*features)
+    assert main(["tfssl", "--mode=export", "--format=keras", f"--run_dir={parts}"]) == 0
+    loaded = keras.models.load_model(parts / "keras" / "encoder.keras")
+    transform = assemble.transform(stored_config(str(parts)))
+    normal = photometry.normalize(images, transform.mean, transform.std)
+    np.testing.assert_allclose(loaded(normal), features, rtol=1e-4, atol=1e-5)
+    assert main(argv("byol", whole, **{**flags, "encoder": "resnet18_cifar"})) == 2
+    assert f"--encoder={encoder}" in capsys.readouterr().err
 
 
 def test_more_images_a_batch_than_there_are(tmp_path, capsys):

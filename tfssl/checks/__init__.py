@@ -9,12 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from tfssl.checks import convert, data, export, job, machine, method, training
+from tfssl.checks import (
+    convert,
+    data,
+    export,
+    foreign_encoder,
+    job,
+    machine,
+    method,
+    training,
+)
 from tfssl.checks.rule import Rule
 from tfssl.config import SPECS, Config, left_open, resolve
 from tfssl.errors import message, unknown
 
-_SUBJECTS = (job, convert, data, method, training, machine, export)
+_SUBJECTS = (job, convert, data, method, foreign_encoder, training, machine, export)
 _FIELD_RULES: tuple[Rule, ...] = sum((s.FIELD_RULES for s in _SUBJECTS), ())
 _RULES: tuple[Rule, ...] = sum((s.RULES for s in _SUBJECTS), ())
 

@@ -18,7 +18,7 @@ def _torchvision(config: Config) -> Iterator[str]:
     try:
         spec = parse_encoder(config.encoder)
     except ConfigError:
-        return  # already reported
+        return  # reported elsewhere
     reason = without_counterpart(spec, config.encoder_family, config.normalization)
     if reason:
         yield message(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tfssl import presets
 from tfssl.checks.rule import Rule
 from tfssl.config import SPECS, Config, left_open
-from tfssl.encoder_name import check_image_size, parse_encoder
+from tfssl.encoder_name import check_image_size, is_foreign, parse_encoder
 from tfssl.errors import ConfigError, message
 
 LARGEST_CIFAR_STEM_IMAGE = 128
@@ -15,6 +15,8 @@ SMALLEST_STANDARD_STEM_IMAGE = 64
 
 
 def _encoder(config: Config) -> Iterator[str]:
+    if is_foreign(config.encoder):
+        return  # see foreign_encoder
     try:
         spec = parse_encoder(config.encoder)
     except ConfigError as error:

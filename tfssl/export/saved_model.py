@@ -5,8 +5,8 @@ Input and output of both signatures (`N` images):
 * `serving_default(image_bytes: string [N])`: encoded images, mixed formats and sizes;
   decoded, resized, cropped and normalised inside. Over REST, TensorFlow Serving takes
   `{"b64": "..."}` for it, and the name ends in `_bytes` as its rule for bytes wants.
-* `features(images: float32 [N, H, W, 3])`: RGB in [0, 1], any H and W; normalised
-  inside, neither cropped nor resized.
+* `features(images: float32 [N, H, W, 3])`: RGB in [0, 1], any H and W (those of
+  `image_size` with `any_size=False`); normalised inside, neither cropped nor resized.
 * both give `features` float32 `[N, F]`, and with a classifier also `probabilities`
   float32 `[N, C]`.
 """
@@ -43,6 +43,7 @@ class _Served(tf.Module):
         classifier: keras.Model | None,
         transform: EvalTransform,
         image_size: int,
+        sides: int | None,
     ):
         super().__init__()
         models = [encoder] if classifier is None else [encoder, classifier]
@@ -70,7 +71,9 @@ class _Served(tf.Module):
             return encode(images)
 
         @tf.function(
-            input_signature=[tf.TensorSpec([None, None, None, 3], tf.float32, "images")]
+            input_signature=[
+                tf.TensorSpec([None, sides, sides, 3], tf.float32, "images")
+            ]
         )
         def from_images(images: tf.Tensor) -> dict[str, tf.Tensor]:
             return encode(images)
@@ -88,6 +91,7 @@ def export_saved_model(
     metadata: dict,
     classifier: keras.Model | None = None,
     texts: Mapping[str, str] | None = None,
+    any_size: bool = True,
 ) -> str:
     """Writes the encoder as a SavedModel, in float32 with moving statistics.
 
@@ -107,6 +111,8 @@ def export_saved_model(
       classifier: Functional model, features `[b, F]` to logits `[b, C]`.
       texts: File name to text, written to `assets.extra`: notices that travel with the
         weights.
+      any_size: Whether `features` takes images of any size; else of `image_size`,
+        which not every network can do without.
 
     Returns:
       `path`.
@@ -117,10 +123,11 @@ def export_saved_model(
     path = path.rstrip("/")
     _refuse_foreign(path)
     served = _Served(
-        inference_clone(encoder),
+        inference_clone(encoder, any_size=any_size),
         None if classifier is None else inference_clone(classifier),
         transform,
         image_size,
+        None if any_size else image_size,
     )
     facts = {**metadata, **_facts(encoder, classifier, transform, image_size)}
     written = json.dumps(facts, indent=2, sort_keys=True, default=str)
@@ -139,23 +146,27 @@ def export_saved_model(
     return path
 
 
-def inference_clone(model: keras.Model) -> keras.Model:
+def inference_clone(model: keras.Model, any_size: bool = True) -> keras.Model:
     """Copies a functional model for inference: float32, images of any height and width.
 
     Args:
       model: Functional model of one input. Rank-4 inputs get free height and width.
+      any_size: Whether they do; else they stay as they are.
 
     Returns:
       A model with its own variables and the same weights.
     """
     (spec,) = tf.nest.flatten(model.inputs)
     shape = tuple(spec.shape)
-    free = (None, None, shape[-1]) if len(shape) == 4 else shape[1:]
+    free = (None, None, shape[-1]) if len(shape) == 4 and any_size else shape[1:]
 
     def as_float32(layer: keras.layers.Layer) -> keras.layers.Layer:
         if isinstance(layer, keras.Model) and hasattr(layer, "inputs"):
             return _clone(layer, keras.Input(layer.inputs[0].shape[1:]), as_float32)
-        return layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
+        config = layer.get_config()
+        if isinstance(layer, keras.layers.Layer):  # a sum of two tensors is none
+            config["dtype"] = "float32"
+        return layer.__class__.from_config(config)
 
     clone = _clone(model, keras.Input(free, dtype="float32"), as_float32)
     clone.set_weights(model.get_weights())

@@ -108,11 +108,11 @@ class BYOL:
 
     def checkpoint_items(self) -> dict[str, tf.Variable]:
         """Online and target weights with their BatchNorm statistics, and the probe."""
-        items = variables.named("online/encoder", self.encoder.weights)
+        items = variables.named("online/encoder", self.encoder.variables)
         items |= variables.named("online/projector", self._projector.weights)
         if self._predictor:
             items |= variables.named("online/predictor", self._predictor.weights)
-        items |= variables.named("target/encoder", self._target_encoder.weights)
+        items |= variables.named("target/encoder", self._target_encoder.variables)
         items |= variables.named("target/projector", self._target_projector.weights)
         if self._probe:
             items |= variables.named("probe", self._probe.weights)

@@ -101,7 +101,7 @@ class EndToEnd:
 
     def checkpoint_items(self) -> dict[str, tf.Variable]:
         """Encoder, projector and probe with their BatchNorm statistics."""
-        items = variables.named("online/encoder", self.encoder.weights)
+        items = variables.named("online/encoder", self.encoder.variables)
         items |= variables.named("online/projector", self._projector.weights)
         if self._probe:
             items |= variables.named("probe", self._probe.weights)

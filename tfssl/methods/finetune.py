@@ -70,7 +70,7 @@ class FineTune:
 
     def checkpoint_items(self) -> dict[str, tf.Variable]:
         """Encoder, stem and classifier, under the names of pre-training's parts."""
-        items = variables.named("online/encoder", self.encoder.weights)
+        items = variables.named("online/encoder", self.encoder.variables)
         if self.stem is not None:
             items |= variables.named("online/projector", self.stem.weights)
         return items | variables.named("probe", self.classifier.weights)

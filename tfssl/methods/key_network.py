@@ -52,7 +52,7 @@ class KeyNetwork:
 
     def items(self) -> dict[str, tf.Variable]:
         """Weights and BatchNorm statistics, by name."""
-        items = variables.named("key/encoder", self.encoder.weights)
+        items = variables.named("key/encoder", self.encoder.variables)
         return items | variables.named("key/projector", self.projector.weights)
 
     def _pairs(self) -> list[tuple[keras.Model, keras.Model]]:

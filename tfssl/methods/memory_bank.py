@@ -89,7 +89,7 @@ class MemoryBank:
 
     def checkpoint_items(self) -> dict[str, tf.Variable]:
         """Encoder, projector, probe, BatchNorm statistics, and the bank."""
-        items = variables.named("online/encoder", self.encoder.weights)
+        items = variables.named("online/encoder", self.encoder.variables)
         items |= variables.named("online/projector", self._projector.weights)
         items["bank/features"] = self._bank.features
         if self._probe:

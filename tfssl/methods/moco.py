@@ -106,7 +106,7 @@ class MoCo:
 
     def checkpoint_items(self) -> dict[str, tf.Variable]:
         """Both encoders with their BatchNorm statistics, queue, head, probe."""
-        items = variables.named("online/encoder", self.encoder.weights)
+        items = variables.named("online/encoder", self.encoder.variables)
         items |= variables.named("online/projector", self._projector.weights)
         items |= self._key_network.items() | self._queue.items()
         if self._probe:

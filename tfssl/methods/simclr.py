@@ -128,7 +128,7 @@ class SimCLR:
 
     def checkpoint_items(self) -> dict[str, tf.Variable]:
         """Encoder, projector, probe and memory with their BatchNorm statistics."""
-        items = variables.named("online/encoder", self.encoder.weights)
+        items = variables.named("online/encoder", self.encoder.variables)
         items |= variables.named("online/projector", self._projector.weights)
         if self._memory_network:
             items |= self._memory_network.items() | self._queue.items()

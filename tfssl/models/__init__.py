@@ -15,6 +15,7 @@ from tfssl.models.encoders import (
     resnet200,
 )
 from tfssl.models.families import FAMILIES, Family
+from tfssl.models.foreign import build_foreign_encoder
 from tfssl.models.groupnorm import GroupNorm
 from tfssl.models.heads import byol_mlp, linear_head, moco_head, simclr_head
 from tfssl.models.normalization import NORMALIZATIONS
@@ -31,6 +32,7 @@ __all__ = [
     "Family",
     "GroupNorm",
     "build_encoder",
+    "build_foreign_encoder",
     "byol_mlp",
     "linear_head",
     "moco_head",

@@ -10,6 +10,7 @@ import numpy as np
 
 import tfssl
 from tfssl.config import Config
+from tfssl.encoder_name import is_foreign
 from tfssl.export import (
     export_keras,
     export_saved_model,
@@ -44,6 +45,7 @@ def run(config: Config) -> int:
                 metadata=metadata,
                 classifier=trained.load_classifier(config, folder),
                 texts=texts,
+                any_size=not is_foreign(config.encoder),
             )
         else:
             facts = preprocessing(assemble.transform(config), config.image_size)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfssl import models, optim
 from tfssl.config import Config
 from tfssl.core import seeds
+from tfssl.encoder_name import is_foreign
 from tfssl.errors import ConfigError, message
 from tfssl.methods import (
     BYOL,
@@ -30,6 +31,10 @@ PROBE = "head_supervised"
 
 def encoder(config: Config, seed: int) -> keras.Model:
     """A freshly initialised encoder, a pure function of its name and the seed."""
+    if is_foreign(config.encoder):
+        return models.build_foreign_encoder(
+            config.encoder, image_size=config.image_size, seed=seed
+        )
     return models.build_encoder(
         config.encoder,
         family=config.encoder_family,

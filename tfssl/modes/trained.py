@@ -118,4 +118,4 @@ def write_provenance(directory: RunDirectory, record: dict[str, Any]) -> None:
 def assign_encoder(model: keras.Model, folder: Path) -> None:
     """Assigns the encoder's part of a checkpoint to a model, strictly."""
     tensors = checkpoint.read(folder, f"{ENCODER}/")
-    checkpoint.assign(tensors, variables.named(ENCODER, model.weights), folder)
+    checkpoint.assign(tensors, variables.named(ENCODER, model.variables), folder)
