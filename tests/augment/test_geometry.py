@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfssl.augment import boxes as crop_boxes
 from tfssl.augment import color, geometry
 from tfssl.augment.recipes import EVAL_TRANSFORMS, RECIPES, ViewRecipe
 
@@ -105,12 +106,16 @@ def test_truncated_is_an_error():
 # ------------------------------------------------------------------- samplers
 
 
-def boxes(view, height, width, draws=DRAWS):
-    """`[draws, 4]` y, x, h, w; drawn in tf.data, as in training."""
+def boxes(view, height, width, draws=DRAWS, at_once=False):
+    """`[draws, 4]` y, x, h, w; drawn in tf.data, as in training, or as one batch."""
+    if at_once:
+        seed = tf.constant([78, 0], tf.int64)
+        drawn = crop_boxes.sample_batch(view, seed, draws, height, width)
+        return np.stack(drawn, axis=-1)
 
     def draw(i):
         seed = tf.stack([tf.constant(77, tf.int64), i])
-        return tf.stack(geometry.sample_crop(view, seed, height, width))
+        return tf.stack(crop_boxes.sample_crop(view, seed, height, width))
 
     drawn = tf.data.Dataset.range(draws).map(draw, tf.data.AUTOTUNE).batch(draws)
     return next(iter(drawn)).numpy()
@@ -141,9 +146,10 @@ def features(box, height=400, width=500):
     }
 
 
-def test_simclr_sampler(simclr):
+@pytest.mark.parametrize("at_once", [False, True])
+def test_simclr_sampler(simclr, at_once):
     theirs = simclr.arrays["sampler/boxes_y_x_h_w"]
-    mine = boxes(RECIPES["simclr"].views[0], 400, 500)
+    mine = boxes(RECIPES["simclr"].views[0], 400, 500, at_once=at_once)
     assert simclr.cases["image"] == [400, 500]
     mine_features, their_features = features(mine), features(theirs)
     for name, values in their_features.items():
@@ -165,10 +171,11 @@ KIT_SAMPLERS = [
 ]
 
 
+@pytest.mark.parametrize("at_once", [False, True])
 @pytest.mark.parametrize(("kit", "case", "view"), KIT_SAMPLERS)
-def test_log_uniform_samplers(kit, case, view, request):
+def test_log_uniform_samplers(kit, case, view, at_once, request):
     want = request.getfixturevalue(kit).cases[case]
-    mine = boxes(view, 400, 500)
+    mine = boxes(view, 400, 500, at_once=at_once)
     got = features(mine)
     for name in ("area", "log_aspect", "offset_y", "offset_x"):
         edges = np.linspace(want[name]["lo"], want[name]["hi"], 21)
@@ -186,16 +193,49 @@ def test_log_uniform_samplers(kit, case, view, request):
 
 @pytest.mark.parametrize("sampler", ["simclr", "torchvision", "byol"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (7, 500), (33, 20)])
-def test_boxes_stay_inside_any_image(sampler, size):
-    y, x, h, w = boxes(ViewRecipe(sampler=sampler), *size, draws=300).T
+@pytest.mark.parametrize("at_once", [False, True])
+def test_boxes_stay_inside_any_image(sampler, size, at_once):
+    view = ViewRecipe(sampler=sampler)
+    y, x, h, w = boxes(view, *size, draws=300, at_once=at_once).T
     assert (h >= 1).all() and (w >= 1).all() and (y >= 0).all() and (x >= 0).all()
     assert (y + h <= size[0]).all() and (x + w <= size[1]).all()
 
 
-def test_torchvision_falls_back_to_the_centre():
+@pytest.mark.parametrize("at_once", [False, True])
+def test_torchvision_falls_back_to_the_centre(at_once):
     view = ViewRecipe(sampler="torchvision", area=(0.9, 1.0))
-    drawn = boxes(view, 100, 1000, draws=50)
+    drawn = boxes(view, 100, 1000, draws=50, at_once=at_once)
     np.testing.assert_array_equal(drawn, [[0, 433, 100, 133]] * 50)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_simclr_falls_back_to_the_whole_image(at_once):
+    view = ViewRecipe(sampler="simclr", area=(0.01, 0.05))  # below what it rejects
+    drawn = boxes(view, 60, 80, draws=50, at_once=at_once)
+    np.testing.assert_array_equal(drawn, [[0, 0, 60, 80]] * 50)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (24, 64)])
+def test_simclr_batch_has_the_law_of_the_kernel_on_small_images(size):
+    view = RECIPES["simclr_cifar"].views[0]
+    kernel, batch = boxes(view, *size), boxes(view, *size, at_once=True)
+    for column, name in enumerate(("y", "x", "h", "w")):
+        edges = np.arange(max(size) + 2)
+        same_law(
+            *(np.histogram(drawn[:, column], edges)[0] for drawn in (batch, kernel)),
+            name,
+        )
+
+
+@pytest.mark.parametrize("name", ["simclr", "byol", "moco_v2"])
+def test_boxes_of_all_views_are_those_of_each(name):
+    recipe = RECIPES[name]
+    for number in range(20):
+        seeds = [tf.constant([number, v], tf.int64) for v in range(2)]
+        together = crop_boxes.sample_views(recipe, seeds, 100, 140)
+        for view, seed, box in zip(recipe.views, seeds, together, strict=True):
+            alone = crop_boxes.sample_crop(view, seed, 100, 140)
+            np.testing.assert_array_equal(np.stack(box), np.stack(alone))
 
 
 # ------------------------------------------------------------------- resizing

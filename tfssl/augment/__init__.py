@@ -9,11 +9,11 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tfssl.augment.boxes import sample_crop
     from tfssl.augment.geometry import (
         crop_flip_resize,
         decode,
         eval_image,
-        sample_crop,
         views,
     )
     from tfssl.augment.photometry import apply, normalize, sample
@@ -47,7 +47,7 @@ __all__ = [
     "with_strength",
 ]
 
-_GEOMETRY = {"crop_flip_resize", "decode", "eval_image", "sample_crop", "views"}
+_GEOMETRY = {"crop_flip_resize", "decode", "eval_image", "views"}
 _PHOTOMETRY = {"apply", "normalize", "sample"}
 
 
@@ -55,7 +55,9 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = "recipes"
-    if name in _GEOMETRY:
+    if name == "sample_crop":
+        module = "boxes"
+    elif name in _GEOMETRY:
         module = "geometry"
     elif name in _PHOTOMETRY:
         module = "photometry"

@@ -1,23 +1,17 @@
 """Decode, crop, resize and flip on the host, one example at a time, inside tf.data.
 
-Everything is a pure function of the bytes and an int64 `[2]` seed. The three crop
-samplers are three because the official codes differ in law, not in numbers only.
+Everything is a pure function of the bytes and an int64 `[2]` seed.
 """
 
 from __future__ import annotations
 
-import math
-
 import tensorflow as tf
 
+from tfssl.augment import boxes
 from tfssl.augment.recipes import EvalTransform, Recipe, ViewRecipe
 
 # Missing in some builds of TensorFlow 2.20; then WebP is refused when it is met.
 _DECODE_WEBP = getattr(tf.io, "decode_webp", None)
-_ATTEMPTS_TORCHVISION = 10
-_ATTEMPTS_SIMCLR = 100
-
-Box = tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 def decode(data: tf.Tensor) -> tf.Tensor:
@@ -73,104 +67,6 @@ def _three_channels(image: tf.Tensor) -> tf.Tensor:
     return tf.gather(image, tf.minimum([0, 1, 2], shape[-1] - 1), axis=-1)
 
 
-def sample_crop(
-    view: ViewRecipe, seed: tf.Tensor, height: tf.Tensor, width: tf.Tensor
-) -> Box:
-    """Draws a crop box by the view's sampler.
-
-    * `"simclr"`: TensorFlow's distorted box. Aspect uniform, height uniform between
-      what the areas imply, boxes under 10 % of the image rejected, offset never the
-      last one (tf2/data_util.py).
-    * `"torchvision"`: area uniform, aspect log-uniform, ten attempts, then a centre
-      crop of the nearest allowed aspect (RandomResizedCrop; MoCo).
-    * `"byol"`: area uniform, aspect log-uniform, sides clipped to the image, nothing
-      rejected (byol/utils/dataset.py).
-
-    Args:
-      view: Holds `sampler`, `area`, `aspect`.
-      seed: int64 `[2]`.
-      height: int32 scalar, the image's.
-      width: int32 scalar.
-
-    Returns:
-      `(y, x, h, w)` int32 scalars with 0 <= y <= y + h <= height, likewise x.
-    """
-    sampler = {
-        "simclr": _simclr_crop,
-        "torchvision": _torchvision_crop,
-        "byol": _byol_crop,
-    }[view.sampler]
-    return sampler(view, seed, height, width)
-
-
-def _simclr_crop(
-    view: ViewRecipe, seed: tf.Tensor, height: tf.Tensor, width: tf.Tensor
-) -> Box:
-    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
-        tf.stack([height, width, 3]),
-        tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
-        seed=seed,
-        min_object_covered=0.1,
-        aspect_ratio_range=view.aspect,
-        area_range=view.area,
-        max_attempts=_ATTEMPTS_SIMCLR,
-        use_image_if_no_bounding_boxes=True,
-    )
-    return begin[0], begin[1], size[0], size[1]
-
-
-def _log_uniform_sides(
-    view: ViewRecipe,
-    area: tf.Tensor,
-    position: tf.Tensor,
-    height: tf.Tensor,
-    width: tf.Tensor,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Rounded (h, w) of boxes of a share of the area and a log-uniform aspect."""
-    pixels = tf.cast(height * width, tf.float32)
-    pixels *= view.area[0] + (view.area[1] - view.area[0]) * area
-    low, high = math.log(view.aspect[0]), math.log(view.aspect[1])
-    aspect = tf.exp(low + (high - low) * position)
-    h = tf.cast(tf.round(tf.sqrt(pixels / aspect)), tf.int32)
-    w = tf.cast(tf.round(tf.sqrt(pixels * aspect)), tf.int32)
-    return h, w
-
-
-def _offset(uniform: tf.Tensor, free: tf.Tensor) -> tf.Tensor:
-    """Integer in [0, free], both ends included."""
-    scaled = tf.cast(uniform * tf.cast(free + 1, tf.float32), tf.int32)
-    return tf.minimum(scaled, free)
-
-
-def _torchvision_crop(
-    view: ViewRecipe, seed: tf.Tensor, height: tf.Tensor, width: tf.Tensor
-) -> Box:
-    u = tf.random.stateless_uniform([4, _ATTEMPTS_TORCHVISION], seed, alg="philox")
-    h, w = _log_uniform_sides(view, u[0], u[1], height, width)
-    fits = (h > 0) & (h <= height) & (w > 0) & (w <= width)
-    first = tf.argmax(tf.cast(fits, tf.int32))
-    found = fits[first]
-    # The fallback cuts the longer side to the extreme aspect, or takes everything.
-    low, high = view.aspect
-    tall = tf.cast(tf.round(tf.cast(width, tf.float32) / low), tf.int32)
-    wide = tf.cast(tf.round(tf.cast(height, tf.float32) * high), tf.int32)
-    h = tf.where(found, h[first], tf.minimum(height, tall))
-    w = tf.where(found, w[first], tf.minimum(width, wide))
-    y = tf.where(found, _offset(u[2, first], height - h), (height - h) // 2)
-    x = tf.where(found, _offset(u[3, first], width - w), (width - w) // 2)
-    return y, x, h, w
-
-
-def _byol_crop(
-    view: ViewRecipe, seed: tf.Tensor, height: tf.Tensor, width: tf.Tensor
-) -> Box:
-    u = tf.random.stateless_uniform([4], seed, alg="philox")
-    h, w = _log_uniform_sides(view, u[0], u[1], height, width)
-    h = tf.clip_by_value(h, 1, height)
-    w = tf.clip_by_value(w, 1, width)
-    return _offset(u[2], height - h), _offset(u[3], width - w), h, w
-
-
 def resize(
     image: tf.Tensor,
     height: int | tf.Tensor,
@@ -184,16 +80,26 @@ def resize(
         return tf.raw_ops.ResizeBicubic(
             images=image[None], size=[height, width], half_pixel_centers=True
         )[0]
+    if method == "bilinear" and antialias:
+        shape = tf.cast(tf.shape(image)[:2], tf.float32)
+        return tf.raw_ops.ScaleAndTranslate(
+            images=image[None],
+            size=[height, width],
+            scale=tf.cast([height, width], tf.float32) / shape,
+            translation=[0.0, 0.0],
+            kernel_type="triangle",
+            antialias=True,
+        )[0]
     return tf.image.resize(image, [height, width], method, antialias=antialias)
 
 
 def _to_uint8(image: tf.Tensor) -> tf.Tensor:
-    return tf.saturate_cast(tf.round(image), tf.uint8)
+    return tf.cast(tf.clip_by_value(tf.round(image), 0.0, 255.0), tf.uint8)
 
 
-def _fold(seed: tf.Tensor, number: int) -> tf.Tensor:
+def _fold(seed: tf.Tensor, *numbers: int) -> tf.Tensor:
     """An independent seed; callers' first words stay below 2**32, so none collide."""
-    return seed + tf.constant([(number + 1) << 32, 0], tf.int64)
+    return seed + tf.constant([sum(n + 1 for n in numbers) << 32, 0], tf.int64)
 
 
 def crop_flip_resize(
@@ -211,13 +117,21 @@ def crop_flip_resize(
       uint8 `[size, size, 3]`, rounded and clipped.
     """
     shape = tf.shape(image)
-    y, x, h, w = sample_crop(view, _fold(seed, 0), shape[0], shape[1])
+    box = boxes.sample_crop(view, _fold(seed, 0), shape[0], shape[1])
+    return _cut(image, box, view, _fold(seed, 1), size)
+
+
+def _cut(
+    image: tf.Tensor, box: boxes.Box, view: ViewRecipe, seed: tf.Tensor, size: int
+) -> tf.Tensor:
+    """The view that shows this box, flipped or not as the seed says."""
+    y, x, h, w = box
     crop = tf.slice(image, tf.stack([y, x, 0]), tf.stack([h, w, 3]))
     out = _to_uint8(
         resize(crop, size, size, view.resize, antialias=view.resize == "bilinear")
     )
     if view.flip:
-        chance = tf.random.stateless_uniform([], _fold(seed, 1), alg="philox")
+        chance = tf.random.stateless_uniform([], seed, alg="philox")
         # `Reverse` takes the axes as a tensor of booleans, so no branch is needed.
         flip = tf.stack([False, chance < view.flip, False])
         out = tf.raw_ops.Reverse(tensor=out, dims=flip)
@@ -236,10 +150,14 @@ def views(image: tf.Tensor, recipe: Recipe, seed: tf.Tensor, size: int) -> tf.Te
     Returns:
       uint8 `[V, size, size, 3]`.
     """
+    shape = tf.shape(image)
+    numbers = [16 * (number + 1) for number in range(len(recipe.views))]
+    seeds = [_fold(seed, number, 0) for number in numbers]
+    crops = boxes.sample_views(recipe, seeds, shape[0], shape[1])
     return tf.stack(
         [
-            crop_flip_resize(image, view, _fold(seed, 16 * (number + 1)), size)
-            for number, view in enumerate(recipe.views)
+            _cut(image, box, view, _fold(seed, number, 1), size)
+            for box, view, number in zip(crops, recipe.views, numbers, strict=True)
         ]
     )
 

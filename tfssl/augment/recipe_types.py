@@ -14,7 +14,7 @@ class ViewRecipe:
     """How one view of an image is drawn.
 
     Attributes:
-      sampler: Which crop sampler, one of `SAMPLERS` (`geometry.sample_crop`).
+      sampler: Which crop sampler, one of `SAMPLERS` (`boxes.sample_crop`).
       area: Bounds of the crop's share of the image's area, in (0, 1].
       aspect: Bounds of width / height of the crop.
       resize: `"bicubic"` (TF2: half-pixel centres, a = -0.5, no antialias) or

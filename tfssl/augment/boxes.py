@@ -1,0 +1,209 @@
+"""Where a view is cut out: the crop samplers of the three official codes.
+
+Three, because the codes differ in law, not in numbers only. The arithmetic works on
+any number of boxes at once: one image's views on the host, or a whole batch.
+"""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+
+from tfssl.augment.recipe_types import Recipe, ViewRecipe
+
+ATTEMPTS_TORCHVISION = 10
+ATTEMPTS_SIMCLR = 100
+# Of a batch at once. An attempt fails one time in ten, so that the difference between
+# 32 and 100 is below 1e-30; it takes area bounds around 0.1 to see any.
+_ATTEMPTS_BATCH = 32
+_COVERED = 0.1  # a box below this share of the image is rejected, whatever the bounds
+
+Box = tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
+
+
+def sample_crop(
+    view: ViewRecipe, seed: tf.Tensor, height: tf.Tensor, width: tf.Tensor
+) -> Box:
+    """Draws a crop box by the view's sampler.
+
+    * `"simclr"`: TensorFlow's distorted box. Aspect uniform, height uniform between
+      what the areas imply, boxes under 10 % of the image rejected, offset never the
+      last one (tf2/data_util.py).
+    * `"torchvision"`: area uniform, aspect log-uniform, ten attempts, then a centre
+      crop of the nearest allowed aspect (RandomResizedCrop; MoCo).
+    * `"byol"`: area uniform, aspect log-uniform, sides clipped to the image, nothing
+      rejected (byol/utils/dataset.py).
+
+    Args:
+      view: Holds `sampler`, `area`, `aspect`.
+      seed: int64 `[2]`.
+      height: int32 scalar, the image's.
+      width: int32 scalar.
+
+    Returns:
+      `(y, x, h, w)` int32 scalars with 0 <= y <= y + h <= height, likewise x.
+    """
+    if view.sampler == "simclr":
+        return _tensorflow_box(view, seed, height, width)
+    return _LAWS[view.sampler](view, _uniform(view, seed), height, width)
+
+
+def sample_views(
+    recipe: Recipe, seeds: list[tf.Tensor], height: tf.Tensor, width: tf.Tensor
+) -> list[Box]:
+    """`sample_crop` of every view of one image, with the same boxes in fewer steps."""
+    first = recipe.views[0]
+    alike = {(view.sampler, view.area, view.aspect) for view in recipe.views}
+    if first.sampler == "simclr" or len(alike) > 1:
+        return [
+            sample_crop(view, seed, height, width)
+            for view, seed in zip(recipe.views, seeds, strict=True)
+        ]
+    numbers = tf.stack([_uniform(first, seed) for seed in seeds], axis=1)
+    together = _LAWS[first.sampler](first, numbers, height, width)
+    sides = [tf.unstack(side) for side in together]
+    return list(zip(*sides, strict=True))  # type: ignore[arg-type]
+
+
+def sample_batch(
+    view: ViewRecipe, seed: tf.Tensor, batch: int, height: int, width: int
+) -> Box:
+    """Boxes of the same law for a batch of images of one size; XLA compiles it.
+
+    Args:
+      view: Holds `sampler`, `area`, `aspect`.
+      seed: int64 `[2]`.
+      batch: Number of boxes, a Python integer.
+      height: Of all images.
+      width: Of all images.
+
+    Returns:
+      `(y, x, h, w)`, each int32 `[batch]`.
+    """
+    shape = {
+        "simclr": [4, batch, _ATTEMPTS_BATCH],
+        "torchvision": [4, batch, ATTEMPTS_TORCHVISION],
+        "byol": [4, batch],
+    }[view.sampler]
+    numbers = tf.random.stateless_uniform(shape, seed, alg="philox")
+    law = _distorted_boxes if view.sampler == "simclr" else _LAWS[view.sampler]
+    return law(view, numbers, tf.constant(height), tf.constant(width))
+
+
+def _uniform(view: ViewRecipe, seed: tf.Tensor) -> tf.Tensor:
+    """The numbers of one box: `[4, attempts]`, or `[4]` where nothing is rejected."""
+    shape = [4] if view.sampler == "byol" else [4, ATTEMPTS_TORCHVISION]
+    return tf.random.stateless_uniform(shape, seed, alg="philox")
+
+
+def _tensorflow_box(
+    view: ViewRecipe, seed: tf.Tensor, height: tf.Tensor, width: tf.Tensor
+) -> Box:
+    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+        tf.stack([height, width, 3]),
+        tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
+        seed=seed,
+        min_object_covered=_COVERED,
+        aspect_ratio_range=view.aspect,
+        area_range=view.area,
+        max_attempts=ATTEMPTS_SIMCLR,
+        use_image_if_no_bounding_boxes=True,
+    )
+    return begin[0], begin[1], size[0], size[1]
+
+
+def _distorted_boxes(
+    view: ViewRecipe, u: tf.Tensor, height: tf.Tensor, width: tf.Tensor
+) -> Box:
+    """The law of `_tensorflow_box` on uniform numbers `[4, ..., attempts]`."""
+    pixels = tf.cast(height * width, tf.float32)
+    least, most = view.area[0] * pixels, view.area[1] * pixels
+    low, high = view.aspect
+    aspect = low + (high - low) * u[0]
+    lowest, highest = _rounded(tf.sqrt(least / aspect)), tf.sqrt(most / aspect)
+    # The tallest box whose rounded width still is within the image.
+    fitting = tf.cast((tf.cast(width, tf.float32) + 0.5) / aspect, tf.int32)
+    fitting -= tf.cast(
+        _rounded(tf.cast(fitting, tf.float32) * aspect) > width, tf.int32
+    )
+    highest = tf.minimum(tf.minimum(_rounded(highest), fitting), height)
+    h = tf.minimum(lowest, highest)
+    h += _offset(u[1], highest - h)
+    w = _rounded(tf.cast(h, tf.float32) * aspect)
+    h += tf.cast(tf.cast(h * w, tf.float32) < least, tf.int32)
+    w = _rounded(tf.cast(h, tf.float32) * aspect)
+    area = tf.cast(h * w, tf.float32)
+    fits = (area >= tf.maximum(least, _COVERED * pixels)) & (area <= most)
+    fits &= (h > 0) & (h <= height) & (w > 0) & (w <= width)
+    found, (h, w, down, right) = _first(fits, [h, w, u[2], u[3]])
+    h, w = tf.where(found, h, height), tf.where(found, w, width)
+    # One less than there is room for: the box never touches the far border.
+    y = _offset(down, tf.maximum(height - h - 1, 0))
+    return y, _offset(right, tf.maximum(width - w - 1, 0)), h, w
+
+
+def _torchvision_boxes(
+    view: ViewRecipe, u: tf.Tensor, height: tf.Tensor, width: tf.Tensor
+) -> Box:
+    """On uniform numbers `[4, ..., attempts]`."""
+    h, w = _log_uniform_sides(view, u[0], u[1], height, width)
+    fits = (h > 0) & (h <= height) & (w > 0) & (w <= width)
+    found, (h, w, down, right) = _first(fits, [h, w, u[2], u[3]])
+    # The fallback cuts the longer side to the extreme aspect, or takes everything.
+    low, high = view.aspect
+    tall = tf.cast(tf.round(tf.cast(width, tf.float32) / low), tf.int32)
+    wide = tf.cast(tf.round(tf.cast(height, tf.float32) * high), tf.int32)
+    h = tf.where(found, h, tf.minimum(height, tall))
+    w = tf.where(found, w, tf.minimum(width, wide))
+    y = tf.where(found, _offset(down, height - h), (height - h) // 2)
+    return y, tf.where(found, _offset(right, width - w), (width - w) // 2), h, w
+
+
+def _byol_boxes(
+    view: ViewRecipe, u: tf.Tensor, height: tf.Tensor, width: tf.Tensor
+) -> Box:
+    """On uniform numbers `[4, ...]`."""
+    h, w = _log_uniform_sides(view, u[0], u[1], height, width)
+    h, w = tf.clip_by_value(h, 1, height), tf.clip_by_value(w, 1, width)
+    return _offset(u[2], height - h), _offset(u[3], width - w), h, w
+
+
+_LAWS = {"torchvision": _torchvision_boxes, "byol": _byol_boxes}
+
+
+def _log_uniform_sides(
+    view: ViewRecipe,
+    area: tf.Tensor,
+    position: tf.Tensor,
+    height: tf.Tensor,
+    width: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Rounded (h, w) of boxes of a share of the area and a log-uniform aspect."""
+    pixels = tf.cast(height * width, tf.float32)
+    pixels *= view.area[0] + (view.area[1] - view.area[0]) * area
+    low, high = math.log(view.aspect[0]), math.log(view.aspect[1])
+    aspect = tf.exp(low + (high - low) * position)
+    return _rounded(tf.sqrt(pixels / aspect)), _rounded(tf.sqrt(pixels * aspect))
+
+
+def _rounded(value: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.round(value), tf.int32)
+
+
+def _offset(uniform: tf.Tensor, free: tf.Tensor) -> tf.Tensor:
+    """Integer in [0, free], both ends included."""
+    scaled = tf.cast(uniform * tf.cast(free + 1, tf.float32), tf.int32)
+    return tf.minimum(scaled, free)
+
+
+def _first(
+    fits: tf.Tensor, values: list[tf.Tensor]
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Whether an attempt (last axis) fits, and the values of the first that does."""
+    first = tf.argmax(tf.cast(fits, tf.int32), axis=-1)
+
+    def pick(value: tf.Tensor) -> tf.Tensor:
+        return tf.gather(value, first, axis=-1, batch_dims=value.shape.rank - 1)
+
+    return pick(fits), [pick(value) for value in values]
