@@ -78,6 +78,23 @@ def check_order(source):
         np.testing.assert_array_equal(joined, value, err_msg=key)
 
 
+@pytest.mark.slow
+def test_images_in_memory_keep_the_order_and_its_promises(tmp_path, files):
+    spec = folder(tmp_path, files)
+    options = {"image_size": 8, "index_dir": str(tmp_path / "index")}
+    kept = open_source(spec, "all", **options)
+    assert kept.shape is not None  # so views are cut a batch at a time
+    check_order(kept)
+    plain = open_source(spec, "all", memory=0, **options)
+    settings = {"global_batch": BATCH, "replica_batch": BATCH, "image_size": 8}
+    first, second = (
+        next(iter(training(s, RECIPES["byol_cifar"], seed=1, start_step=2, **settings)))
+        for s in (kept, plain)
+    )
+    for key in ("id", "label"):  # a batch with the end of one epoch and the next
+        np.testing.assert_array_equal(first[key], second[key])
+
+
 @pytest.mark.parametrize(
     "kind", ["tfrecord", *(pytest.param(k, marks=pytest.mark.slow) for k in SLOW)]
 )

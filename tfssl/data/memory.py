@@ -75,6 +75,28 @@ class Decoded:
             "id": tf.strings.to_number(self._ids[index], tf.int64),
         }
 
+    @property
+    def shape(self) -> tuple[int, int, int] | None:
+        """`(h, w, 3)` of all images; None if an example may be unreadable."""
+        return None if self.may_fail else self._shape
+
+    def examples(self, indices: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Several examples at once, for a source with a `shape`.
+
+        Args:
+          indices: int64 `[b]`, each in [0, num_examples).
+
+        Returns:
+          `image` uint8 `[b, h, w, 3]`, `label` and `id` int64 `[b]`.
+        """
+        pixels = tf.io.decode_raw(tf.gather(self._images, indices), tf.uint8)
+        labels, ids = (tf.gather(text, indices) for text in (self._labels, self._ids))
+        return {
+            "image": tf.reshape(pixels, [-1, *self._shape]),
+            "label": tf.strings.to_number(labels, tf.int64),
+            "id": tf.strings.to_number(ids, tf.int64),
+        }
+
     def failed(self, index: int) -> str:
         """See `Source.failed`."""
         return self._source.failed(index)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tfssl.augment import geometry
+from tfssl.augment import geometry, matrix_views
 from tfssl.augment.recipes import EvalTransform, Recipe
 from tfssl.core import seeds
 from tfssl.data.fetch import fetch, fetch_or_mask, nothing
@@ -37,6 +37,9 @@ def training(
     Row `r` of step `s` is position `p = s * global_batch + r` of the stream, and shows
     example `index_shuffle(p mod n)` of epoch `p div n`: an epoch is a permutation of
     all examples, and a batch may hold the end of one and the beginning of the next.
+
+    Small images in memory are cut a batch at a time (`augment.matrix_views`), others
+    one by one (`augment.geometry`): the same laws, but other draws.
 
     With M micro batches, replica k gets rows `m * global_batch / M + k * c` and the
     c - 1 after it for every m, c being `replica_batch / M`: a micro batch of all
@@ -76,8 +79,11 @@ def training(
         begin = own // part * (global_batch // micro_batches) + replica * part
         return begin + own % part
 
+    def position_of(count: tf.Tensor) -> tf.Tensor:
+        return count // rows * global_batch + stream_row(first_row + count % rows)
+
     def row(count: tf.Tensor) -> dict[str, tf.Tensor]:
-        position = count // rows * global_batch + stream_row(first_row + count % rows)
+        position = position_of(count)
         index = tf.random.experimental.index_shuffle(
             position % total,
             seed=tf.stack([tf.constant(order, tf.int64), position // total]),
@@ -94,13 +100,56 @@ def training(
             "index": example["index"],
         }
 
+    def batch(counts: tf.Tensor) -> dict[str, tf.Tensor]:
+        position = position_of(tf.ensure_shape(counts, [replica_batch]))
+        step = position[0] // global_batch
+        table = matrix_views.sample(
+            recipe,
+            seeds.step_seed(seed, "geometry", step),
+            global_batch,
+            *source.shape[:2],
+        )
+        own = position - step * global_batch
+        table = {name: tf.gather(v, own, axis=1) for name, v in table.items()}
+        example = source.examples(_shuffled(position, order, total))
+        return {
+            "views": matrix_views.views(example["image"], table, recipe, image_size),
+            "label": tf.ensure_shape(example["label"], [replica_batch]),
+            "id": tf.ensure_shape(example["id"], [replica_batch]),
+        }
+
     if service:
         counts = rows_by_step(start_step, rows)
     else:
         counts = tf.data.Dataset.range(start_step * rows, tf.int64.max)
-    images = counts.map(row, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    batches = images.batch(replica_batch, drop_remainder=True)
+    settings = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
+    if _small(source, image_size):
+        batches = counts.batch(replica_batch, drop_remainder=True)
+        batches = batches.map(batch, **settings)
+    else:
+        images = counts.map(row, **settings)
+        batches = images.batch(replica_batch, drop_remainder=True)
     return _finish(made_by(service, batches) if service else batches)
+
+
+def _small(source: Source, image_size: int) -> bool:
+    """Whether views are cut a batch at a time: small images of one size, in memory."""
+    shape = getattr(source, "shape", None)
+    return shape is not None and max(*shape[:2], image_size) <= matrix_views.LARGEST
+
+
+def _shuffled(position: tf.Tensor, order: int, total: int) -> tf.Tensor:
+    """`index_shuffle` of increasing positions that span two epochs at most."""
+    epoch = position // total
+    first, last = (
+        tf.random.experimental.index_shuffle(
+            position % total,
+            seed=tf.stack([tf.constant(order, tf.int64), number]),
+            max_index=total - 1,
+        )
+        for number in (epoch[0], epoch[-1])
+    )
+    return tf.where(epoch == epoch[0], first, last)
 
 
 def inference(

@@ -1,0 +1,162 @@
+"""Crop, resize and flip of a batch of small images of one size, as matrix products.
+
+An interpolation along one axis is a product with a small matrix that holds crop,
+resize and flip together; a view is K_y X K_x^T for every channel. There are few crops
+of few pixels, so the matrices of all of them are made once and looked up. Shapes are
+static and every operation compiles under XLA, for any device. For photographs the
+products would cost more than `geometry`'s kernels.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from tfssl.augment import boxes
+from tfssl.augment.recipe_types import Recipe, ViewRecipe
+
+LARGEST = 32  # side; the table of matrices grows with its fourth power
+_STEPS = 1024  # in which TensorFlow's bicubic kernel tabulates a pixel
+
+
+def sample(
+    recipe: Recipe, seed: tf.Tensor, batch: int, height: int, width: int
+) -> dict[str, tf.Tensor]:
+    """Draws crops and flips for all views of the global batch.
+
+    Args:
+      recipe: One view per entry of `recipe.views`.
+      seed: int64 `[2]`; the same seed gives the same table on any number of replicas.
+      batch: Global batch size, a Python integer.
+      height: Of all images.
+      width: Of all images.
+
+    Returns:
+      Tensors `[V, batch]`: `y`, `x`, `h`, `w` int32, a box inside the image; `flip`
+      bool.
+    """
+    tables = []
+    for number, view in enumerate(recipe.views):
+        own = seed + tf.constant([(2 * number + 1) << 32, 0], tf.int64)
+        box = boxes.sample_batch(view, own, batch, height, width)
+        own += tf.constant([1 << 32, 0], tf.int64)
+        chance = tf.random.stateless_uniform([batch], own, alg="philox")
+        tables.append((*box, chance < view.flip))
+    names = ("y", "x", "h", "w", "flip")
+    columns = zip(*tables, strict=True)
+    return {n: tf.stack(c) for n, c in zip(names, columns, strict=True)}
+
+
+def views(
+    images: tf.Tensor, table: dict[str, tf.Tensor], recipe: Recipe, size: int
+) -> tf.Tensor:
+    """All views of a batch.
+
+    Args:
+      images: uint8 `[b, H, W, 3]`, H and W static.
+      table: These images' columns of a `sample` table, tensors `[V, b]`.
+      recipe: That of the table.
+      size: Side S of the views.
+
+    Returns:
+      uint8 `[b, V, S, S, 3]`.
+    """
+    # [b, H, 3, W]: both products are then one matrix times one matrix an image.
+    lines = tf.transpose(tf.cast(images, tf.float32), [0, 1, 3, 2])
+    cut = [
+        _cut(lines, {name: v[number] for name, v in table.items()}, view, size)
+        for number, view in enumerate(recipe.views)
+    ]
+    return tf.stack(cut, axis=1)
+
+
+def _cut(
+    lines: tf.Tensor, params: dict[str, tf.Tensor], view: ViewRecipe, size: int
+) -> tf.Tensor:
+    """One view of `[b, H, 3, W]`, uint8 `[b, S, S, 3]`, as `geometry` would cut it.
+
+    Where the exact value lies halfway between two bytes, rounding may pick the other
+    one than `geometry` does.
+    """
+    height, width = lines.shape[1], lines.shape[3]
+    number = _number(params["x"], params["w"], width)
+    number += tf.cast(params["flip"], tf.int32) * (width * (width + 1) // 2)
+    columns = tf.gather(_matrices(view.resize, width, size), number)
+    number = _number(params["y"], params["h"], height)
+    rows = tf.gather(_matrices(view.resize, height, size), number)
+    out = rows @ tf.reshape(lines, [-1, height, 3 * width])
+    out = tf.reshape(out, [-1, size * 3, width])
+    out = tf.matmul(out, columns, transpose_b=True)
+    out = tf.cast(tf.clip_by_value(tf.round(out), 0.0, 255.0), tf.uint8)
+    return tf.transpose(tf.reshape(out, [-1, size, 3, size]), [0, 1, 3, 2])
+
+
+def _number(begin: tf.Tensor, count: tf.Tensor, side: int) -> tf.Tensor:
+    """Where the crop of so many pixels from this one on is in `_matrices`."""
+    return (count - 1) * (2 * side + 2 - count) // 2 + begin
+
+
+@functools.cache
+def _matrices(resize: str, side: int, size: int) -> np.ndarray:
+    """float32 `[side * (side + 1), size, side]`: every crop, then every one flipped."""
+    counts = np.concatenate([np.full(side + 1 - n, n) for n in range(1, side + 1)])
+    begins = np.concatenate([np.arange(side + 1 - n) for n in range(1, side + 1)])
+    weights = _bicubic if resize == "bicubic" else _antialiased
+    with tf.init_scope():
+        begin, count = (tf.constant(x, tf.int32) for x in (begins, counts))
+        straight = weights(begin, count, side, size).numpy()
+    return np.concatenate([straight, straight[:, ::-1]])
+
+
+def _bicubic(begin: tf.Tensor, count: tf.Tensor, side: int, size: int) -> tf.Tensor:
+    """Keys' cubic, a = -1/2, half-pixel centres, weights of the pixels there are.
+
+    TensorFlow's kernel takes the distance in steps of 1/1024, and so does this.
+
+    Args:
+      begin: int32 `[b]`, first pixel of the crop.
+      count: int32 `[b]`, pixels of the crop.
+      side: Pixels of the image.
+      size: Pixels of the view.
+
+    Returns:
+      float32 `[b, size, side]`, rows sum to 1, zeros outside of the crop.
+    """
+    scale = tf.cast(count, tf.float32) / tf.cast(size, tf.float32)
+    place = (tf.range(size, dtype=tf.float32) + 0.5) * scale[:, None] - 0.5
+    below = tf.floor(place)
+    part = tf.round((place - below) * _STEPS) * (1.0 / _STEPS)
+    pixel, inside = _pixels(begin, count, side)
+    distance = tf.abs(pixel[:, None] - below[..., None] - part[..., None])
+    near = (1.5 * distance - 2.5) * distance * distance + 1.0
+    far = ((-0.5 * distance + 2.5) * distance - 4.0) * distance + 2.0
+    kernel = tf.where(distance <= 1.0, near, tf.where(distance < 2.0, far, 0.0))
+    return _normalised(kernel * inside)
+
+
+def _antialiased(begin: tf.Tensor, count: tf.Tensor, side: int, size: int) -> tf.Tensor:
+    """A triangle as wide as two pixels of the larger grid (PIL's bilinear).
+
+    Arguments and result as in `_bicubic`.
+    """
+    scale = tf.cast(count, tf.float32) / tf.cast(size, tf.float32)
+    place = (tf.range(size, dtype=tf.float32) + 0.5) * scale[:, None] - 0.5
+    pixel, inside = _pixels(begin, count, side)
+    distance = tf.abs(pixel[:, None] - place[..., None])
+    reach = tf.maximum(scale, 1.0)[:, None, None]
+    return _normalised(tf.maximum(1.0 - distance / reach, 0.0) * inside)
+
+
+def _pixels(
+    begin: tf.Tensor, count: tf.Tensor, side: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Number of every pixel from the crop's first, and 1.0 where it is in the crop."""
+    pixel = tf.range(side) - begin[:, None]
+    inside = tf.cast((pixel >= 0) & (pixel < count[:, None]), tf.float32)
+    return tf.cast(pixel, tf.float32), inside[:, None]
+
+
+def _normalised(kernel: tf.Tensor) -> tf.Tensor:
+    return kernel / tf.reduce_sum(kernel, axis=-1, keepdims=True)
