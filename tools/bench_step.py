@@ -102,7 +102,8 @@ class Bench:
         @tf.function(autograph=False)
         def loss_and_gradients(*views):
             with tf.GradientTape() as tape:
-                loss = method.loss(Batch(views, label), self._zero).loss
+                batch = Batch(views, label, self.batch["index"])
+                loss = method.loss(batch, self._zero).loss
             weights = [variables.raw(v) for v in method.trainable_variables]
             return loss, tape.gradient(loss, weights)
 
@@ -121,6 +122,7 @@ def _batch(config: Config) -> dict[str, tf.Tensor]:
         "views": tf.constant(views),
         "label": tf.constant(rank % 10),
         "id": tf.constant(rank),
+        "index": tf.constant(rank),
     }
 
 

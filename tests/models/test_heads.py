@@ -136,3 +136,16 @@ def test_mixed_precision_keeps_variables_in_float32():
     out = head(np.ones((4, 6), np.float32), training=True)
     assert {o.dtype for o in out} == {tf.bfloat16}
     assert {str(v.dtype) for v in head.variables} == {"float32"}
+
+
+def test_under_the_policy_float64_nothing_is_rounded_to_float32():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    try:
+        head = moco_head(6, out=3, mlp=False, seed=1, name="projector")
+    finally:
+        keras.config.set_dtype_policy(before)
+    kernel, bias = (w.numpy() for w in head.weights)
+    features = 1.0 + np.arange(12.0).reshape(2, 6) * 1e-9  # all ones in float32
+    got = head(tf.constant(features)).numpy()
+    np.testing.assert_allclose(got, features @ kernel + bias, rtol=1e-12)

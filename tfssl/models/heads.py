@@ -218,6 +218,8 @@ def linear_head(
 
 
 def _features(in_dim: int, dtype: str | None):
+    if dtype is None and keras.config.dtype_policy().name == "float64":
+        dtype = "float64"  # an input is float32 else, and rounds what it is given
     return keras.Input((in_dim,), name="features", dtype=dtype and _plain(dtype))
 
 

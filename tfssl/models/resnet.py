@@ -136,7 +136,8 @@ def _two_sizes(image_size) -> tuple[int | None, int | None]:
 
 def _input_dtype(dtype: str | None) -> str | None:
     """Images stay float32 up to the first layer, which casts them."""
-    return "float64" if dtype == "float64" else "float32"
+    policy = dtype or keras.config.dtype_policy().name
+    return "float64" if policy == "float64" else "float32"
 
 
 def _resnet(parts: blocks.Parts, images, spec: EncoderSpec):
