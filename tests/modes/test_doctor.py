@@ -52,6 +52,32 @@ def test_it_looks_measures_and_trains_nothing(tmp_path, files, monkeypatch, caps
     assert (tmp_path / "run" / "flags.cfg").exists()
 
 
+@pytest.mark.parametrize("content", [b"no picture", None])
+def test_nothing_readable_ends_with_a_sentence(tmp_path, files, content):
+    """It used to look for a readable file among the unreadable ones for ever."""
+    from tfssl.data import Folder, parse_split
+    from tfssl.errors import DataError
+
+    bomb = files.encoded(files.picture(1, 30, 40), "PNG")
+    for number in range(20):
+        (tmp_path / f"{number}.png").write_bytes(content or bomb)
+    source = Folder(str(tmp_path), parse_split("all"), max_pixels=1000)
+    with pytest.raises(DataError, match="20 unreadable images.*; try removing"):
+        speed._decode_rate(source)
+
+
+@pytest.mark.slow
+def test_unreadable_images_are_reported_and_the_doctor_ends(tmp_path, files, capsys):
+    for split in ("train", "val"):
+        files.tree(tmp_path / "x", ["a"], 2, split)
+    for number in range(60):
+        (tmp_path / "x" / "train" / "a" / f"{number}.jpg").write_bytes(b"no picture")
+    words = ["--mode=doctor", f"--run_dir={tmp_path}/run", "--noprogress"]
+    words += [f"--dataset=folder:{tmp_path}/x", "--batch_size=16"]
+    assert main(["tfssl", *words]) == 0
+    assert "Speed was not measured: " in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_too_few_images_are_still_looked_at(tmp_path, files, capsys):
     files.tree(tmp_path / "x", ["a", "b"], 3, "train")

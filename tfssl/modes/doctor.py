@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import tensorflow as tf
+
 from tfssl.config import Config
 from tfssl.data import Source, audit
+from tfssl.data.source import first_line
 from tfssl.errors import DataError
 from tfssl.modes import assemble, console, speed
 from tfssl.train import RunDirectory
@@ -110,8 +113,8 @@ def _examine(config: Config) -> dict[str, Any]:
         console.say("measuring decoding, pipeline and step, ten seconds each")
         found["images_per_second"] = speed.rates(config, source)
         found["verdict"] = speed.verdict(found["images_per_second"])
-    except DataError as error:
-        found["verdict"] = f"Speed was not measured: {error}"
+    except (DataError, tf.errors.OpError) as error:
+        found["verdict"] = f"Speed was not measured: {first_line(error)}"
     return found
 
 

@@ -10,11 +10,13 @@ import tensorflow as tf
 from tfssl.augment import geometry
 from tfssl.config import Config
 from tfssl.core import runtime
-from tfssl.data import Encoded, Source, training
+from tfssl.data import Encoded, Source, header, training
+from tfssl.errors import DataError, message
 from tfssl.modes import assemble
 from tfssl.train import make_run_steps
 
 _SECONDS = 10.0  # of each measurement, after a first batch or step
+_DECODED = 256  # the first images, whose decoding is measured
 _CLEARLY = 1.1  # a ratio below it is no difference
 
 
@@ -28,6 +30,10 @@ def rates(config: Config, source: Source) -> dict[str, float | None]:
     Returns:
       `decode` (None where nothing is decoded), `pipeline` (read, decode, crop, batch)
       and `step` (colours, forward, backward, update, on batches that are ready).
+
+    Raises:
+      DataError: None of the first images can be decoded.
+      tf.errors.OpError: Too many unreadable images in a row (`data.fetch`).
     """
     return {
         "decode": _decode_rate(source),
@@ -69,17 +75,31 @@ def _decode_rate(source: Source) -> float | None:
     """On bytes in memory, all cores."""
     if not isinstance(source, Encoded):
         return None
-    files = tf.data.Dataset.range(min(source.num_examples, 256))
-    files = files.map(lambda index: source.encoded(index)["data"]).ignore_errors()
-    images = (
-        files.cache()
-        .repeat()
-        .map(
-            lambda data: tf.shape(geometry.decode(data)),
-            num_parallel_calls=tf.data.AUTOTUNE,
+
+    def shape(data: tf.Tensor) -> tf.Tensor:
+        return tf.shape(geometry.decode(header.within(data, source.max_pixels)))
+
+    def readable(index: tf.Tensor) -> tf.Tensor:
+        data = source.encoded(index)["data"]
+        with tf.control_dependencies([shape(data)]):
+            return tf.identity(data)
+
+    # Those that cannot be decoded go before `repeat`: where all of them could not, a
+    # dataset without end would look for the next one for ever.
+    looked_at = min(source.num_examples, _DECODED)
+    files = tf.data.Dataset.range(looked_at).map(readable).ignore_errors()
+    kept = list(files.as_numpy_iterator())
+    if not kept:
+        raise DataError(
+            message(
+                f"{looked_at} unreadable images, all that were tried of {source.name}",
+                "images that can be decoded",
+                "removing or repairing these files",
+            )
         )
-    )
-    return _rate(iter(images.ignore_errors().batch(32)), 32, skip=8)
+    images = tf.data.Dataset.from_tensor_slices(kept).repeat()
+    images = images.map(shape, num_parallel_calls=tf.data.AUTOTUNE)
+    return _rate(iter(images.batch(32)), 32, skip=8)
 
 
 def _pipeline_rate(config: Config, source: Source) -> float:
