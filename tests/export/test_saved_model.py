@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.data.test_header import jpeg_header, png_header
 from tfssl.augment.geometry import decode, eval_image
 from tfssl.augment.photometry import normalize
 from tfssl.augment.recipes import EVAL_TRANSFORMS
@@ -187,6 +188,32 @@ def test_metadata_travels_with_the_weights(tmp_path, encoder):
     assert found["preprocessing"]["mean"] == pytest.approx(BYOL.mean)
     assert found["feature_dim"] == encoder.outputs[0].shape[-1]
     assert [p.name for p in tmp_path.iterdir()] == ["m"]  # nothing left beside it
+
+
+def test_a_bomb_is_refused_before_decoding(tmp_path):
+    """In a session, as TensorFlow Serving loads it."""
+    path = export_saved_model(
+        small_model(), BYOL, str(tmp_path / "m"), image_size=8, metadata={},
+        max_pixels=1000,
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (25, 40, 3), np.uint8)
+    fits = tf.io.encode_jpeg(image).numpy()
+    large = [
+        encode(np.concatenate([image, image[:1]])).numpy()  # 1040 pixels
+        for encode in (tf.io.encode_jpeg, tf.io.encode_png)
+    ]
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        meta = tf.compat.v1.saved_model.load(session, ["serve"], path)
+        signature = meta.signature_def["serving_default"]
+        fetch = signature.outputs["features"].name
+        feed = signature.inputs["image_bytes"].name
+        assert session.run(fetch, {feed: [fits, fits]}).shape == (2, 3)
+        for refused in (*large, png_header(20000, 20000), jpeg_header(20000, 20000)):
+            with pytest.raises(tf.errors.InvalidArgumentError, match="max_pixels=1000"):
+                session.run(fetch, {feed: [fits, refused]})
+    found = json.loads(Path(path, "assets.extra", "metadata.json").read_text())
+    assert found["max_image_pixels"] == 1000
 
 
 def small_model():

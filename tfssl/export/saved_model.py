@@ -3,8 +3,10 @@
 Input and output of both signatures (`N` images):
 
 * `serving_default(image_bytes: string [N])`: encoded images, mixed formats and sizes;
-  decoded, resized, cropped and normalised inside. Over REST, TensorFlow Serving takes
-  `{"b64": "..."}` for it, and the name ends in `_bytes` as its rule for bytes wants.
+  decoded, resized, cropped and normalised inside. An image whose header declares more
+  than `max_pixels`, or that is of no known format, fails the request undecoded. Over
+  REST, TensorFlow Serving takes `{"b64": "..."}` for it, and the name ends in `_bytes`
+  as its rule for bytes wants.
 * `features(images: float32 [N, H, W, 3])`: RGB in [0, 1], any H and W (those of
   `image_size` with `any_size=False`); normalised inside, neither cropped nor resized.
 * both give `features` float32 `[N, F]`, and with a classifier also `probabilities`
@@ -24,6 +26,7 @@ from tfssl.augment.geometry import decode, eval_image
 from tfssl.augment.photometry import normalize
 from tfssl.augment.recipes import EvalTransform
 from tfssl.core.variables import raw
+from tfssl.data import header
 from tfssl.errors import RunDirectoryError, message
 
 METADATA = "assets.extra/metadata.json"
@@ -44,6 +47,7 @@ class _Served(tf.Module):
         transform: EvalTransform,
         image_size: int,
         sides: int | None,
+        max_pixels: int,
     ):
         super().__init__()
         models = [encoder] if classifier is None else [encoder, classifier]
@@ -59,7 +63,8 @@ class _Served(tf.Module):
             return out
 
         def prepare(data: tf.Tensor) -> tf.Tensor:
-            return eval_image(decode(data), transform, image_size)
+            checked = header.within(data, max_pixels)
+            return eval_image(decode(checked), transform, image_size)
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
         def from_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -92,6 +97,7 @@ def export_saved_model(
     classifier: keras.Model | None = None,
     texts: Mapping[str, str] | None = None,
     any_size: bool = True,
+    max_pixels: int = header.MAX_PIXELS,
 ) -> str:
     """Writes the encoder as a SavedModel, in float32 with moving statistics.
 
@@ -113,6 +119,7 @@ def export_saved_model(
         weights.
       any_size: Whether `features` takes images of any size; else of `image_size`,
         which not every network can do without.
+      max_pixels: Most pixels that `serving_default` decodes of an image; 0: no limit.
 
     Returns:
       `path`.
@@ -128,8 +135,10 @@ def export_saved_model(
         transform,
         image_size,
         None if any_size else image_size,
+        max_pixels,
     )
     facts = {**metadata, **_facts(encoder, classifier, transform, image_size)}
+    facts["max_image_pixels"] = max_pixels
     written = json.dumps(facts, indent=2, sort_keys=True, default=str)
     partial = f"{path}.writing-{os.getpid()}"
     try:

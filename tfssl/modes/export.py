@@ -46,6 +46,7 @@ def run(config: Config) -> int:
                 classifier=trained.load_classifier(config, folder),
                 texts=texts,
                 any_size=not is_foreign(config.encoder),
+                max_pixels=config.max_image_pixels,
             )
         else:
             facts = preprocessing(assemble.transform(config), config.image_size)
