@@ -42,7 +42,7 @@ def test_processes_write_what_one_writes(tmp_path, files):
 
 def test_beam_writes_the_same(tmp_path, files):
     pytest.importorskip(
-        "apache_beam", reason="wants an older protobuf: an environment of its own"
+        "apache_beam", reason="not a dependency: pip install apache-beam"
     )
     files.tree(tmp_path / "x", ["a", "b"], 10, "train", size=(40, 30))
     files.tree(tmp_path / "x", ["a", "b"], 1, "val")

@@ -1,6 +1,6 @@
 """`make_tfrecords.py` on a cluster: the same files, written by Apache Beam.
 
-    pip install apache-beam        # in an environment of its own, see BUILD.md
+    pip install apache-beam
     python tools/make_tfrecords_beam.py --dataset=folder:gs://bucket/imagenet \
         --out=gs://bucket/records --shards=1024 --runner=DataflowRunner ...
 
