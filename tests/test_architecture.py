@@ -21,6 +21,7 @@ PACKAGE = Path(tfssl.__file__).parent
 LAYERS = (
     (
         "config",
+        "augment_name",
         "dataset_name",
         "flagfile",
         "presets",
@@ -41,7 +42,9 @@ LAYERS = (
 LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 
 TENSORFLOW = {"tensorflow", "keras", "tensorflow_datasets", "keras_cv"}
-TENSORFLOW_FREE = ("", *LAYERS[0], *LAYERS[7], "report", "augment.recipes")
+TABLES = ("recipes", "recipe_types", "figure5", "description")
+TENSORFLOW_FREE = ("", *LAYERS[0], *LAYERS[7], "report")
+TENSORFLOW_FREE += tuple(f"augment.{name}" for name in TABLES)
 READS_CONFIG = ("modes", *LAYERS[0], *LAYERS[7])
 TOUCHES_ABSL_FLAGS = LAYERS[7]
 NAMES_A_DEVICE = ("core.runtime", "launch.tpu")

@@ -108,7 +108,7 @@ class Config:
     symmetric: bool = _train(False, "MoCo: both views are query and key")
     ema_momentum: float = _train(None, "how slowly target, key encoder, memory or bank follows (BYOL: at the start)", kind=float, low=0, high=1)
     ema_schedule: str = _train("", "of BYOL's ema_momentum: cosine rises to 1", choices=presets.EMA_SCHEDULES)
-    augment: str = _train("", "recipe of the views; empty: the method's", choices=presets.TWO_VIEW_RECIPES)
+    augment: str = _train("", "recipe of the views; empty: the method's; one of " + ", ".join(presets.TWO_VIEW_RECIPES) + "; or figure5:FIRST[+SECOND] (SimCLR's ablation: operators on one branch only)")
     jitter_strength: float = _train(1.0, "multiplies the recipe's colour jitter", low=0, high=4)
     online_probe: bool = _train(True, "train a linear classifier along; the encoder gets none of its gradient")
 

@@ -89,7 +89,8 @@ TWO_VIEW_RECIPES = (
     "moco_v2",
     "moco_cifar",
 )
-"""Values of `--augment`: the recipes of `tfssl.augment.RECIPES` that have two views."""
+"""Values of `--augment`, beside those of `tfssl.augment_name`: the recipes of
+`tfssl.augment.RECIPES` that have two views."""
 
 SMALL_IMAGE = 32
 """Images up to this side take `SMALL_IMAGE_DEFAULTS` (the official SimCLR's limit)."""

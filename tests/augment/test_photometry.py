@@ -172,7 +172,7 @@ def test_gray_first_is_before_the_jitter(images):
     table = {**table, "gray": chosen}
     view = RECIPES["moco_v1"].views[0]
     first = photometry.apply(images, table, view, None, None).numpy()
-    after = dataclasses.replace(view, gray_first=False)
+    after = dataclasses.replace(view, steps=("jitter", "gray"))
     last = photometry.apply(images, table, after, None, None).numpy()
     assert np.ptp(first[::2], axis=-1).max() < 2 / 255
     assert np.ptp(first[1::2], axis=-1).max() > 0.1

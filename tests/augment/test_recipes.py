@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
+from tfssl.augment.description import describe
 from tfssl.augment.recipes import (
     EVAL_TRANSFORMS,
     RECIPES,
     ViewRecipe,
-    describe,
     eval_transform,
     with_strength,
 )
@@ -57,8 +57,8 @@ def test_what_the_families_disagree_on():
     assert RECIPES["byol"].views[0].brightness_mode == "additive"
     assert RECIPES["simclr"].views[0].blur_sigma_per == "batch"
     assert RECIPES["byol"].views[0].blur_sigma_per == "image"
-    assert RECIPES["moco_v1"].views[0].gray_first
-    assert not RECIPES["moco_v2"].views[0].gray_first
+    assert RECIPES["moco_v1"].views[0].active == ("gray", "jitter")
+    assert RECIPES["moco_v2"].views[0].active == ("jitter", "gray", "blur")
     assert RECIPES["simclr"].mean is None
     assert RECIPES["moco_v2"].mean == (0.485, 0.456, 0.406)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfssl.augment import EVAL_TRANSFORMS, RECIPES
+from tfssl.augment import EVAL_TRANSFORMS, RECIPES, named
 from tfssl.data import Folder, Shapes, inference, parse_split, training
 from tfssl.data.drawing import class_of
 from tfssl.errors import DataError
@@ -46,6 +46,16 @@ def test_shapes_and_types_are_static(source):
     assert spec["views"].dtype == tf.uint8
     assert spec["label"].shape == spec["id"].shape == spec["index"].shape == (4,)
     assert spec["label"].dtype == spec["id"].dtype == tf.int64
+
+
+def test_both_branches_of_figure_5_start_from_one_crop(source):
+    for recipe, alike in ((named("figure5:rotate"), True), (RECIPE, False)):
+        batches = training(
+            source, recipe, seed=3, start_step=0, global_batch=BATCH,
+            replica_batch=BATCH, image_size=SIZE,
+        )  # fmt: skip
+        views = next(batches.as_numpy_iterator())["views"]
+        assert (views[:, 0] == views[:, 1]).all() == alike
 
 
 def test_an_epoch_shows_every_example_once(source):

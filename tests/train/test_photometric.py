@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfssl.augment import RECIPES
+from tfssl.augment import named
 from tfssl.train import make_photometry
 
 STEP = tf.constant(7, tf.int64)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["simclr_cifar", "byol"])
+@pytest.mark.parametrize("name", ["simclr_cifar", "byol", "figure5:noise+crop"])
 def test_lanes_and_batched_form_give_the_same_views(name):
     images = np.random.default_rng(0).integers(0, 256, (5, 2, 24, 24, 3), np.uint8)
     settings = {"seed": 3, "global_batch": 5, "replica_batch": 5}
 
     def views(lanes):
-        return make_photometry(RECIPES[name], lanes=lanes, **settings)(
+        return make_photometry(named(name), lanes=lanes, **settings)(
             tf.constant(images), STEP
         )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tfssl.augment.boxes import sample_crop
+    from tfssl.augment.description import describe
     from tfssl.augment.geometry import (
         crop_flip_resize,
         decode,
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
         EvalTransform,
         Recipe,
         ViewRecipe,
-        describe,
         eval_transform,
+        named,
         with_strength,
     )
 
@@ -40,6 +41,7 @@ __all__ = [
     "describe",
     "eval_image",
     "eval_transform",
+    "named",
     "normalize",
     "sample",
     "sample_crop",
@@ -47,18 +49,22 @@ __all__ = [
     "with_strength",
 ]
 
-_GEOMETRY = {"crop_flip_resize", "decode", "eval_image", "views"}
-_PHOTOMETRY = {"apply", "normalize", "sample"}
+_MODULE = {
+    "apply": "photometry",
+    "crop_flip_resize": "geometry",
+    "decode": "geometry",
+    "describe": "description",
+    "eval_image": "geometry",
+    "normalize": "photometry",
+    "sample": "photometry",
+    "sample_crop": "boxes",
+    "views": "geometry",
+}
+"""Where each name is, if not in `recipes`."""
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "recipes"
-    if name == "sample_crop":
-        module = "boxes"
-    elif name in _GEOMETRY:
-        module = "geometry"
-    elif name in _PHOTOMETRY:
-        module = "photometry"
+    module = _MODULE.get(name, "recipes")
     return getattr(importlib.import_module(f"{__name__}.{module}"), name)

@@ -8,6 +8,7 @@ image instead of sixteen, and a blur only where it was drawn. The numbers are th
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -40,30 +41,18 @@ def _changed(
     planes: color.Planes, chosen: dict[str, tf.Tensor], view: ViewRecipe
 ) -> color.Planes:
     """One image, planes `[1, S, S]`, and its row of the table, each `[1, ...]`."""
-
-    def grayed(planes):
-        return color.grayscale(planes, view.pil_color)
-
-    def jittered(planes):
-        return _jittered(planes, chosen, view)
-
-    def blurred(planes):
-        return _blurred(planes, chosen["sigma"], view)
-
-    def solarized(planes):
-        return color.solarize(planes, view.solarize_threshold)
-
-    steps = [
-        ("gray", grayed, view.gray and view.gray_first),
-        ("jitter", jittered, view.jitter),
-        ("gray", grayed, view.gray and not view.gray_first),
-        ("blur", blurred, view.blur),
-        ("solarize", solarized, view.solarize),
-    ]
-    for name, change, exists in steps:
-        if exists:
-            planes = _if(chosen[name][0], change, planes)
+    changes = photometry.STEPS | {
+        "jitter": _jittered,
+        "blur": lambda planes, drawn, view: _blurred(planes, drawn["sigma"], view),
+    }
+    for name in view.active:
+        change = functools.partial(_with, changes[name], chosen, view)
+        planes = _if(chosen[name][0], change, planes)
     return planes
+
+
+def _with(change, chosen, view, planes: color.Planes) -> color.Planes:
+    return change(planes, chosen, view)
 
 
 def _if(chosen: tf.Tensor, change, planes: color.Planes) -> color.Planes:

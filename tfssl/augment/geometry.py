@@ -102,6 +102,20 @@ def _fold(seed: tf.Tensor, *numbers: int) -> tf.Tensor:
     return seed + tf.constant([sum(n + 1 for n in numbers) << 32, 0], tf.int64)
 
 
+def drawn(
+    view: ViewRecipe, seed: tf.Tensor, height: tf.Tensor, width: tf.Tensor
+) -> tuple[boxes.Box, tf.Tensor]:
+    """What `crop_flip_resize` draws: the crop box, and whether it flips (a bool)."""
+    box = boxes.sample_crop(view, _fold(seed, 0), height, width)
+    chance = tf.random.stateless_uniform([], _fold(seed, 1), alg="philox")
+    return box, chance < view.flip
+
+
+def view_seed(seed: tf.Tensor, number: int) -> tf.Tensor:
+    """The seed of view `number` of the example that `seed` identifies."""
+    return _fold(seed, 16 * (number + 1))
+
+
 def crop_flip_resize(
     image: tf.Tensor, view: ViewRecipe, seed: tf.Tensor, size: int
 ) -> tf.Tensor:
@@ -143,13 +157,16 @@ def views(image: tf.Tensor, recipe: Recipe, seed: tf.Tensor, size: int) -> tf.Te
 
     Args:
       image: uint8 `[h, w, 3]`.
-      recipe: One entry of `recipe.views` per view.
+      recipe: One entry of `recipe.views` per view; one crop with `shared_crop`.
       seed: int64 `[2]`, identifies the example's row at this step.
       size: Side of the views.
 
     Returns:
       uint8 `[V, size, size, 3]`.
     """
+    if recipe.shared_crop:
+        crop = crop_flip_resize(image, recipe.views[0], view_seed(seed, 0), size)
+        return tf.stack([crop] * len(recipe.views))
     shape = tf.shape(image)
     numbers = [16 * (number + 1) for number in range(len(recipe.views))]
     seeds = [_fold(seed, number, 0) for number in numbers]

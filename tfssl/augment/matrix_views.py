@@ -27,7 +27,7 @@ def sample(
     """Draws crops and flips for all views of the global batch.
 
     Args:
-      recipe: One view per entry of `recipe.views`.
+      recipe: One view per entry of `recipe.views`; one crop with `shared_crop`.
       seed: int64 `[2]`; the same seed gives the same table on any number of replicas.
       batch: Global batch size, a Python integer.
       height: Of all images.
@@ -39,6 +39,7 @@ def sample(
     """
     tables = []
     for number, view in enumerate(recipe.views):
+        number = 0 if recipe.shared_crop else number
         own = seed + tf.constant([(2 * number + 1) << 32, 0], tf.int64)
         box = boxes.sample_batch(view, own, batch, height, width)
         own += tf.constant([1 << 32, 0], tf.int64)

@@ -8,16 +8,18 @@ has static shapes and no control flow: wrap it in `tf.function(jit_compile=True)
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
+from tfssl.augment import ablation, color, recrop
 from tfssl.augment import blur as blur_ops
-from tfssl.augment import color
 from tfssl.augment.recipes import Recipe, ViewRecipe
 
 _ORDERS = np.array(list(itertools.permutations(range(4))), np.int32)
-# One column of uniform numbers each; append only, or old runs will not resume equal.
+# One column of uniform numbers each. Any change, also one at the end, gives other
+# numbers to a run that is resumed: `ablation` therefore draws apart.
 _COLUMNS = (
     "jitter",
     "order",
@@ -47,7 +49,8 @@ def sample(recipe: Recipe, seed: tf.Tensor, batch: int) -> dict[str, tf.Tensor]:
       Tensors `[V, batch, ...]`: `jitter`, `gray`, `blur`, `solarize` bool;
       `order` int32 `[V, batch, 4]`; `brightness`, `contrast`, `saturation`, `hue`
       float32, final factors or addends; `sigma` float32, pixels, equal in all rows of
-      a view whose `blur_sigma_per` is "batch".
+      a view whose `blur_sigma_per` is "batch"; for recipes with an operator of
+      SimCLR's ablation also what `ablation.sample` returns.
     """
     uniform = tf.random.stateless_uniform(
         [len(recipe.views), batch, len(_COLUMNS)], seed, alg="philox"
@@ -56,7 +59,10 @@ def sample(recipe: Recipe, seed: tf.Tensor, batch: int) -> dict[str, tf.Tensor]:
         _view_table(view, dict(zip(_COLUMNS, tf.unstack(rows, axis=-1), strict=True)))
         for view, rows in zip(recipe.views, tf.unstack(uniform), strict=True)
     ]
-    return {name: tf.stack([t[name] for t in tables]) for name in tables[0]}
+    table = {name: tf.stack([t[name] for t in tables]) for name in tables[0]}
+    if ablation.needed(recipe):
+        table |= ablation.sample(recipe, seed, batch)
+    return table
 
 
 def _view_table(view: ViewRecipe, u: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -96,8 +102,7 @@ def apply(
 ) -> tf.Tensor:
     """Applies one view's rows of a `sample` table.
 
-    Order: (grey, MoCo v1) jitter, grey, blur, solarise, clip, normalise; flips were
-    done by `geometry`, which commutes with all of it.
+    Order: the view's `steps`, clip, normalise; flips were done by `geometry`.
 
     Args:
       images: `[b, S, S, 3]` RGB, uint8, or float in [0, 1].
@@ -110,17 +115,8 @@ def apply(
       float32 `[b, S, S, 3]`, normalised.
     """
     x = color.split(to_float(images))
-    if view.gray and view.gray_first:
-        x = color.select(params["gray"], color.grayscale(x, view.pil_color), x)
-    if view.jitter:
-        x = color.select(params["jitter"], _jittered(x, params, view), x)
-    if view.gray and not view.gray_first:
-        x = color.select(params["gray"], color.grayscale(x, view.pil_color), x)
-    if view.blur:
-        x = color.select(params["blur"], _blurred(x, params["sigma"], view), x)
-    if view.solarize:
-        turned = color.solarize(x, view.solarize_threshold)
-        x = color.select(params["solarize"], turned, x)
+    for name in view.active:
+        x = color.select(params[name], STEPS[name](x, params, view), x)
     return normalize(tf.clip_by_value(color.join(x), 0.0, 1.0), mean, std)
 
 
@@ -172,3 +168,24 @@ def _blurred(planes: color.Planes, sigma: tf.Tensor, view: ViewRecipe) -> color.
     if view.blur_border == "edge":
         return blur_ops.blur(planes, blur_ops.pil_matrix(sigma, size))
     return blur_ops.blur(planes, blur_ops.gaussian_matrix(sigma, size))
+
+
+Params = dict[str, tf.Tensor]
+STEPS: dict[str, Callable[[color.Planes, Params, ViewRecipe], color.Planes]] = {
+    "jitter": _jittered,
+    "gray": lambda x, _, view: color.grayscale(x, view.pil_color),
+    "blur": lambda x, drawn, view: _blurred(x, drawn["sigma"], view),
+    "solarize": lambda x, _, view: color.solarize(x, view.solarize_threshold),
+    "recrop": lambda x, drawn, _: recrop.recrop(
+        x, drawn["recrop_box"], drawn["mirrored"]
+    ),
+    "cutout": lambda x, drawn, _: ablation.cutout(
+        x, drawn["cutout_center"], drawn["cutout_side"]
+    ),
+    "sobel": lambda x, *_: ablation.sobel(x),
+    "noise": lambda x, drawn, _: ablation.noise(
+        x, drawn["noise_sigma"], drawn["noise_key"]
+    ),
+    "rotate": lambda x, drawn, _: ablation.rotate(x, drawn["turns"]),
+}
+"""What each step of a view does to all images, given the view's rows of the table."""

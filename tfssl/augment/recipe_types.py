@@ -7,6 +7,10 @@ import dataclasses
 from tfssl.errors import ConfigError, message
 
 SAMPLERS = ("simclr", "torchvision", "byol")
+ABLATION_STEPS = ("recrop", "cutout", "sobel", "noise", "rotate")
+"""Steps of SimCLR's Figure 5 that no published recipe trains with (`ablation`)."""
+STEPS = ("jitter", "gray", "blur", "solarize", *ABLATION_STEPS)
+"""Everything that `photometry` can do to a view, by the name of its probability."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +35,6 @@ class ViewRecipe:
         multiples of 1/255. False: contrast around the mean of each channel,
         saturation in HSV.
       gray: Probability of a grey image.
-      gray_first: Grey before the jitter (MoCo v1), not after it.
       blur: Probability of the blur.
       blur_sigma: Bounds of the blur's standard deviation, in pixels.
       blur_sigma_per: `"batch"` (one sigma for all images of this view, SimCLR) or
@@ -41,6 +44,15 @@ class ViewRecipe:
         the edge pixel repeated, as MoCo).
       solarize: Probability of solarisation.
       solarize_threshold: Pixels at or above it are inverted, in [0, 1].
+      recrop: Probability of a second crop, by SimCLR's sampler and with the same
+        `area`, `aspect` and `flip` (`recrop`).
+      cutout: Probability of a grey square.
+      cutout_side: Bounds of its side, as a share of the image's.
+      sobel: Probability of Sobel's filter.
+      noise: Probability of Gaussian noise.
+      noise_sigma: Bounds of its standard deviation.
+      rotate: Probability of a rotation by 90, 180 or 270 degrees.
+      steps: The order of `STEPS`; those of probability 0 do nothing.
     """
 
     sampler: str = "byol"
@@ -56,19 +68,31 @@ class ViewRecipe:
     brightness_mode: str = "multiplicative"
     pil_color: bool = False
     gray: float = 0.0
-    gray_first: bool = False
     blur: float = 0.0
     blur_sigma: tuple[float, float] = (0.1, 2.0)
     blur_sigma_per: str = "image"
     blur_border: str = "zero"
     solarize: float = 0.0
     solarize_threshold: float = 0.5
+    recrop: float = 0.0
+    cutout: float = 0.0
+    cutout_side: tuple[float, float] = (0.25, 0.5)
+    sobel: float = 0.0
+    noise: float = 0.0
+    noise_sigma: tuple[float, float] = (0.05, 0.25)
+    rotate: float = 0.0
+    steps: tuple[str, ...] = ("jitter", "gray", "blur", "solarize")
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """The steps that ever happen, in order."""
+        return tuple(name for name in self.steps if getattr(self, name))
 
     def __post_init__(self) -> None:
         """Refuses numbers that no operation could honour."""
         problems = [
             message(f"{name}={value}", "a probability in [0, 1]", f"{name}=0.5")
-            for name in ("flip", "jitter", "gray", "blur", "solarize")
+            for name in ("flip", *STEPS)
             if not 0 <= (value := getattr(self, name)) <= 1
         ]
         problems += [
@@ -96,6 +120,16 @@ class ViewRecipe:
                     "brightness_mode='multiplicative'",
                 )
             )
+        drawn = {name for name in STEPS if getattr(self, name)}
+        missing = drawn - set(self.steps)
+        if missing or len(set(self.steps) & set(STEPS)) < len(self.steps):
+            problems.append(
+                message(
+                    f"steps={self.steps}",
+                    "each once, out of " + ", ".join(STEPS),
+                    f"steps={(*dict.fromkeys(self.steps), *sorted(missing))}",
+                )
+            )
         if problems:
             raise ConfigError(problems)
 
@@ -105,12 +139,13 @@ class Recipe:
     """All views of a method, and the normalisation of the encoder's input.
 
     Attributes:
-      name: Key in `RECIPES`.
+      name: Key in `RECIPES`, or `figure5:FIRST+SECOND`.
       views: One entry per view; a method for two views needs two.
       mean: RGB mean subtracted last, or None (SimCLR feeds [0, 1]).
       std: RGB deviation divided by last, or None.
       source: Where the numbers come from.
       family: Key in `EVAL_TRANSFORMS`: how images are prepared when evaluating.
+      shared_crop: All views start from one crop, the first view's.
     """
 
     name: str
@@ -119,6 +154,7 @@ class Recipe:
     std: tuple[float, float, float] | None
     source: str
     family: str
+    shared_crop: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

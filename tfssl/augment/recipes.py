@@ -1,14 +1,16 @@
 """What each published recipe does to a view, as tables of numbers (no TensorFlow).
 
 A recipe is data: `geometry` and `photometry` hold the only code that reads it, and
-`describe` prints it in the log. The meaning of each number is in `recipe_types`.
+`description` prints it in the log. The meaning of each number is in `recipe_types`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
+from tfssl.augment.figure5 import figure5
 from tfssl.augment.recipe_types import EvalTransform, Recipe, ViewRecipe
+from tfssl.augment_name import check_augment, figure5_operators
 from tfssl.errors import ConfigError, message
 
 __all__ = [
@@ -17,8 +19,8 @@ __all__ = [
     "EvalTransform",
     "Recipe",
     "ViewRecipe",
-    "describe",
     "eval_transform",
+    "named",
     "with_strength",
 ]
 
@@ -75,7 +77,7 @@ _MOCO_V2_VIEW = ViewRecipe(
     blur_border="edge",
 )
 _MOCO_V1_VIEW = dataclasses.replace(
-    _MOCO_V2_VIEW, jitter=1.0, hue=0.4, gray_first=True, blur=0.0
+    _MOCO_V2_VIEW, jitter=1.0, hue=0.4, blur=0.0, steps=("gray", "jitter")
 )
 _MOCO_CIFAR_VIEW = dataclasses.replace(_MOCO_V2_VIEW, area=(0.08, 1.0), blur=0.0)
 
@@ -198,6 +200,17 @@ EVAL_TRANSFORMS: dict[str, EvalTransform] = {
 }
 
 
+def named(name: str) -> Recipe:
+    """The recipe of a value of `--augment`.
+
+    Raises:
+      ConfigError: Neither a recipe for two views nor a cell of Figure 5.
+    """
+    check_augment(name)
+    operators = figure5_operators(name)
+    return figure5(operators) if operators else RECIPES[name]
+
+
 def eval_transform(recipe: Recipe) -> EvalTransform:
     """The evaluation transform that fits a recipe, with the recipe's normalisation.
 
@@ -246,48 +259,3 @@ def with_strength(recipe: Recipe, strength: float) -> Recipe:
         views=tuple(scaled(view) for view in recipe.views),
         source=f"{recipe.source}; colour strength x {strength:g}",
     )
-
-
-def describe(recipe: Recipe) -> str:
-    """A recipe as text for the log: one line per view, nothing left out."""
-    lines = [f"augmentation {recipe.name} ({recipe.source})"]
-    for number, view in enumerate(recipe.views, 1):
-        lines.append(f"  view {number}: " + ", ".join(_steps(view)))
-    mean = "none (input in [0, 1])"
-    if recipe.mean is not None and recipe.std is not None:
-        mean = f"mean {_numbers(recipe.mean)} std {_numbers(recipe.std)}"
-    return "\n".join([*lines, f"  normalise: {mean}"])
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return "(" + ", ".join(f"{value:.4g}" for value in values) + ")"
-
-
-def _steps(view: ViewRecipe) -> list[str]:
-    steps = [
-        f"crop {view.sampler} area {_numbers(view.area)} aspect "
-        f"{_numbers(view.aspect)} {view.resize}",
-        f"flip p={view.flip:g}",
-    ]
-    gray = [f"gray p={view.gray:g}"] if view.gray else []
-    if view.gray_first:
-        steps += gray
-    if view.jitter:
-        steps.append(
-            f"jitter p={view.jitter:g} brightness {view.brightness:g} "
-            f"({view.brightness_mode}) contrast {view.contrast:g} saturation "
-            f"{view.saturation:g} hue {view.hue:g} "
-            f"({'PIL' if view.pil_color else 'TF'} colour)"
-        )
-    if not view.gray_first:
-        steps += gray
-    if view.blur:
-        steps.append(
-            f"blur p={view.blur:g} sigma {_numbers(view.blur_sigma)} per "
-            f"{view.blur_sigma_per}, {view.blur_border} border"
-        )
-    if view.solarize:
-        steps.append(
-            f"solarize p={view.solarize:g} threshold {view.solarize_threshold:g}"
-        )
-    return steps

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tfssl import presets
+from tfssl.augment_name import check_augment, figure5_operators
 from tfssl.checks.rule import Rule
 from tfssl.config import SPECS, Config, left_open
 from tfssl.encoder_name import check_image_size, is_foreign, parse_encoder
@@ -56,6 +57,24 @@ def _other_methods_flags(config: Config) -> Iterator[str]:
             f"--{name}={value} with --method={config.method}",
             f"--{name} only with " + " or ".join(methods),
             f"leaving --{name} away, or --method={methods[0]}",
+        )
+
+
+def _augment(config: Config) -> Iterator[str]:
+    if left_open("augment", config.augment):
+        return
+    try:
+        check_augment(config.augment)
+        operators = figure5_operators(config.augment)
+    except ConfigError as error:
+        yield from error.problems
+        return
+    if operators and config.jitter_strength != 1:
+        yield message(
+            f"--jitter_strength={config.jitter_strength:g} with "
+            f"--augment={config.augment}",
+            "1: the figure is drawn at one strength",
+            "leaving --jitter_strength away",
         )
 
 
@@ -162,7 +181,7 @@ def _interleaved(config: Config) -> Iterator[str]:
         )
 
 
-FIELD_RULES: tuple[Rule, ...] = ()
+FIELD_RULES: tuple[Rule, ...] = (_augment,)
 RULES: tuple[Rule, ...] = (
     _encoder,
     _other_methods_flags,

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfssl import optim
-from tfssl.augment import RECIPES, Recipe, eval_transform, photometry, with_strength
+from tfssl.augment import Recipe, eval_transform, named, photometry, with_strength
 from tfssl.augment.recipes import EvalTransform
 from tfssl.checks.training import milestones
 from tfssl.config import Config
@@ -35,7 +35,7 @@ def strategy(config: Config) -> tf.distribute.Strategy:
 
 def recipe(config: Config) -> Recipe:
     """The table of augmentation of `--augment` and `--jitter_strength`."""
-    return with_strength(RECIPES[config.augment], config.jitter_strength)
+    return with_strength(named(config.augment), config.jitter_strength)
 
 
 def transform(config: Config) -> EvalTransform:

@@ -2,7 +2,7 @@
 
 from tfssl.train.checkpoint_store import CheckpointStore
 from tfssl.train.loop import Action, train
-from tfssl.train.photometric import make_photometry
+from tfssl.train.photometric import drawn_photometry, make_photometry
 from tfssl.train.run_directory import RunDirectory
 from tfssl.train.state import RunState
 from tfssl.train.step import make_run_steps
@@ -15,6 +15,7 @@ __all__ = [
     "RunDirectory",
     "RunState",
     "StopRequest",
+    "drawn_photometry",
     "make_photometry",
     "make_run_steps",
     "profile_steps",

@@ -53,9 +53,7 @@ def make_photometry(
 
     @tf.function(jit_compile=True, autograph=False)
     def drawn(step, first_row):
-        table = photometry.sample(
-            recipe, seeds.step_seed(seed, "photometry", step), global_batch
-        )
+        table = _table(recipe, seed, global_batch, step)
         return [
             {
                 name: collectives.slice_rows(values[v], first_row, rows_of_part)
@@ -82,6 +80,28 @@ def make_photometry(
         return tuple(views)
 
     return photometric
+
+
+def drawn_photometry(
+    recipe: Recipe, *, seed: int, global_batch: int, step: int
+) -> dict[str, tf.Tensor]:
+    """The parameters that `make_photometry` draws at a step, to look at.
+
+    Compiled as there: outside of XLA other numbers come from the same seed.
+
+    Returns:
+      As `photometry.sample`, for the whole global batch.
+    """
+    draw = tf.function(_table, jit_compile=True, autograph=False)
+    return draw(recipe, seed, global_batch, tf.constant(step, tf.int64))
+
+
+def _table(
+    recipe: Recipe, seed: int, global_batch: int, step: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    return photometry.sample(
+        recipe, seeds.step_seed(seed, "photometry", step), global_batch
+    )
 
 
 def _parts(rows: int, lanes: int) -> list[tuple[int, int]]:
