@@ -91,7 +91,9 @@ def test_images_in_memory_keep_the_order_and_its_promises(tmp_path, files):
         next(iter(training(s, RECIPES["byol_cifar"], seed=1, start_step=2, **settings)))
         for s in (kept, plain)
     )
-    for key in ("id", "label"):  # a batch with the end of one epoch and the next
+    assert first.keys() == second.keys()
+    # The batch holds the end of one epoch and the beginning of the next.
+    for key in ("id", "label", "index"):
         np.testing.assert_array_equal(first[key], second[key])
 
 

@@ -111,11 +111,13 @@ def training(
         )
         own = position - step * global_batch
         table = {name: tf.gather(v, own, axis=1) for name, v in table.items()}
-        example = source.examples(_shuffled(position, order, total))
+        index = _shuffled(position, order, total)
+        example = source.examples(index)
         return {
             "views": matrix_views.views(example["image"], table, recipe, image_size),
             "label": tf.ensure_shape(example["label"], [replica_batch]),
             "id": tf.ensure_shape(example["id"], [replica_batch]),
+            "index": tf.ensure_shape(index, [replica_batch]),
         }
 
     if service:
