@@ -69,6 +69,22 @@ class Encoded:
         data = header.within(found.pop("data"), self.max_pixels)
         return {"image": geometry.decode(data), **found}
 
+    def mostly_jpeg(self) -> bool:
+        """Whether the first example is a JPEG, so that `jpeg` is worth trying."""
+        try:
+            return self.read(0)[:3] == b"\xff\xd8\xff"
+        except (OSError, tf.errors.OpError):
+            return False
+
+    def jpeg(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`example` without a branch: for anything but a JPEG it is an error."""
+        found = self.encoded(index)
+        data = header.jpeg_within(found.pop("data"), self.max_pixels)
+        # The operation that `geometry.decode` takes for JPEGs.
+        image = tf.io.decode_image(data, channels=3, expand_animations=False)
+        numbers = {name: tf.cast(value, tf.int64) for name, value in found.items()}
+        return {"image": tf.ensure_shape(image, [None, None, 3]), **numbers}
+
     def failed(self, index: int) -> str:
         """See `Source.failed`."""
         path = self.where(index)
