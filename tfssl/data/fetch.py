@@ -88,11 +88,9 @@ def _may_fail(source: Source) -> bool:
 
 
 def _mostly_jpeg(source: Source) -> bool:
-    return hasattr(source, "mostly_jpeg") and source.mostly_jpeg()
-
-
-def _mostly_jpeg(source: Source) -> bool:
-    return hasattr(source, "mostly_jpeg") and source.mostly_jpeg()
+    # Asked while a pipeline is being traced; the source reads a file there and then.
+    with tf.init_scope():
+        return hasattr(source, "mostly_jpeg") and source.mostly_jpeg()
 
 
 def _failed(source: Source, index: int) -> str:
