@@ -116,14 +116,14 @@ def test_a_file_that_vanishes(tmp_path, files):
 
 
 def test_in_memory_is_the_same_source(tmp_path, files):
-    files.tree(tmp_path, ["a", "b"], 300)
+    files.tree(tmp_path, ["a", "b"], 30)
     (tmp_path / "a" / "bad.jpg").write_bytes(b"no image")
     plain = Folder(str(tmp_path), parse_split("all"))
     kept = in_memory(plain)
     assert isinstance(kept, Decoded) and kept.may_fail
     assert names(kept.skipped()) == ["bad.jpg"]
     assert kept.class_names == plain.class_names and kept.name == plain.name
-    for index in (*range(5), plain.paths.index("a/bad.jpg"), 600):
+    for index in (*range(5), plain.paths.index("a/bad.jpg"), 60):
         index = tf.constant(index, tf.int64)
         (a, ok), (b, ok_kept) = fetch_or_mask(plain, index), fetch_or_mask(kept, index)
         assert ok == ok_kept

@@ -47,7 +47,10 @@ class MixedSizes(tfds.core.GeneratorBasedBuilder):
             yield number, row
 
 
-@pytest.fixture(scope="module", params=["tfrecord", "array_record"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param("tfrecord", marks=pytest.mark.slow), "array_record"],
+)
 def prepared(request, tmp_path_factory):
     if request.param == "array_record":
         pytest.importorskip("array_record")

@@ -124,6 +124,7 @@ def test_other_flags_are_refused_and_nothing_is_lost(finished, capsys):
     assert tensors(run_dir)
 
 
+@pytest.mark.slow
 def test_knn_and_linear_write_numbers_with_their_protocol(finished):
     method, run_dir = finished
     modes = {"mode": "knn,linear", "run_dir": run_dir, "linear_epochs": 2}
