@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.data import index_file
+from tfssl.data.scan import is_remote
 from tfssl.data.source import first_line
 from tfssl.errors import DataError, message
 
@@ -123,8 +124,12 @@ def _place(path: str, label_key: str, index_dir: str) -> str:
 
 
 def _stamp(path: str) -> list[int]:
-    status = tf.io.gfile.stat(path)
-    return [status.length, status.mtime_nsec]
+    if is_remote(path):
+        status = tf.io.gfile.stat(path)
+        return [status.length, status.mtime_nsec]
+    # TensorFlow's time of a local file has whole seconds, too coarse to see a change.
+    local = os.stat(path)
+    return [local.st_size, local.st_mtime_ns]
 
 
 def record(path: tf.Tensor | str, offset: tf.Tensor | int) -> tf.Tensor:
