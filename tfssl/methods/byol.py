@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfssl.core import variables
 from tfssl.losses import byol_regression
 from tfssl.methods.base import Batch, StepOutput
-from tfssl.methods.online_probe import probe_loss
+from tfssl.methods.online_probe import with_probe
 
 
 class BYOL:
@@ -88,11 +88,8 @@ class BYOL:
         per_row += byol_regression(prediction2, target1)
         loss = tf.reduce_mean(per_row)
         scalars = {"byol_loss": loss}
-        if self._probe:
-            extra, probe_scalars = probe_loss(self._probe, features1, batch.label)
-            loss += extra
-            scalars |= probe_scalars
-        return StepOutput(loss, scalars)
+        done = with_probe(loss, scalars, self._probe, features1, batch.label)
+        return StepOutput(*done)
 
     def after_update(self, step: tf.Tensor, aux: tuple[()]) -> None:
         """Moves the target towards the new online weights."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfssl.core import collectives, seeds, variables
+from tfssl.core import collectives, seeds
 from tfssl.losses import info_nce_batch, info_nce_batch_accuracy, moco_normalize
 from tfssl.methods.base import Batch, StepOutput
-from tfssl.methods.online_probe import probe_loss
+from tfssl.methods.contrastive import Contrastive
+from tfssl.methods.online_probe import with_probe
 from tfssl.methods.shuffle import encode_shuffled
 
 
-class EndToEnd:
+class EndToEnd(Contrastive):
     """InfoNCE whose keys are those of the batch (MoCo, section 3.2 and figure 2a).
 
     ::
@@ -45,24 +46,10 @@ class EndToEnd:
         seed: int = 0,
         probe: keras.Model | None = None,
     ):
-        self.encoder = encoder
-        self._projector = projector
-        self._temperature = temperature
+        super().__init__(encoder, projector, temperature, probe)
         self._symmetric = symmetric
         self._shuffle = shuffle
         self._seed = seed
-        self._probe = probe
-
-    @property
-    def trainable_variables(self) -> list:
-        """Weights of encoder, projector and probe."""
-        models = [self.encoder, self._projector]
-        models += [self._probe] if self._probe else []
-        return [v for model in models for v in model.trainable_variables]
-
-    def before_forward(self, step: tf.Tensor) -> None:
-        """Nothing moves before the forward pass."""
-        del step
 
     def loss(self, batch: Batch, step: tf.Tensor) -> StepOutput:
         """InfoNCE over the global batch; see the class."""
@@ -89,23 +76,8 @@ class EndToEnd:
         if self._symmetric:
             loss += self._direction(embedded["query2"], embedded["key2"])[0]
         scalars = {"info_nce": loss, "contrastive_accuracy": accuracy}
-        if self._probe:
-            extra, probe_scalars = probe_loss(self._probe, embedded["features"], label)
-            loss += extra
-            scalars |= probe_scalars
-        return StepOutput(loss, scalars)
-
-    def after_update(self, step: tf.Tensor, aux: tuple[()]) -> None:
-        """Nothing follows the update."""
-        del step, aux
-
-    def checkpoint_items(self) -> dict[str, tf.Variable]:
-        """Encoder, projector and probe with their BatchNorm statistics."""
-        items = variables.named("online/encoder", self.encoder.variables)
-        items |= variables.named("online/projector", self._projector.weights)
-        if self._probe:
-            items |= variables.named("probe", self._probe.weights)
-        return items
+        features = embedded.get("features")
+        return StepOutput(*with_probe(loss, scalars, self._probe, features, label))
 
     def _direction(self, query: tf.Tensor, key: tf.Tensor) -> tuple:
         settings = {

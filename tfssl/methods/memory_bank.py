@@ -5,14 +5,15 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfssl.core import collectives, variables
+from tfssl.core import collectives
 from tfssl.losses import info_nce, info_nce_accuracy, moco_normalize
 from tfssl.methods.base import Batch, StepOutput
+from tfssl.methods.contrastive import Contrastive
 from tfssl.methods.feature_bank import FeatureBank
-from tfssl.methods.online_probe import probe_loss
+from tfssl.methods.online_probe import with_probe
 
 
-class MemoryBank:
+class MemoryBank(Contrastive):
     """InfoNCE against a memory bank (MoCo, figure 2b; Wu et al. 2018, 1805.01978).
 
     One step::
@@ -44,22 +45,8 @@ class MemoryBank:
         temperature: float,
         probe: keras.Model | None = None,
     ):
-        self.encoder = encoder
-        self._projector = projector
+        super().__init__(encoder, projector, temperature, probe)
         self._bank = bank
-        self._temperature = temperature
-        self._probe = probe
-
-    @property
-    def trainable_variables(self) -> list:
-        """Weights of encoder, projector and probe."""
-        models = [self.encoder, self._projector]
-        models += [self._probe] if self._probe else []
-        return [v for model in models for v in model.trainable_variables]
-
-    def before_forward(self, step: tf.Tensor) -> None:
-        """Nothing moves before the forward pass."""
-        del step
 
     def loss(self, batch: Batch, step: tf.Tensor) -> StepOutput:
         """InfoNCE against features drawn from the bank; see the class."""
@@ -75,12 +62,9 @@ class MemoryBank:
         loss = tf.reduce_mean(each)
         accuracy = info_nce_accuracy(query, *keys, **settings)
         scalars = {"info_nce": loss, "contrastive_accuracy": accuracy}
-        if self._probe:
-            extra, probe_scalars = probe_loss(self._probe, features, batch.label)
-            loss += extra
-            scalars |= probe_scalars
+        done = with_probe(loss, scalars, self._probe, features, batch.label)
         seen = collectives.gather(batch.index), collectives.gather(query)
-        return StepOutput(loss, scalars, tuple(tf.stop_gradient(x) for x in seen))
+        return StepOutput(*done, tuple(tf.stop_gradient(x) for x in seen))
 
     def after_update(self, step: tf.Tensor, aux: tuple[tf.Tensor, tf.Tensor]) -> None:
         """Moves the features of the global batch's images."""
@@ -89,9 +73,4 @@ class MemoryBank:
 
     def checkpoint_items(self) -> dict[str, tf.Variable]:
         """Encoder, projector, probe, BatchNorm statistics, and the bank."""
-        items = variables.named("online/encoder", self.encoder.variables)
-        items |= variables.named("online/projector", self._projector.weights)
-        items["bank/features"] = self._bank.features
-        if self._probe:
-            items |= variables.named("probe", self._probe.weights)
-        return items
+        return super().checkpoint_items() | {"bank/features": self._bank.features}

@@ -5,16 +5,17 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfssl.core import collectives, seeds, variables
+from tfssl.core import collectives, seeds
 from tfssl.losses import info_nce, info_nce_accuracy, moco_normalize
 from tfssl.methods.base import Batch, StepOutput
+from tfssl.methods.contrastive import Contrastive
 from tfssl.methods.key_network import KeyNetwork
 from tfssl.methods.key_queue import KeyQueue
-from tfssl.methods.online_probe import probe_loss
+from tfssl.methods.online_probe import with_probe
 from tfssl.methods.shuffle import encode_shuffled
 
 
-class MoCo:
+class MoCo(Contrastive):
     """MoCo v1 and v2 (He et al. 2020, Chen et al. 2020; facebookresearch `moco/`).
 
     One step, in the order of `moco/builder.py`::
@@ -54,22 +55,12 @@ class MoCo:
         seed: int = 0,
         probe: keras.Model | None = None,
     ):
-        self.encoder = encoder
-        self._projector = projector
+        super().__init__(encoder, projector, temperature, probe)
         self._key_network = key_network
         self._queue = queue
-        self._temperature = temperature
         self._symmetric = symmetric
         self._shuffle = shuffle
         self._seed = seed
-        self._probe = probe
-
-    @property
-    def trainable_variables(self) -> list:
-        """Weights of query encoder, its projector, and the probe."""
-        models = [self.encoder, self._projector]
-        models += [self._probe] if self._probe else []
-        return [v for model in models for v in model.trainable_variables]
 
     def before_forward(self, step: tf.Tensor) -> None:
         """Moves the key encoder towards the query weights of the last update."""
@@ -92,12 +83,9 @@ class MoCo:
             loss += tf.reduce_mean(info_nce(query2, key2, queue, **settings))
             keys = [key2, key]
         scalars = {"info_nce": loss, "contrastive_accuracy": accuracy}
-        if self._probe:
-            extra, probe_scalars = probe_loss(self._probe, features, batch.label)
-            loss += extra
-            scalars |= probe_scalars
+        done = with_probe(loss, scalars, self._probe, features, batch.label)
         aux = tuple(tf.stop_gradient(collectives.gather(k)) for k in keys)
-        return StepOutput(loss, scalars, aux)
+        return StepOutput(*done, aux)
 
     def after_update(self, step: tf.Tensor, aux: tuple[tf.Tensor, ...]) -> None:
         """Enqueues the keys of the global batch."""
@@ -106,12 +94,8 @@ class MoCo:
 
     def checkpoint_items(self) -> dict[str, tf.Variable]:
         """Both encoders with their BatchNorm statistics, queue, head, probe."""
-        items = variables.named("online/encoder", self.encoder.variables)
-        items |= variables.named("online/projector", self._projector.weights)
-        items |= self._key_network.items() | self._queue.items()
-        if self._probe:
-            items |= variables.named("probe", self._probe.weights)
-        return items
+        own = self._key_network.items() | self._queue.items()
+        return super().checkpoint_items() | own
 
     def _query(self, view: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         features = self.encoder(view, training=True)

@@ -8,7 +8,39 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from tfssl.core import variables
 from tfssl.losses import as_float
+
+
+def with_probe(
+    loss: tf.Tensor,
+    scalars: dict[str, tf.Tensor],
+    probe: keras.Model | None,
+    features: tf.Tensor | None,
+    label: tf.Tensor,
+    *,
+    decay: float = 0.0,
+) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """A method's loss and scalars with those of its probe, if it has one.
+
+    Args:
+      loss: Scalar.
+      scalars: Name to scalar.
+      probe: As in `probe_loss`, or None, which changes nothing.
+      features: As in `probe_loss`; None without a probe.
+      label: As in `probe_loss`.
+      decay: Weight of `|kernel|^2 / 2` of the probe in the loss.
+
+    Returns:
+      (loss, scalars).
+    """
+    if probe is None:
+        return loss, scalars
+    extra, more = probe_loss(probe, features, label)
+    if decay:
+        kernel = variables.raw(probe.trainable_variables[0])
+        extra += decay * tf.nn.l2_loss(kernel)
+    return loss + extra, scalars | more
 
 
 def probe_loss(

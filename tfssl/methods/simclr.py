@@ -5,15 +5,16 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfssl.core import collectives, variables
+from tfssl.core import collectives
 from tfssl.losses import as_float, l2_normalize, nt_xent, nt_xent_scalars
 from tfssl.methods.base import Batch, StepOutput
+from tfssl.methods.contrastive import Contrastive
 from tfssl.methods.key_network import KeyNetwork
 from tfssl.methods.key_queue import KeyQueue
-from tfssl.methods.online_probe import probe_loss
+from tfssl.methods.online_probe import with_probe
 
 
-class SimCLR:
+class SimCLR(Contrastive):
     """SimCLR v1 and v2 (Chen et al. 2020a, b; google-research `simclr/tf2/`).
 
     Both views form one batch of 2b rows, all first views before all second views, and
@@ -53,19 +54,9 @@ class SimCLR:
         probe_decay: float = 0.0,
         memory: tuple[KeyNetwork, KeyQueue] | None = None,
     ):
-        self.encoder = encoder
-        self._projector = projector
-        self._temperature = temperature
-        self._probe = probe
+        super().__init__(encoder, projector, temperature, probe)
         self._probe_decay = probe_decay
         self._memory_network, self._queue = memory or (None, None)
-
-    @property
-    def trainable_variables(self) -> list:
-        """Weights of encoder, projector and probe."""
-        models = [self.encoder, self._projector]
-        models += [self._probe] if self._probe else []
-        return [v for model in models for v in model.trainable_variables]
 
     def before_forward(self, step: tf.Tensor) -> None:
         """Moves the memory's network, if there is one."""
@@ -111,10 +102,8 @@ class SimCLR:
         if self._probe:
             features = tf.concat([embedded["features1"], embedded["features2"]], 0)
             both = tf.concat([label, label], 0)
-            extra, probe_scalars = probe_loss(self._probe, features, both)
-            kernel = variables.raw(self._probe.trainable_variables[0])
-            loss += extra + self._probe_decay * tf.nn.l2_loss(kernel)
-            scalars |= probe_scalars
+            given = self._probe, features, both
+            loss, scalars = with_probe(loss, scalars, *given, decay=self._probe_decay)
         if not self._queue:
             return StepOutput(loss, scalars)
         keys = tuple(collectives.gather(embedded[name]) for name in ("key1", "key2"))
@@ -128,10 +117,7 @@ class SimCLR:
 
     def checkpoint_items(self) -> dict[str, tf.Variable]:
         """Encoder, projector, probe and memory with their BatchNorm statistics."""
-        items = variables.named("online/encoder", self.encoder.variables)
-        items |= variables.named("online/projector", self._projector.weights)
+        items = super().checkpoint_items()
         if self._memory_network:
             items |= self._memory_network.items() | self._queue.items()
-        if self._probe:
-            items |= variables.named("probe", self._probe.weights)
         return items
