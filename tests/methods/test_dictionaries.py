@@ -3,36 +3,22 @@
 The network is one matrix, so that NumPy can train it too, by differences of its loss.
 """
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.methods.one_matrix import PIXELS, as_images, descend, networks, unit
 from tests.tiny import tiny
 from tfssl.core import variables
 from tfssl.errors import ConfigError
 from tfssl.methods import Batch, EndToEnd, FeatureBank, MemoryBank
 from tfssl.modes import assemble
 
-ROWS, PIXELS, DIM, STEPS, RATE, T, EXAMPLES, DRAWN = 6, 12, 4, 4, 0.3, 0.2, 9, 7
+ROWS, DIM, STEPS, RATE, T, EXAMPLES, DRAWN = 6, 4, 4, 0.3, 0.2, 9, 7
 START = np.random.default_rng(0).normal(size=[PIXELS, DIM])
 VIEWS = np.random.default_rng(1).normal(size=[STEPS, 2, ROWS, PIXELS])
 # Image 7 twice in one batch, as between two epochs.
 INDEX = np.array([[0, 1, 2, 3, 4, 5], [6, 7, 8, 7, 0, 1], [2, 3, 4, 5, 6, 7]] * 2)
-
-
-def unit(x):
-    return x / np.sqrt(np.sum(x * x, -1, keepdims=True))
-
-
-def networks():
-    images = keras.Input((2, 2, 3))
-    encoder = keras.Model(images, keras.layers.Flatten()(images))
-    features = keras.Input((PIXELS,))
-    dense = keras.layers.Dense(DIM, use_bias=False)
-    projector = keras.Model(features, dense(features))
-    projector.set_weights([START])
-    return encoder, projector
 
 
 def train(method):
@@ -41,9 +27,8 @@ def train(method):
     losses = []
     for i in range(STEPS):
         step = tf.constant(i, tf.int64)
-        views = VIEWS[i].reshape([2, ROWS, 2, 2, 3]).astype(np.float32)
         label = tf.fill([ROWS], tf.constant(-1, tf.int64))
-        batch = Batch(tuple(tf.unstack(views)), label, tf.constant(INDEX[i]))
+        batch = Batch(as_images(VIEWS[i]), label, tf.constant(INDEX[i]))
         method.before_forward(step)
         with tf.GradientTape() as tape:
             output = method.loss(batch, step)
@@ -52,16 +37,6 @@ def train(method):
         method.after_update(step, output.aux)
         losses.append(float(output.loss))
     return losses, weight.numpy()
-
-
-def descend(weight, loss):
-    """(loss, weight after a step), the gradient by differences."""
-    gradient = np.zeros_like(weight)
-    for place in np.ndindex(*weight.shape):
-        shift = np.zeros_like(weight)
-        shift[place] = 1e-6
-        gradient[place] = (loss(weight + shift) - loss(weight - shift)) / 2e-6
-    return loss(weight), weight - RATE * gradient
 
 
 def cross_entropy(positive, negatives):
@@ -85,10 +60,10 @@ def test_end_to_end(symmetric, shuffle):
 
     weight, want = START, []
     for i in range(STEPS):
-        value, weight = descend(weight, lambda w, i=i: loss(w, *VIEWS[i]))
+        value, weight = descend(weight, lambda w, i=i: loss(w, *VIEWS[i]), RATE)
         want.append(value)
     settings = {"symmetric": symmetric, "shuffle": shuffle}
-    got, trained = train(EndToEnd(*networks(), temperature=T, **settings))
+    got, trained = train(EndToEnd(*networks(START), temperature=T, **settings))
     np.testing.assert_allclose(got, want, rtol=1e-4)
     np.testing.assert_allclose(trained, weight, rtol=1e-4, atol=1e-5)
 
@@ -114,13 +89,15 @@ def test_memory_bank(momentum):
         drawn = bank.draw(tf.constant(i, tf.int64)).numpy()
         assert set(drawn) & set(index)
         q = unit(view @ weight)
-        value, weight = descend(weight, lambda w, x=(view, index, drawn): loss(w, *x))
+        value, weight = descend(
+            weight, lambda w, x=(view, index, drawn): loss(w, *x), RATE
+        )
         want.append(value)
         old = table.copy()
         for row in reversed(range(ROWS)):  # the first row of an image stays
             own = index[row]
             table[own] = unit(momentum * old[own] + (1 - momentum) * q[row])
-    got, trained = train(MemoryBank(*networks(), bank, temperature=T))
+    got, trained = train(MemoryBank(*networks(START), bank, temperature=T))
     np.testing.assert_allclose(got, want, rtol=1e-4)
     np.testing.assert_allclose(trained, weight, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(bank.features.numpy(), table, atol=1e-5)

@@ -3,32 +3,18 @@
 The network is one matrix, so that NumPy can train it too, by differences of its loss.
 """
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from tests.methods.one_matrix import PIXELS, as_images, descend, networks, unit
 from tests.tiny import tiny
 from tfssl.core import variables
 from tfssl.methods import Batch, KeyNetwork, KeyQueue, SimCLR
-from tfssl.models.heads import Projector
 from tfssl.modes import assemble
 
-ROWS, PIXELS, DIM, STEPS, RATE, T, M, KEYS = 4, 12, 3, 5, 0.3, 0.5, 0.8, 24
+ROWS, DIM, STEPS, RATE, T, M, KEYS = 4, 3, 5, 0.3, 0.5, 0.8, 24
 START = np.random.default_rng(0).normal(size=[PIXELS, DIM])
 VIEWS = np.random.default_rng(1).normal(size=[STEPS, 2, ROWS, PIXELS])
-
-
-def unit(x):
-    return x / np.sqrt(np.sum(x * x, -1, keepdims=True))
-
-
-def networks():
-    images = keras.Input((2, 2, 3))
-    encoder = keras.Model(images, keras.layers.Flatten()(images))
-    features = keras.Input((PIXELS,))
-    projector = Projector(features, [keras.layers.Dense(DIM, use_bias=False)(features)])
-    projector.set_weights([START])
-    return encoder, projector
 
 
 def slow_loss(weight, view1, view2, queue):
@@ -43,33 +29,24 @@ def slow_loss(weight, view1, view2, queue):
 
 
 def test_four_steps():
-    online = networks()
+    online = networks(START, listed=True)
     queue = KeyQueue(KEYS, DIM, enqueued=2 * ROWS, seed=4)
-    network = KeyNetwork(*networks(), online=online, momentum=M)
+    network = KeyNetwork(*networks(START, listed=True), online=online, momentum=M)
     method = SimCLR(*online, temperature=T, memory=(network, queue))
     (weight,) = map(variables.raw, method.trainable_variables)
     followed, memory, keys = START, START, queue.keys.numpy().astype(np.float64)
     for i, (view1, view2) in enumerate(VIEWS):
         memory = M * memory + (1 - M) * followed
-        value = slow_loss(followed, view1, view2, keys)
-        gradient = np.zeros_like(START)
-        for place in np.ndindex(*START.shape):
-            shift = np.zeros_like(START)
-            shift[place] = 1e-6
-            up, down = (
-                slow_loss(followed + s * shift, view1, view2, keys) for s in (1, -1)
-            )
-            gradient[place] = (up - down) / 2e-6
-        followed = followed - RATE * gradient
+        value, followed = descend(
+            followed, lambda w, x=(view1, view2, keys): slow_loss(w, *x), RATE
+        )
         new = unit(np.concatenate([view1 @ memory, view2 @ memory]))
         keys = keys.copy()
         keys[np.arange(8 * i, 8 * i + 8) % KEYS] = new
 
         step = tf.constant(i, tf.int64)
-        images = VIEWS[i].reshape([2, ROWS, 2, 2, 3]).astype(np.float32)
-        batch = Batch(
-            tuple(tf.unstack(images)), tf.fill([ROWS], tf.constant(-1, "int64"))
-        )
+        label = tf.fill([ROWS], tf.constant(-1, tf.int64))
+        batch = Batch(as_images(VIEWS[i]), label)
         method.before_forward(step)
         with tf.GradientTape() as tape:
             output = method.loss(batch, step)
