@@ -7,16 +7,15 @@ are two products with small matrices, which XLA compiles for every device.
 
 from __future__ import annotations
 
-import numpy as np
 import tensorflow as tf
 
+from tfssl.augment import interpolation
 from tfssl.augment.color import Planes, per_image
 from tfssl.augment.recipe_types import ViewRecipe
 
 _ATTEMPTS = 8  # all are too small once in 1e10 images
 DRAWS = 2 * _ATTEMPTS + 2
 _MIN_COVERED = 0.1
-_TABLE = 1024.0  # steps in which TensorFlow's bicubic kernel looks its weights up
 
 
 def sample_box(view: ViewRecipe, uniform: tf.Tensor) -> tf.Tensor:
@@ -74,8 +73,9 @@ def recrop(planes: Planes, box: tf.Tensor, mirrored: tf.Tensor) -> Planes:
       Three float32 `[b, S, S]`, bicubic as `geometry.resize`, clipped to [0, 1].
     """
     size = planes[0].shape[1]
-    y, x, h, w = tf.unstack(box_pixels(box, size), axis=-1)
-    rows, columns = bicubic_matrix(y, h, size), bicubic_matrix(x, w, size)
+    y, x, h, w = tf.unstack(tf.cast(box_pixels(box, size), tf.int32), axis=-1)
+    rows = interpolation.bicubic(y, h, size, size)
+    columns = interpolation.bicubic(x, w, size, size)
     columns = tf.where(per_image(mirrored), tf.reverse(columns, [1]), columns)
     return [
         tf.clip_by_value(
@@ -83,31 +83,3 @@ def recrop(planes: Planes, box: tf.Tensor, mirrored: tf.Tensor) -> Planes:
         )
         for plane in planes
     ]
-
-
-def bicubic_matrix(start: tf.Tensor, length: tf.Tensor, size: int) -> tf.Tensor:
-    """Weights that stretch pixels start to start + length - 1 to `size` pixels.
-
-    Half-pixel centres, Keys' cubic with a = -0.5, no antialias; taps outside the crop
-    count for nothing and the rest is scaled to 1 (TensorFlow's `ResizeBicubic`).
-
-    Args:
-      start: float32 `[b]`, integers.
-      length: float32 `[b]`, integers >= 1.
-      size: Pixels before the crop and after the resize.
-
-    Returns:
-      float32 `[b, size, size]`; rows sum to 1.
-    """
-    place = np.arange(size, dtype=np.float32)
-    position = (place + 0.5) * (length[:, None] / size) - 0.5  # [b, S], in the crop
-    base = tf.floor(position)
-    part = tf.round((position - base) * _TABLE) / _TABLE
-    inside = place - start[:, None]  # [b, S], the input's pixels in the crop
-    distance = tf.abs(inside[:, None, :] - base[:, :, None] - part[:, :, None])
-    near = (1.5 * distance - 2.5) * tf.square(distance) + 1.0
-    far = ((2.5 - 0.5 * distance) * distance - 4.0) * distance + 2.0
-    weights = tf.where(distance <= 1.0, near, tf.where(distance < 2.0, far, 0.0))
-    valid = (inside >= 0.0) & (inside < length[:, None])
-    weights = tf.where(valid[:, None, :], weights, 0.0)
-    return weights / tf.reduce_sum(weights, axis=-1, keepdims=True)
