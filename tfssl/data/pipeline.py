@@ -84,11 +84,7 @@ def training(
 
     def row(count: tf.Tensor) -> dict[str, tf.Tensor]:
         position = position_of(count)
-        index = tf.random.experimental.index_shuffle(
-            position % total,
-            seed=tf.stack([tf.constant(order, tf.int64), position // total]),
-            max_index=total - 1,
-        )
+        index = _shuffled(position, position // total, order, total)
         example = fetch(source, index, report=not service)
         crop = seeds.step_seed(seed, "geometry", position)
         views = geometry.views(example["image"], recipe, crop, image_size)
@@ -111,7 +107,7 @@ def training(
         )
         own = position - step * global_batch
         table = {name: tf.gather(v, own, axis=1) for name, v in table.items()}
-        index = _shuffled(position, order, total)
+        index = _shuffled_rows(position, order, total)
         example = source.examples(index)
         return {
             "views": matrix_views.views(example["image"], table, recipe, image_size),
@@ -140,16 +136,22 @@ def _small(source: Source, image_size: int) -> bool:
     return shape is not None and max(*shape[:2], image_size) <= matrix_views.LARGEST
 
 
-def _shuffled(position: tf.Tensor, order: int, total: int) -> tf.Tensor:
-    """`index_shuffle` of increasing positions that span two epochs at most."""
+def _shuffled(
+    position: tf.Tensor, epoch: tf.Tensor, order: int, total: int
+) -> tf.Tensor:
+    """Which example is at a position of the stream (or at several) of one epoch."""
+    return tf.random.experimental.index_shuffle(
+        position % total,
+        seed=tf.stack([tf.constant(order, tf.int64), epoch]),
+        max_index=total - 1,
+    )
+
+
+def _shuffled_rows(position: tf.Tensor, order: int, total: int) -> tf.Tensor:
+    """`_shuffled` of increasing positions that span two epochs at most."""
     epoch = position // total
     first, last = (
-        tf.random.experimental.index_shuffle(
-            position % total,
-            seed=tf.stack([tf.constant(order, tf.int64), number]),
-            max_index=total - 1,
-        )
-        for number in (epoch[0], epoch[-1])
+        _shuffled(position, one, order, total) for one in (epoch[0], epoch[-1])
     )
     return tf.where(epoch == epoch[0], first, last)
 
