@@ -34,6 +34,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
 RANGE = {"value_range": (0, 255)}
+LAYER_JITTER = {
+    **RANGE,
+    "brightness_factor": 0.4,
+    "contrast_factor": 0.4,
+    "saturation_factor": 0.4,
+    "hue_factor": 0.1,
+}
 PHOTO = (375, 500)  # the images that are cropped
 
 # Operator to the numbers of a view that does nothing else.
@@ -53,16 +60,7 @@ VIEWS: dict[str, dict[str, Any]] = {
 # Name of the layer and its arguments.
 KERAS: dict[str, tuple[str, dict[str, Any]]] = {
     "flip": ("RandomFlip", {"mode": "horizontal"}),
-    "jitter": (
-        "RandomColorJitter",
-        {
-            **RANGE,
-            "brightness_factor": 0.4,
-            "contrast_factor": 0.4,
-            "saturation_factor": 0.4,
-            "hue_factor": 0.1,
-        },
-    ),
+    "jitter": ("RandomColorJitter", LAYER_JITTER),
     "gray": ("RandomGrayscale", {"factor": 1.0}),
     "blur": (
         "RandomGaussianBlur",
@@ -80,16 +78,7 @@ KERAS_CV: dict[str, tuple[str, dict[str, Any]]] = {
         {"crop_area_factor": (0.08, 1.0), "aspect_ratio_factor": (0.75, 4 / 3)},
     ),
     "flip": ("RandomFlip", {"mode": "horizontal"}),
-    "jitter": (
-        "RandomColorJitter",
-        {
-            **RANGE,
-            "brightness_factor": 0.4,
-            "contrast_factor": 0.4,
-            "saturation_factor": 0.4,
-            "hue_factor": 0.1,
-        },
-    ),
+    "jitter": ("RandomColorJitter", LAYER_JITTER),
     "gray": ("Grayscale", {"output_channels": 3}),
     "blur": ("RandomGaussianBlur", {"kernel_size": 23, "factor": (0.1, 2.0)}),
     "solarize": ("Solarization", {**RANGE, "threshold_factor": (128, 128)}),
