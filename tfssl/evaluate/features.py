@@ -71,11 +71,16 @@ def extract_features(
         return tf.cast(encode(images), tf.float32)
 
     features, labels, ids = [], [], []
+    encoding = None
     for batch in batches:
         mask = np.asarray(batch["mask"], bool)
         if not mask.any():
             continue
-        encoded = compiled(tf.convert_to_tensor(batch["image"])).numpy()
+        images = tf.convert_to_tensor(batch["image"])
+        # Not `compiled(images)`: TensorFlow takes the functions of several data sets
+        # for one that is traced again and again, and warns.
+        encoding = encoding or compiled.get_concrete_function(images)
+        encoded = encoding(images).numpy()
         _check(encoded, mask)
         features.append(encoded[mask])
         labels.append(np.asarray(batch["label"], np.int64)[mask])

@@ -133,7 +133,8 @@ def _train(
             total,
             stop=stop,
             log_every=max(1, total),
-            on_progress=bar.show,
+            # The sum over all rates, some of them far too high, would tell nothing.
+            on_progress=lambda row: bar.show(row | {"loss": row["best_probe_loss"]}),
         )
     return probe if done else None
 
