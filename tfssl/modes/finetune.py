@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import keras
 
 from tfssl import optim
 from tfssl.config import Config, difference
-from tfssl.core import runtime, seeds
+from tfssl.core import runtime, seeds, variables
 from tfssl.data import Source, require_labels
 from tfssl.errors import ConfigError, RunDirectoryError, message
 from tfssl.evaluate import top_k
 from tfssl.flagfile import from_flagfile, to_flagfile
-from tfssl.methods import FineTune
-from tfssl.modes import assemble, console, networks, trained
+from tfssl.modes import assemble, console, networks, recovery, trained
 from tfssl.modes.features import features
 from tfssl.modes.one_view import OneView
 from tfssl.presets import FINETUNE_RATES
@@ -26,7 +24,6 @@ from tfssl.train import (
     RunDirectory,
     RunState,
     StopRequest,
-    checkpoint,
 )
 
 STOPPED = 42
@@ -149,7 +146,7 @@ class _FineTuning:
         per_epoch = max(1, self._data.num_examples // self._batch)
         save = Action(
             config.checkpoint_every or per_epoch,
-            lambda step: self._store.save(step, self._state.items()),
+            lambda step: recovery.save(self._store, step, self._state),
             at_stop=True,
         )
         with (
@@ -177,9 +174,8 @@ class _FineTuning:
         config, classes = self._config, self._data.num_classes
         runtime.set_precision("float32")
         plain = networks.fine_tune(config, classes)
-        trained_items = self._method.checkpoint_items()
-        for name, variable in plain.checkpoint_items().items():
-            variable.assign(trained_items[name].numpy())
+        items, own = plain.checkpoint_items(), self._method.checkpoint_items()
+        variables.copy_values([own[name] for name in items], list(items.values()))
         logits_of = keras.Sequential([plain.encoder, plain.head()])
         transform = assemble.transform(config)
         found = features(
@@ -229,16 +225,8 @@ class _FineTuning:
             return step
         config = self._config
         folder = trained.checkpoint_folder(config.init_from or config.run_dir)
-        _assign_pretrained(self._method, folder)
+        # Encoder and kept projector layers; the classifier starts afresh.
+        items = self._method.checkpoint_items()
+        pretrained = {n: v for n, v in items.items() if n.startswith("online/")}
+        trained.assign_items(pretrained, folder)
         return 0
-
-
-def _assign_pretrained(method: FineTune, folder: Path) -> None:
-    """Assigns encoder and kept projector layers; the classifier starts afresh."""
-    items = {
-        name: variable
-        for name, variable in method.checkpoint_items().items()
-        if name.startswith("online/")
-    }
-    found = checkpoint.read(folder, "online/")
-    checkpoint.assign({n: found[n] for n in items if n in found}, items, folder)

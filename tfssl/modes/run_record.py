@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 
 from tfssl.augment import describe
 from tfssl.config import Config
 from tfssl.data import Source
 from tfssl.errors import CheckpointError, message
 from tfssl.flagfile import to_flagfile
-from tfssl.modes import assemble, console, trained
+from tfssl.modes import assemble, console, recovery, trained
 from tfssl.modes.online_knn import OnlineKnn
 from tfssl.modes.tensorboard import ScalarWriter
 from tfssl.modes.view_strip import view_strip
 from tfssl.train import CheckpointStore, RunDirectory, RunState, checkpoint
 
 Row = dict[str, float]
-
-_LOGGER = logging.getLogger(__name__)
 
 
 class Silent:
@@ -123,20 +120,23 @@ class Recorded(Silent):
         self._total = 0
 
     def __enter__(self) -> Recorded:
-        config, enter = self.config, self._open.enter_context
-        enter(self._store)
-        self._scalars = enter(
-            ScalarWriter(self._directory.tensorboard, shown=config.tensorboard)
-        )
-        self._bar = enter(
-            console.Progress(
-                self._total, self._first, config.method, shown=config.progress
+        config = self.config
+        # If something here fails, what was opened before it is closed again.
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(self._store)
+            self._scalars = opened.enter_context(
+                ScalarWriter(self._directory.tensorboard, shown=config.tensorboard)
             )
-        )
-        if not self._first and config.tensorboard:
-            self._scalars.write_views(view_strip(config, self.source))
-        if not self._first and config.rewind_on_nan:
-            self.save(0)
+            self._bar = opened.enter_context(
+                console.Progress(
+                    self._total, self._first, config.method, shown=config.progress
+                )
+            )
+            if not self._first and config.tensorboard:
+                self._scalars.write_views(view_strip(config, self.source))
+            if not self._first and config.rewind_on_nan:
+                self.save(0)
+            self._open = opened.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -188,13 +188,8 @@ class Recorded(Silent):
         return self._knn.score(step) if self._knn else None
 
     def save(self, step: int) -> None:
-        """A full disk does not end a run that may find space at the next checkpoint."""
-        try:
-            self._store.save(step, self.state.items())
-        except CheckpointError as error:
-            _LOGGER.warning(
-                "%s; the run goes on, the next checkpoint tries again", error
-            )
+        """Writes a checkpoint, see `recovery.save`."""
+        recovery.save(self._store, step, self.state)
 
     def before_rewind(self) -> None:
         """Waits for the checkpoint that is being written.

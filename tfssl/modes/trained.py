@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfssl.config import Config, modes
 from tfssl.core import runtime, variables
@@ -84,11 +85,10 @@ def load_classifier(config: Config, folder: Path) -> keras.Model | None:
     stored = stored_config(str(folder))
     if stored is None or modes(stored) != ["finetune"]:
         return None
-    tensors = checkpoint.read(folder, "")
+    bias = checkpoint.read(folder, f"{CLASSIFIER}/bias")
     runtime.set_precision("float32")
-    network = networks.fine_tune(config, len(tensors[f"{CLASSIFIER}/bias"]))
-    items = network.checkpoint_items()
-    checkpoint.assign({n: tensors[n] for n in items if n in tensors}, items, folder)
+    network = networks.fine_tune(config, len(bias[f"{CLASSIFIER}/bias"]))
+    assign_items(network.checkpoint_items(), folder)
     return network.head()
 
 
@@ -113,6 +113,20 @@ def write_provenance(directory: RunDirectory, record: dict[str, Any]) -> None:
     text = json.dumps(record, indent=1) + "\n"
     directory.write_atomic(directory.provenance, text)
     directory.write_atomic(directory.licence, licence_text(record))
+
+
+def assign_items(items: dict[str, tf.Variable], folder: Path) -> None:
+    """Assigns a checkpoint's tensors to variables; what has no variable is left.
+
+    Args:
+      items: Name to variable.
+      folder: The checkpoint.
+
+    Raises:
+      CheckpointError: It lacks one of the names, or a shape differs.
+    """
+    found = checkpoint.read(folder, tuple(items))
+    checkpoint.assign({n: found[n] for n in items if n in found}, items, folder)
 
 
 def assign_encoder(model: keras.Model, folder: Path) -> None:

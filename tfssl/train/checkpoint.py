@@ -116,8 +116,8 @@ def damage(folder: Path) -> str | None:
     return None
 
 
-def read(folder: Path, prefix: str = "") -> dict[str, np.ndarray]:
-    """Reads the tensors of a checkpoint whose names begin with `prefix`, by name."""
+def read(folder: Path, prefix: str | tuple[str, ...] = "") -> dict[str, np.ndarray]:
+    """Reads the tensors whose names begin with `prefix` or one of these, by name."""
     reader = tf.train.load_checkpoint(str(folder / "tensors"))
     return {
         name: reader.get_tensor(name)
