@@ -30,6 +30,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 BATCH = 50
+WARM = 2  # batches before the clock starts: a run starts its pipeline once
 RECIPES = "simclr,byol,moco_v2"
 SMALL = "simclr_cifar"
 
@@ -55,7 +56,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--images", required=True, help="folder of JPEG photographs")
     parser.add_argument("--cifar", default="", help="folder of small images")
     parser.add_argument("--recipes", default=RECIPES, help="names, with commas")
-    parser.add_argument("--count", type=int, default=200, help="images a measurement")
+    parser.add_argument("--count", type=int, default=400, help="images a measurement")
     parser.add_argument("--rounds", type=int, default=5, help="medians are over these")
     parser.add_argument("--threads", default="1,2", help="numbers, with commas")
     parser.add_argument("--memory_images", type=int, default=0, help="0: leave it out")
@@ -90,8 +91,10 @@ def _measure(arguments: argparse.Namespace) -> dict:
         for name, (start, count) in runs.items():
             # A fresh iterator each time: a kept one fills its buffers meanwhile, at
             # the cost of the others, and then gives them away for nothing.
-            began = time.perf_counter()
             step = start()
+            for _ in range(WARM):
+                step()
+            began = time.perf_counter()
             for _ in range(count // BATCH):
                 step()
             del step

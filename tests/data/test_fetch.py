@@ -5,7 +5,6 @@ import pytest
 import tensorflow as tf
 
 from tfssl.data import Folder, parse_split
-from tfssl.data.encoded import Encoded
 from tfssl.data.fetch import CANDIDATES, fetch, fetch_or_mask
 from tfssl.data.memory import Decoded, in_memory
 
@@ -37,48 +36,6 @@ def test_training_takes_the_next_readable_one(mixed):
         assert row["index"] == used % n
         assert row["image"].dtype == np.uint8 and row["image"].shape[-1] == 3
     assert names(source.skipped()) == bad
-
-
-def test_the_way_of_jpegs_leads_to_the_same(mixed, monkeypatch):
-    source, _, bad = mixed
-    n = source.num_examples
-
-    def rows(short):
-        monkeypatch.setattr(Encoded, "mostly_jpeg", lambda self: short)
-        dataset = tf.data.Dataset.range(n).map(lambda i: fetch(source, i))
-        return list(dataset.as_numpy_iterator())
-
-    for short, long in zip(rows(True), rows(False), strict=True):
-        for key in long:
-            np.testing.assert_array_equal(short[key], long[key])
-    assert names(source.skipped()) == bad
-
-
-def test_a_jpeg_is_decoded_alike(tmp_path):
-    image = pytest.importorskip("PIL.Image")
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
-    for number, mode in enumerate(("RGB", "L", "CMYK")):
-        image.fromarray(pixels).convert(mode).save(tmp_path / f"{number}.jpg")
-    source = Folder(str(tmp_path), parse_split("all"))
-    assert source.mostly_jpeg()
-    for number in range(3):
-        index = tf.constant(number, tf.int64)
-        short, long = source.jpeg(index), source.example(index)
-        assert short.keys() == long.keys()
-        for key in long:
-            np.testing.assert_array_equal(short[key], long[key])
-            assert short[key].dtype == long[key].dtype
-    source.max_pixels = 40 * 50 - 1
-    with pytest.raises(tf.errors.InvalidArgumentError, match="max_pixels"):
-        source.jpeg(tf.constant(0, tf.int64))
-
-
-def test_other_formats_do_not_try_the_way_of_jpegs(tmp_path, files):
-    files.tree(tmp_path, ["a"], 3)
-    source = Folder(str(tmp_path), parse_split("all"))
-    assert not source.mostly_jpeg()
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        source.jpeg(tf.constant(0, tf.int64))
 
 
 def test_masks(mixed):

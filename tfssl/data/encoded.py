@@ -77,13 +77,15 @@ class Encoded:
             return False
 
     def jpeg(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`example` without a branch: for anything but a JPEG it is an error."""
+        """`encoded` of a JPEG that ends as one does; anything else is an error.
+
+        Returns:
+          `data`, `label`, `id`, and `shape` int32 `[3]`: height, width, channels.
+        """
         found = self.encoded(index)
-        data = header.jpeg_within(found.pop("data"), self.max_pixels)
-        # The operation that `geometry.decode` takes for JPEGs.
-        image = tf.io.decode_image(data, channels=3, expand_animations=False)
-        numbers = {name: tf.cast(value, tf.int64) for name, value in found.items()}
-        return {"image": tf.ensure_shape(image, [None, None, 3]), **numbers}
+        numbers = {name: tf.cast(found[name], tf.int64) for name in ("label", "id")}
+        data, shape = header.whole_jpeg(found["data"], self.max_pixels)
+        return {"data": data, "shape": shape, **numbers}
 
     def failed(self, index: int) -> str:
         """See `Source.failed`."""

@@ -35,26 +35,8 @@ def fetch(
       tf.errors.OpError: At run time, naming the files, when `CANDIDATES` examples in a
         row are unreadable; its text holds that of a `DataError`.
     """
-    if not _may_fail(source):
+    if not may_fail(source):
         return {**source.example(index), "index": index}
-
-    def careful() -> dict[str, tf.Tensor]:
-        return _fetch_with_care(source, index, report)
-
-    if not _mostly_jpeg(source):
-        return careful()
-    # The candidates' data set is made anew for each example, which takes the longer,
-    # the more operations an example has. So first one of a few, for the usual case.
-    usual = tf.data.Dataset.from_tensors(index).map(source.jpeg).ignore_errors()
-    none = tf.data.Dataset.from_tensors(nothing())
-    example = usual.concatenate(none).take(1).get_single_element()
-    found = {**example, "index": tf.identity(index)}
-    return tf.cond(example["id"] >= 0, lambda: found, careful)
-
-
-def _fetch_with_care(
-    source: Source, index: tf.Tensor, report: bool
-) -> dict[str, tf.Tensor]:
     example, tried = _first_readable(source, index, CANDIDATES)
     example["index"] = (index + tried) % source.num_examples
     if report:
@@ -76,21 +58,15 @@ def fetch_or_mask(
     Returns:
       As `Source.example`, and a bool scalar.
     """
-    if not _may_fail(source):
+    if not may_fail(source):
         return source.example(index), tf.constant(True)
     example, tried = _first_readable(source, index, 1)
     return example, _report(source, index, tried, 0)
 
 
-def _may_fail(source: Source) -> bool:
-    # A source without this attribute may be any object that yields examples.
+def may_fail(source: Source) -> bool:
+    """`source.may_fail`; True for any other object that yields examples."""
     return getattr(source, "may_fail", True)
-
-
-def _mostly_jpeg(source: Source) -> bool:
-    # Asked while a pipeline is being traced; the source reads a file there and then.
-    with tf.init_scope():
-        return hasattr(source, "mostly_jpeg") and source.mostly_jpeg()
 
 
 def _failed(source: Source, index: int) -> str:

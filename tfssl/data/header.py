@@ -95,18 +95,26 @@ def within(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
         return tf.identity(data)
 
 
-def jpeg_within(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
-    """As `within`, without a branch; any format but JPEG is an error too."""
+def whole_jpeg(data: tf.Tensor, max_pixels: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """As `within`, without a branch; whatever is no whole JPEG is an error too.
+
+    A JPEG that was cut short lacks the mark at its end, so that no part of it may be
+    decoded as if nothing were wrong. (What has other bytes after the mark is refused
+    here too, though a decoder would take it.)
+
+    Returns:
+      (`data`, its int32 `[3]` height, width, channels).
+    """
     shape = tf.io.extract_jpeg_shape(data, output_type=tf.int32)
-    if not max_pixels:
-        max_pixels = tf.int64.max
     pixels = tf.reduce_prod(tf.cast(shape[:2], tf.int64))
+    ends = tf.equal(tf.strings.substr(data, -2, 2), b"\xff\xd9")
     # The raw operation: tf.debugging.Assert makes a branch of it.
     check = tf.raw_ops.Assert(
-        condition=pixels <= max_pixels, data=[f"header, {max_pixels=}", pixels]
+        condition=ends & (pixels <= (max_pixels or tf.int64.max)),
+        data=[f"end of image, header, {max_pixels=}", pixels],
     )
     with tf.control_dependencies([check]):
-        return tf.identity(data)
+        return tf.identity(data), shape
 
 
 def refusal(data: bytes, max_pixels: int) -> str:

@@ -12,9 +12,12 @@ import tensorflow as tf
 from tfssl.augment import geometry, matrix_views
 from tfssl.augment.recipes import EvalTransform, Recipe
 from tfssl.core import seeds
-from tfssl.data.fetch import fetch, fetch_or_mask, nothing
+from tfssl.data import handful
+from tfssl.data.fetch import fetch_or_mask, may_fail, nothing
+from tfssl.data.handful import Row
 from tfssl.data.service import made_by, rows_by_step
 from tfssl.data.source import Source
+from tfssl.data.view_rows import ViewRows
 from tfssl.errors import DataError, message
 
 
@@ -82,21 +85,17 @@ def training(
     def position_of(count: tf.Tensor) -> tf.Tensor:
         return count // rows * global_batch + stream_row(first_row + count % rows)
 
-    def row(count: tf.Tensor) -> dict[str, tf.Tensor]:
-        position = position_of(count)
-        index = _shuffled(position, position // total, order, total)
-        example = fetch(source, index, report=not service)
-        crop = seeds.step_seed(seed, "geometry", position)
-        views = geometry.views(example["image"], recipe, crop, image_size)
-        shape = [len(recipe.views), image_size, image_size, 3]
-        return {
-            "views": tf.ensure_shape(views, shape),
-            "label": tf.ensure_shape(example["label"], []),
-            "id": tf.ensure_shape(example["id"], []),
-            "index": example["index"],
-        }
+    cut = ViewRows(source, recipe, seed, image_size, report=not service)
 
-    def batch(counts: tf.Tensor) -> dict[str, tf.Tensor]:
+    def row(count: tf.Tensor) -> Row:
+        position = position_of(count)
+        return cut.one(position, _shuffled(position, position // total, order, total))
+
+    def some_rows(counts: tf.Tensor) -> Row:
+        position = position_of(counts)
+        return cut.some(position, _shuffled_rows(position, order, total))
+
+    def batch(counts: tf.Tensor) -> Row:
         position = position_of(tf.ensure_shape(counts, [replica_batch]))
         step = position[0] // global_batch
         table = matrix_views.sample(
@@ -124,10 +123,23 @@ def training(
     if _small(source, image_size):
         batches = counts.batch(replica_batch, drop_remainder=True)
         batches = batches.map(batch, **settings)
+    elif may_fail(source):
+        size = handful.size_for(replica_batch)
+        handfuls = counts.batch(size, drop_remainder=True).map(some_rows, **settings)
+        batches = handfuls.batch(replica_batch // size, drop_remainder=True)
+        batches = batches.map(_joined)
     else:
         images = counts.map(row, **settings)
         batches = images.batch(replica_batch, drop_remainder=True)
     return _finish(made_by(service, batches) if service else batches)
+
+
+def _joined(handfuls: Row) -> Row:
+    """Tensors `[m, n, ...]` as `[m * n, ...]`."""
+    return {
+        name: tf.reshape(value, [value.shape[0] * value.shape[1], *value.shape[2:]])
+        for name, value in handfuls.items()
+    }
 
 
 def _small(source: Source, image_size: int) -> bool:
