@@ -137,7 +137,8 @@ def _views(folder: str, name: str, size: int, photometry: bool) -> Callable[[], 
     source = open_source(f"folder:{folder}", "train", image_size=size)
     settings = {"seed": 0, "global_batch": BATCH, "replica_batch": BATCH}
     batches = training(source, RECIPES[name], start_step=0, image_size=size, **settings)
-    colour = make_photometry(RECIPES[name], **settings)
+    # In a graph, as training calls it.
+    colour = tf.function(make_photometry(RECIPES[name], **settings))
 
     def start() -> Step:
         waiting, steps = iter(batches), iter(range(2**40))
