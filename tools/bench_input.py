@@ -8,7 +8,7 @@ threads in a process of its own:
 * `decode`: `tf.io.decode_jpeg` of files already in memory, nothing else;
 * `host_RECIPE`: reading, decoding once, two random crops, resizes and flips, batching;
 * `full_RECIPE`: the same and the photometry, as training gets its views;
-* `cifar_RECIPE`: the full rate for small images that are kept decoded in memory.
+* `cifar_RECIPE`: the full rate for small images in memory, cut inside the step.
 
 Rates are images a second, each image in two views. With `--memory_images` the growth of
 the process's memory over so many images of the first recipe is added, in MB.
@@ -29,7 +29,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-BATCH = 50
+BATCH, SMALL_BATCH = 50, 256
 WARM = 2  # batches before the clock starts: a run starts its pipeline once
 RECIPES = "simclr,byol,moco_v2"
 SMALL = "simclr_cifar"
@@ -72,34 +72,30 @@ def _measure(arguments: argparse.Namespace) -> dict:
 
     tf.config.threading.set_intra_op_parallelism_threads(arguments.child)
     tf.config.threading.set_inter_op_parallelism_threads(arguments.child)
-    runs = {"decode": (_decoding(arguments.images), arguments.count)}
+    starts = {"decode": _decoding(arguments.images)}
     recipes = arguments.recipes.split(",")
     for name in recipes:
-        runs[f"host_{name}"] = (
-            _views(arguments.images, name, 224, False),
-            arguments.count,
-        )
-        runs[f"full_{name}"] = (
-            _views(arguments.images, name, 224, True),
-            arguments.count,
-        )
+        starts[f"host_{name}"] = _views(arguments.images, name, 224, False)
+        starts[f"full_{name}"] = _views(arguments.images, name, 224, True)
+    runs = {name: (start, BATCH, arguments.count) for name, start in starts.items()}
     if arguments.cifar:
         small = _views(arguments.cifar, SMALL, 32, True)
-        runs[f"cifar_{SMALL}"] = (small, 40 * arguments.count)
+        runs[f"cifar_{SMALL}"] = (small, SMALL_BATCH, 40 * arguments.count)
     rates: dict[str, list[float]] = {name: [] for name in runs}
     for counted in range(-1, arguments.rounds):  # the first round compiles
-        for name, (start, count) in runs.items():
+        for name, (start, batch, count) in runs.items():
             # A fresh iterator each time: a kept one fills its buffers meanwhile, at
             # the cost of the others, and then gives them away for nothing.
             step = start()
             for _ in range(WARM):
                 step()
             began = time.perf_counter()
-            for _ in range(count // BATCH):
+            for _ in range(count // batch):
                 step()
+            seconds = time.perf_counter() - began
             del step
             if counted >= 0:
-                rates[name].append(count / (time.perf_counter() - began))
+                rates[name].append(count // batch * batch / seconds)
     result: dict = {name: round(statistics.median(r), 1) for name, r in rates.items()}
     result["ratios"] = {
         name: round(rate / result["decode"], 3)
@@ -107,8 +103,8 @@ def _measure(arguments: argparse.Namespace) -> dict:
         if name.startswith(("host", "full"))
     }
     if arguments.memory_images:
-        start, _ = runs[f"full_{recipes[0]}"]
-        result["memory_growth_mb"] = _growth(start(), arguments.memory_images)
+        step = starts[f"full_{recipes[0]}"]()
+        result["memory_growth_mb"] = _growth(step, arguments.memory_images)
     return result
 
 
@@ -131,14 +127,22 @@ def _views(folder: str, name: str, size: int, photometry: bool) -> Callable[[], 
     import tensorflow as tf
 
     from tfssl.augment import RECIPES
-    from tfssl.data import open_source, training
-    from tfssl.train import make_photometry
+    from tfssl.data import is_small, open_source, training
+    from tfssl.train import make_device_views, make_photometry
 
     source = open_source(f"folder:{folder}", "train", image_size=size)
-    settings = {"seed": 0, "global_batch": BATCH, "replica_batch": BATCH}
-    batches = training(source, RECIPES[name], start_step=0, image_size=size, **settings)
+    recipe, small = RECIPES[name], is_small(source, size)
+    batch = SMALL_BATCH if small else BATCH
+    settings = {"seed": 0, "global_batch": batch, "replica_batch": batch}
+    batches = training(
+        source, recipe, start_step=0, image_size=size, cut=not small, **settings
+    )
+    make = make_photometry(recipe, **settings)
+    if small:
+        images = tf.Variable(source.pixels())
+        make = make_device_views(images, recipe, make, image_size=size, **settings)
     # In a graph, as training calls it.
-    colour = tf.function(make_photometry(RECIPES[name], **settings))
+    make = tf.function(make)
 
     def start() -> Step:
         waiting, steps = iter(batches), iter(range(2**40))
@@ -147,7 +151,7 @@ def _views(folder: str, name: str, size: int, photometry: bool) -> Callable[[], 
             views = next(waiting)["views"]
             if not photometry:
                 return views
-            return colour(views, tf.constant(next(steps), tf.int64))
+            return make(views, tf.constant(next(steps), tf.int64))
 
         return step
 

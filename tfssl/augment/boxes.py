@@ -11,6 +11,7 @@ import math
 import tensorflow as tf
 
 from tfssl.augment.recipe_types import Recipe, ViewRecipe
+from tfssl.core import seeds
 
 ATTEMPTS_TORCHVISION = 10
 ATTEMPTS_SIMCLR = 100
@@ -86,7 +87,7 @@ def sample_batch(
         "torchvision": [4, batch, ATTEMPTS_TORCHVISION],
         "byol": [4, batch],
     }[view.sampler]
-    numbers = tf.random.stateless_uniform(shape, seed, alg="philox")
+    numbers = seeds.uniform(shape, seed)
     law = _distorted_boxes if view.sampler == "simclr" else _LAWS[view.sampler]
     return law(view, numbers, tf.constant(height), tf.constant(width))
 

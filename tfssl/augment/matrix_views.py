@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tfssl.augment import boxes, interpolation
 from tfssl.augment.recipe_types import Recipe, ViewRecipe
+from tfssl.core import seeds
 
 LARGEST = 32  # side; the table of matrices grows with its fourth power
 
@@ -40,8 +41,7 @@ def sample(
         own = seed + tf.constant([(2 * number + 1) << 32, 0], tf.int64)
         box = boxes.sample_batch(view, own, batch, height, width)
         own += tf.constant([1 << 32, 0], tf.int64)
-        chance = tf.random.stateless_uniform([batch], own, alg="philox")
-        tables.append((*box, chance < view.flip))
+        tables.append((*box, seeds.uniform([batch], own) < view.flip))
     names = ("y", "x", "h", "w", "flip")
     columns = zip(*tables, strict=True)
     return {n: tf.stack(c) for n, c in zip(names, columns, strict=True)}

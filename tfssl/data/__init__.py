@@ -7,6 +7,7 @@ from tfssl.data.memory import in_memory
 from tfssl.data.outlines import CLASS_NAMES
 from tfssl.data.pipeline import inference, training
 from tfssl.data.shapes import Shapes
+from tfssl.data.small_rows import is_small
 from tfssl.data.source import Source
 from tfssl.data.sources import SOURCES, open_source
 from tfssl.data.splits import Split, parse_split
@@ -26,6 +27,7 @@ __all__ = [
     "draw",
     "in_memory",
     "inference",
+    "is_small",
     "open_source",
     "parse_split",
     "require_labels",

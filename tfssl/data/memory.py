@@ -90,12 +90,21 @@ class Decoded:
           `image` uint8 `[b, h, w, 3]`, `label` and `id` int64 `[b]`.
         """
         pixels = tf.io.decode_raw(tf.gather(self._images, indices), tf.uint8)
+        image = tf.reshape(pixels, [-1, *self._shape])
+        return {"image": image, **self.numbers(indices)}
+
+    def numbers(self, indices: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`examples` without the images."""
         labels, ids = (tf.gather(text, indices) for text in (self._labels, self._ids))
         return {
-            "image": tf.reshape(pixels, [-1, *self._shape]),
             "label": tf.strings.to_number(labels, tf.int64),
             "id": tf.strings.to_number(ids, tf.int64),
         }
+
+    def pixels(self) -> np.ndarray:
+        """All images, uint8 `[n, h, w, 3]`, of a source with a `shape`."""
+        whole = b"".join(self._images.numpy())
+        return np.frombuffer(whole, np.uint8).reshape([-1, *self._shape])
 
     def failed(self, index: int) -> str:
         """See `Source.failed`."""

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tfssl.augment import geometry, matrix_views
+from tfssl.augment import geometry
 from tfssl.augment.recipes import EvalTransform, Recipe
-from tfssl.core import seeds
 from tfssl.data import handful
 from tfssl.data.fetch import fetch_or_mask, may_fail, nothing
-from tfssl.data.handful import Row
+from tfssl.data.handful import Make, Row
+from tfssl.data.order import Order
 from tfssl.data.service import made_by, rows_by_step
+from tfssl.data.small_rows import SmallRows, is_small
 from tfssl.data.source import Source
 from tfssl.data.view_rows import ViewRows
 from tfssl.errors import DataError, message
+
+_IN_ORDER = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
 
 
 def training(
@@ -34,19 +37,18 @@ def training(
     rows: int | None = None,
     micro_batches: int = 1,
     service: str = "",
+    cut: bool = True,
 ) -> tf.data.Dataset:
     """Endless batches of views, one per replica, in the order of the ranks.
 
-    Row `r` of step `s` is position `p = s * global_batch + r` of the stream, and shows
-    example `index_shuffle(p mod n)` of epoch `p div n`: an epoch is a permutation of
-    all examples, and a batch may hold the end of one and the beginning of the next.
+    Which example stands where is `Order`'s: an epoch is a permutation of all examples,
+    and a batch may hold the end of one and the beginning of the next.
 
     Small images in memory are cut a batch at a time (`augment.matrix_views`), others
     one by one (`augment.geometry`): the same laws, but other draws.
 
-    With M micro batches, replica k gets rows `m * global_batch / M + k * c` and the
-    c - 1 after it for every m, c being `replica_batch / M`: a micro batch of all
-    replicas together is the M-th part of the global batch, whatever their number.
+    With M micro batches, one of all replicas together is the M-th part of the global
+    batch, whatever their number.
 
     Args:
       source: The data set, n examples.
@@ -59,6 +61,8 @@ def training(
       first_row: First row of this worker.
       rows: Rows of this worker, a multiple of `replica_batch`; default: all the rest.
       micro_batches: M, divides `replica_batch`.
+      cut: False leaves crop, resize and flip to the device (`train.device_views`),
+        for a source that `is_small`: `views` then is `index`.
       service: Address of a tf.data service that makes the batches, see
         `tfssl.data.service`; empty: this host makes them.
 
@@ -72,66 +76,53 @@ def training(
     """
     rows = global_batch - first_row if rows is None else rows
     _check(source, global_batch, replica_batch, first_row, rows, micro_batches)
-    total = source.num_examples
-    order = seeds.stream_id(f"{seed}:order")
-
-    def stream_row(dealt: tf.Tensor) -> tf.Tensor:
-        """Row of the global batch that stands in a row of the replicas' batches."""
-        part = replica_batch // micro_batches
-        replica, own = dealt // replica_batch, dealt % replica_batch
-        begin = own // part * (global_batch // micro_batches) + replica * part
-        return begin + own % part
-
-    def position_of(count: tf.Tensor) -> tf.Tensor:
-        return count // rows * global_batch + stream_row(first_row + count % rows)
-
-    cut = ViewRows(source, recipe, seed, image_size, report=not service)
-
-    def row(count: tf.Tensor) -> Row:
-        position = position_of(count)
-        return cut.one(position, _shuffled(position, position // total, order, total))
-
-    def some_rows(counts: tf.Tensor) -> Row:
-        position = position_of(counts)
-        return cut.some(position, _shuffled_rows(position, order, total))
-
-    def batch(counts: tf.Tensor) -> Row:
-        position = position_of(tf.ensure_shape(counts, [replica_batch]))
-        step = position[0] // global_batch
-        table = matrix_views.sample(
-            recipe,
-            seeds.step_seed(seed, "geometry", step),
-            global_batch,
-            *source.shape[:2],
-        )
-        own = position - step * global_batch
-        table = {name: tf.gather(v, own, axis=1) for name, v in table.items()}
-        index = _shuffled_rows(position, order, total)
-        example = source.examples(index)
-        return {
-            "views": matrix_views.views(example["image"], table, recipe, image_size),
-            "label": tf.ensure_shape(example["label"], [replica_batch]),
-            "id": tf.ensure_shape(example["id"], [replica_batch]),
-            "index": tf.ensure_shape(index, [replica_batch]),
-        }
-
+    order = Order(
+        seed=seed,
+        total=source.num_examples,
+        global_batch=global_batch,
+        replica_batch=replica_batch,
+        first_row=first_row,
+        rows=rows,
+        micro_batches=micro_batches,
+    )
     if service:
         counts = rows_by_step(start_step, rows)
     else:
         counts = tf.data.Dataset.range(start_step * rows, tf.int64.max)
-    settings = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
-    if _small(source, image_size):
-        batches = counts.batch(replica_batch, drop_remainder=True)
-        batches = batches.map(batch, **settings)
-    elif may_fail(source):
-        size = handful.size_for(replica_batch)
-        handfuls = counts.batch(size, drop_remainder=True).map(some_rows, **settings)
-        batches = handfuls.batch(replica_batch // size, drop_remainder=True)
-        batches = batches.map(_joined)
+    if is_small(source, image_size):
+        small = SmallRows(source, recipe, seed, image_size, global_batch)
+        make = small.cut if cut else small.picked
+        batches = _at_once(counts, order, make, replica_batch)
     else:
-        images = counts.map(row, **settings)
-        batches = images.batch(replica_batch, drop_remainder=True)
+        single = ViewRows(source, recipe, seed, image_size, report=not service)
+        if may_fail(source):
+            size = handful.size_for(replica_batch)
+            handfuls = _at_once(counts, order, single.some, size)
+            batches = handfuls.batch(replica_batch // size, drop_remainder=True)
+            batches = batches.map(_joined)
+        else:
+            batches = _one_by_one(counts, order, single.one).batch(
+                replica_batch, drop_remainder=True
+            )
     return _finish(made_by(service, batches) if service else batches)
+
+
+def _at_once(
+    counts: tf.data.Dataset, order: Order, make: Make, size: int
+) -> tf.data.Dataset:
+    def rows(count: tf.Tensor) -> Row:
+        position = order.position(count)
+        return make(position, order.indices(position))
+
+    return counts.batch(size, drop_remainder=True).map(rows, **_IN_ORDER)
+
+
+def _one_by_one(counts: tf.data.Dataset, order: Order, make: Make) -> tf.data.Dataset:
+    def row(count: tf.Tensor) -> Row:
+        position = order.position(count)
+        return make(position, order.index(position))
+
+    return counts.map(row, **_IN_ORDER)
 
 
 def _joined(handfuls: Row) -> Row:
@@ -140,32 +131,6 @@ def _joined(handfuls: Row) -> Row:
         name: tf.reshape(value, [value.shape[0] * value.shape[1], *value.shape[2:]])
         for name, value in handfuls.items()
     }
-
-
-def _small(source: Source, image_size: int) -> bool:
-    """Whether views are cut a batch at a time: small images of one size, in memory."""
-    shape = getattr(source, "shape", None)
-    return shape is not None and max(*shape[:2], image_size) <= matrix_views.LARGEST
-
-
-def _shuffled(
-    position: tf.Tensor, epoch: tf.Tensor, order: int, total: int
-) -> tf.Tensor:
-    """Which example is at a position of the stream (or at several) of one epoch."""
-    return tf.random.experimental.index_shuffle(
-        position % total,
-        seed=tf.stack([tf.constant(order, tf.int64), epoch]),
-        max_index=total - 1,
-    )
-
-
-def _shuffled_rows(position: tf.Tensor, order: int, total: int) -> tf.Tensor:
-    """`_shuffled` of increasing positions that span two epochs at most."""
-    epoch = position // total
-    first, last = (
-        _shuffled(position, one, order, total) for one in (epoch[0], epoch[-1])
-    )
-    return tf.where(epoch == epoch[0], first, last)
 
 
 def inference(

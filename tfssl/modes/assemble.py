@@ -15,10 +15,10 @@ from tfssl.augment.recipes import EvalTransform
 from tfssl.checks.training import milestones
 from tfssl.config import Config
 from tfssl.core import runtime
-from tfssl.data import Source, open_source, training
+from tfssl.data import Source, is_small, open_source, training
 from tfssl.errors import DataError, message
 from tfssl.modes.networks import METHOD_BUILDERS, PROBE
-from tfssl.train import RunState, make_photometry
+from tfssl.train import RunState, make_device_views, make_photometry
 from tfssl.train.replica_step import Photometric
 
 
@@ -157,6 +157,39 @@ def photometric(config: Config, rows: int) -> Photometric:
     )
 
 
+def on_device(config: Config, data: Source) -> bool:
+    """Whether the images live on the devices, and views are cut there."""
+    return is_small(data, config.image_size) and not config.data_service
+
+
+def views_of_batches(
+    config: Config, data: Source, rows: int, run_on: tf.distribute.Strategy
+) -> Photometric:
+    """What makes views of the `views` that `training_batches` gives.
+
+    Args:
+      config: Resolved configuration.
+      data: Training images.
+      rows: Images of a step on one replica.
+      run_on: The run's strategy.
+    """
+    colour = photometric(config, rows)
+    if not on_device(config, data):
+        return colour
+    with run_on.scope():
+        images = tf.Variable(data.pixels(), trainable=False, name="images")
+    return make_device_views(
+        images,
+        recipe(config),
+        colour,
+        seed=config.seed,
+        global_batch=config.batch_size,
+        replica_batch=rows,
+        image_size=config.image_size,
+        micro_batches=config.micro_batches,
+    )
+
+
 def replica_batch(
     config_batch: int, run_on: tf.distribute.Strategy, micro_batches: int = 1
 ) -> int:
@@ -186,6 +219,7 @@ def training_batches(
     image_size: int,
     micro_batches: int = 1,
     service: str = "",
+    cut: bool = True,
 ) -> Iterator:
     """The batches of a run from `start_step` on; every worker reads its own rows.
 
@@ -199,6 +233,7 @@ def training_batches(
       image_size: Side in pixels.
       micro_batches: Parts in which a replica takes its rows.
       service: Of `--data_service`, or empty.
+      cut: Of `training`.
 
     Returns:
       What `make_run_steps`' function takes.
@@ -219,6 +254,7 @@ def training_batches(
             rows=share,
             micro_batches=micro_batches,
             service=service,
+            cut=cut,
         )
 
     return iter(run_on.distribute_datasets_from_function(make))

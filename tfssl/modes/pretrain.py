@@ -104,7 +104,9 @@ class _Pretraining:
     def _train(self, start: int, stop: StopRequest) -> bool:
         """Trains, with rewinds, until the end (True) or a signal (False)."""
         config = self._config
-        photometric = assemble.photometric(config, self._rows)
+        photometric = assemble.views_of_batches(
+            config, self._source, self._rows, self._strategy
+        )
         if steps := config.profile_steps:
             batches = self._batches(start)
             times = profile_steps(
@@ -147,6 +149,7 @@ class _Pretraining:
             image_size=self._config.image_size,
             micro_batches=self._config.micro_batches,
             service=self._config.data_service,
+            cut=not assemble.on_device(self._config, self._source),
         )
 
     def _actions(self) -> list[Action]:

@@ -1,6 +1,7 @@
 """The one loop, its state on disk, and the step it repeats."""
 
 from tfssl.train.checkpoint_store import CheckpointStore
+from tfssl.train.device_views import make_device_views
 from tfssl.train.loop import Action, train
 from tfssl.train.photometric import drawn_photometry, make_photometry
 from tfssl.train.run_directory import RunDirectory
@@ -16,6 +17,7 @@ __all__ = [
     "RunState",
     "StopRequest",
     "drawn_photometry",
+    "make_device_views",
     "make_photometry",
     "make_run_steps",
     "profile_steps",

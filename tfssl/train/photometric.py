@@ -52,21 +52,19 @@ def make_photometry(
     )
 
     @tf.function(jit_compile=True, autograph=False)
-    def drawn(step, first_row):
+    def drawn(step, first):
         table = _table(recipe, seed, global_batch, step)
         return [
             {
-                name: collectives.slice_rows(values[v], first_row, rows_of_part)
+                name: collectives.slice_rows(values[v], first, rows_of_part)
                 for name, values in table.items()
             }
             for v in range(len(recipe.views))
         ]
 
     def photometric(images, step, part=0):
-        # The same rows as `data.pipeline.training` gives to this replica and part.
-        first_row = tf.cast(collectives.replica_id(), tf.int32) * rows_of_part
-        first_row += tf.cast(part, tf.int32) * (global_batch // micro_batches)
-        table = drawn(step, first_row)
+        first = first_row(part, rows_of_part, global_batch // micro_batches)
+        table = drawn(step, first)
         views = []
         for v, view in enumerate(recipe.views):
             done = [
@@ -80,6 +78,23 @@ def make_photometry(
         return tuple(views)
 
     return photometric
+
+
+def first_row(part: int | tf.Tensor, rows: int, rows_of_all: int) -> tf.Tensor:
+    """Where this replica's rows of a micro batch begin in the global batch.
+
+    The same rows as `data.pipeline.training` gives to it. In replica context.
+
+    Args:
+      part: Number of the micro batch.
+      rows: Rows of a micro batch on one replica.
+      rows_of_all: Rows of a micro batch on all replicas.
+
+    Returns:
+      int32 scalar.
+    """
+    own = tf.cast(collectives.replica_id(), tf.int32) * rows
+    return own + tf.cast(part, tf.int32) * rows_of_all
 
 
 def drawn_photometry(
