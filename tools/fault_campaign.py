@@ -19,6 +19,7 @@ import functools
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -56,8 +57,8 @@ def kill(reference: Run, folder: Path, kills: int, seed: int) -> Outcome:
 
 
 def damage(reference: Run, folder: Path, kind: str) -> Outcome:
-    """The last checkpoint of a half run is damaged; the one before must serve."""
-    run = reference.half_done(folder)
+    """The last checkpoint is damaged; the one before must serve."""
+    run = reference.copy(folder)
     runs.DAMAGES[kind](run.checkpoints()[-1])
     said = run.finish()
     warned = "is damaged" in said and "using" in said
@@ -106,8 +107,11 @@ def two_at_once(reference: Run, folder: Path) -> Outcome:
     run = reference.like(folder)
     (first,) = run.start()
     run.wait_for_step(2, first)
+    # Held, or it may be over before the second has loaded TensorFlow.
+    first.send_signal(signal.SIGSTOP)
     (second,) = run.start()
     refused = second.wait(300) == 1 and f"process {first.pid}" in run.said()
+    first.send_signal(signal.SIGCONT)
     run.end(first)
     return 1, refused and run.equals(reference), ""
 

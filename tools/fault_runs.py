@@ -62,12 +62,10 @@ class Run:
         """The same run elsewhere."""
         return dataclasses.replace(self, folder=folder)
 
-    def half_done(self, folder: Path) -> Run:
-        """A copy without its last checkpoint."""
+    def copy(self, folder: Path) -> Run:
+        """The same run elsewhere, as far as it has come."""
         shutil.copytree(self.folder, folder)
-        run = self.like(folder)
-        shutil.rmtree(run.checkpoints()[-1])
-        return run
+        return self.like(folder)
 
     def start(self, **environment: str) -> list[subprocess.Popen]:
         """Starts or continues the run: one process per worker."""
