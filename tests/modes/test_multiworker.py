@@ -1,6 +1,7 @@
 """The command line on two worker processes: one run directory, written by one."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -28,6 +29,20 @@ def pair(run_dirs, **more):
             stdout=subprocess.DEVNULL,
         )
     )
+
+
+def test_a_worker_says_for_whom_it_waits(tmp_path):
+    command = [sys.executable, "-u", "-m", *argv(tmp_path, strategy="multiworker")]
+    hosts = [f"localhost:{port}" for port in worker_processes.free_ports(2)]
+    task = {"type": "worker", "index": 1}
+    cluster = json.dumps({"cluster": {"worker": hosts}, "task": task})
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "TF_CONFIG": cluster}, cwd=worker_processes.ROOT,
+    ) as alone:  # fmt: skip
+        said = alone.stdout.readline()
+        alone.kill()
+    assert said.startswith("worker 1 of 2: waiting") and hosts[0] in said
 
 
 def test_two_workers_stop_and_continue_as_one_process_runs(tmp_path):

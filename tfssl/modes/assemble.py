@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfssl import optim
+from tfssl import launch, optim
 from tfssl.augment import Recipe, eval_transform, named, photometry, with_strength
 from tfssl.augment.recipes import EvalTransform
 from tfssl.checks.training import milestones
@@ -17,6 +18,7 @@ from tfssl.config import Config
 from tfssl.core import runtime
 from tfssl.data import Source, is_small, open_source, training
 from tfssl.errors import DataError, message
+from tfssl.modes import console
 from tfssl.modes.networks import METHOD_BUILDERS, PROBE
 from tfssl.train import RunState, make_device_views, make_photometry
 from tfssl.train.replica_step import Photometric
@@ -25,6 +27,13 @@ from tfssl.train.replica_step import Photometric
 @functools.cache
 def _strategy(name: str, virtual_devices: int, tpu_name: str) -> tf.distribute.Strategy:
     runtime.split_cpu(virtual_devices)
+    if name == launch.MULTIWORKER:
+        # Nothing else tells a worker that waits from one that hangs.
+        cluster = launch.read_cluster(os.environ)
+        console.say(
+            f"worker {cluster.rank} of {cluster.size}: waiting until all have come "
+            f"({', '.join(cluster.addresses)})"
+        )
     return runtime.make_strategy(name, tpu_name)
 
 
