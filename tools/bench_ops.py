@@ -207,13 +207,13 @@ def _of_the_host(op: str, images: Any, size: int) -> dict[str, Form]:
         return {}
     import tensorflow as tf
 
-    from tfssl.augment import ViewRecipe, geometry
+    from tfssl.augment import ViewRecipe, crops
 
     view = ViewRecipe(**VIEWS[op])
 
     def one(image, seed):
         if op == "crop":
-            return geometry.crop_flip_resize(image, view, seed, size)
+            return crops.crop_flip_resize(image, view, seed, size)
         flip = tf.random.stateless_uniform([], seed, alg="philox") < view.flip
         return tf.raw_ops.Reverse(tensor=image, dims=tf.stack([False, flip, False]))
 

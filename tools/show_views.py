@@ -100,7 +100,7 @@ def shown(source, recipe, seed: int, images: int, size: int):
     """
     import tensorflow as tf
 
-    from tfssl.augment import geometry, matrix_views
+    from tfssl.augment import crops, matrix_views
     from tfssl.core import seeds
     from tfssl.modes.view_strip import first_views
     from tfssl.train import drawn_photometry
@@ -115,11 +115,11 @@ def shown(source, recipe, seed: int, images: int, size: int):
         for number, view in enumerate(recipe.views):
             # The row's place in the stream is what identifies it: step 0, so `row`.
             own = seeds.step_seed(seed, "geometry", row)
-            own = geometry.view_seed(own, 0 if recipe.shared_crop else number)
-            *crop, flip = geometry.draw_one(view, own, *image.shape[:2])
+            own = crops.view_seed(own, 0 if recipe.shared_crop else number)
+            *crop, flip = crops.draw_one(view, own, *image.shape[:2])
             drawn = {name: rows[number, row].numpy() for name, rows in table.items()}
             text = [cut(crop, bool(flip), image.shape), *coloured(view, drawn)]
-            again = geometry.crop_flip_resize(image, view, own, size)
+            again = crops.crop_flip_resize(image, view, own, size)
             if not np.array_equal(again, found.cut[row, number]):
                 # Then it is one of the small images that are cut a batch at a time.
                 batch = matrix_views.sample(

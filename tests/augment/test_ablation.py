@@ -11,6 +11,7 @@ from tfssl.augment import (
     boxes,
     branching,
     color,
+    crops,
     geometry,
     matrix_views,
     photometry,
@@ -204,7 +205,7 @@ def test_both_branches_start_from_one_crop(images):
     recipe = named("figure5:rotate")
     for row in range(4):
         seed = tf.constant([7, row], tf.int64)
-        first, second = geometry.views(images[0], recipe, seed, 16)
+        first, second = crops.views(images[0], recipe, seed, 16)
         np.testing.assert_array_equal(first, second)
     table = matrix_views.sample(recipe, SEED, 6, 20, 24)
     for first, second in table.values():

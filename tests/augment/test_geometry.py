@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tfssl.augment import boxes as crop_boxes
-from tfssl.augment import color, geometry
+from tfssl.augment import color, crops, geometry
 from tfssl.augment.recipes import EVAL_TRANSFORMS, RECIPES, ViewRecipe
 
 DRAWS = 20_000
@@ -369,7 +369,7 @@ def test_views_in_tf_data_equal_eager(name):
 
     def cut(i):
         seed = tf.stack([tf.constant(9, tf.int64), i])
-        return geometry.views(image, recipe, seed, 48)
+        return crops.views(image, recipe, seed, 48)
 
     mapped = list(tf.data.Dataset.range(4).map(cut, 2))
     for i, got in enumerate(mapped):
@@ -386,12 +386,10 @@ def test_flip_is_a_fair_coin_and_a_mirror():
     image = photo(24, 24)
     mirrored = np.asarray(image)[:, ::-1]
     never = dataclasses.replace(whole, flip=0.0)
-    np.testing.assert_array_equal(
-        geometry.crop_flip_resize(image, never, SEED, 24), image
-    )
+    np.testing.assert_array_equal(crops.crop_flip_resize(image, never, SEED, 24), image)
 
     def cut(i):
-        return geometry.crop_flip_resize(
+        return crops.crop_flip_resize(
             image, whole, tf.stack([tf.constant(3, tf.int64), i]), 24
         )
 
@@ -406,5 +404,5 @@ def test_overshoot_of_bicubic_is_clipped_not_wrapped():
     stripes = np.zeros((16, 16, 3), np.uint8)
     stripes[:, 8:] = 255
     view = ViewRecipe(area=(1.0, 1.0), aspect=(1.0, 1.0), flip=0.0)
-    out = geometry.crop_flip_resize(tf.constant(stripes), view, SEED, 64).numpy()
+    out = crops.crop_flip_resize(tf.constant(stripes), view, SEED, 64).numpy()
     assert (out[:, :30] < 20).all() and (out[:, 34:] > 235).all()

@@ -10,13 +10,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tfssl.augment.boxes import sample_crop
+    from tfssl.augment.crops import crop_flip_resize, views
     from tfssl.augment.description import describe
-    from tfssl.augment.geometry import (
-        crop_flip_resize,
-        decode,
-        eval_image,
-        views,
-    )
+    from tfssl.augment.geometry import decode, eval_image
     from tfssl.augment.photometry import apply, normalize, sample
     from tfssl.augment.recipes import (
         EVAL_TRANSFORMS,
@@ -51,14 +47,14 @@ __all__ = [
 
 _MODULE = {
     "apply": "photometry",
-    "crop_flip_resize": "geometry",
+    "crop_flip_resize": "crops",
     "decode": "geometry",
     "describe": "description",
     "eval_image": "geometry",
     "normalize": "photometry",
     "sample": "photometry",
     "sample_crop": "boxes",
-    "views": "geometry",
+    "views": "crops",
 }
 """Where each name is, if not in `recipes`."""
 

@@ -10,8 +10,8 @@ import math
 
 import tensorflow as tf
 
+from tfssl.augment import draws
 from tfssl.augment.recipe_types import Recipe, ViewRecipe
-from tfssl.core import seeds
 
 ATTEMPTS_TORCHVISION = 10
 ATTEMPTS_SIMCLR = 100
@@ -87,7 +87,7 @@ def sample_batch(
         "torchvision": [4, batch, ATTEMPTS_TORCHVISION],
         "byol": [4, batch],
     }[view.sampler]
-    numbers = seeds.uniform(shape, seed)
+    numbers = draws.uniform(shape, seed)
     law = _distorted_boxes if view.sampler == "simclr" else _LAWS[view.sampler]
     return law(view, numbers, tf.constant(height), tf.constant(width))
 

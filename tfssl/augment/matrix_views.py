@@ -2,7 +2,7 @@
 
 A view is two products with matrices of `interpolation`. There are few crops of few
 pixels, so the matrices of all of them, flipped and not, are made once and looked up.
-For photographs the products would cost more than `geometry`'s kernels.
+For photographs the products would cost more than `crops`' kernels.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from tfssl.augment import boxes, interpolation
+from tfssl.augment import boxes, draws, interpolation
 from tfssl.augment.recipe_types import Recipe, ViewRecipe
-from tfssl.core import seeds
 
 LARGEST = 32  # side; the table of matrices grows with its fourth power
 
@@ -41,7 +40,7 @@ def sample(
         own = seed + tf.constant([(2 * number + 1) << 32, 0], tf.int64)
         box = boxes.sample_batch(view, own, batch, height, width)
         own += tf.constant([1 << 32, 0], tf.int64)
-        tables.append((*box, seeds.uniform([batch], own) < view.flip))
+        tables.append((*box, draws.uniform([batch], own) < view.flip))
     names = ("y", "x", "h", "w", "flip")
     columns = zip(*tables, strict=True)
     return {n: tf.stack(c) for n, c in zip(names, columns, strict=True)}
@@ -73,10 +72,10 @@ def views(
 def _cut(
     lines: tf.Tensor, params: dict[str, tf.Tensor], view: ViewRecipe, size: int
 ) -> tf.Tensor:
-    """One view of `[b, H, 3, W]`, uint8 `[b, S, S, 3]`, as `geometry` would cut it.
+    """One view of `[b, H, 3, W]`, uint8 `[b, S, S, 3]`, as `crops` would cut it.
 
     Where the exact value lies halfway between two bytes, rounding may pick the other
-    one than `geometry` does.
+    one than `crops` does.
     """
     height, width = lines.shape[1], lines.shape[3]
     number = _number(params["x"], params["w"], width)

@@ -102,7 +102,7 @@ def apply(
 ) -> tf.Tensor:
     """Applies one view's rows of a `sample` table.
 
-    Order: the view's `steps`, clip, normalise; flips were done by `geometry`.
+    Order: the view's `steps`, clip, normalise; flips were done by `crops`.
 
     Args:
       images: `[b, S, S, 3]` RGB, uint8, or float in [0, 1].

@@ -1,7 +1,7 @@
 """What each published recipe does to a view, as tables of numbers (no TensorFlow).
 
-A recipe is data: `geometry` and `photometry` hold the only code that reads it, and
-`description` prints it in the log. The meaning of each number is in `recipe_types`.
+A recipe is data: `crops`, `geometry` and `photometry` hold the only code that reads it,
+and `description` prints it in the log. What each number means is in `recipe_types`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Crop, resize and flip of images that are square already, batched, without a branch.
 
 SimCLR's ablation crops an image that was cropped before, on one branch only and maybe
-after another operator, so it cannot be left to `geometry` on the host. Crop and resize
+after another operator, so it cannot be left to `crops` on the host. Crop and resize
 are two products with small matrices, which XLA compiles for every device.
 """
 

@@ -6,7 +6,6 @@ Therefore a run resumes exactly, and one replica draws what several draw.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -27,25 +26,6 @@ def init_seed(seed: int, name: str) -> int:
       An integer in [0, 2**31).
     """
     return stream_id(f"{seed}:{name}")
-
-
-def uniform(shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
-    """Numbers that are the same inside and outside of XLA, unlike TensorFlow's floats.
-
-    Args:
-      shape: Static.
-      seed: int64 `[2]`.
-
-    Returns:
-      float32, multiples of 2^-24 in [0, 1).
-    """
-    bits = tf.random.stateless_uniform(
-        shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
-    )
-    return (
-        tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32)
-        * 2**-24
-    )
 
 
 def step_seed(seed: int, stream: str, step: int | tf.Tensor) -> tf.Tensor:

@@ -45,7 +45,7 @@ def training(
     and a batch may hold the end of one and the beginning of the next.
 
     Small images in memory are cut a batch at a time (`augment.matrix_views`), others
-    one by one (`augment.geometry`): the same laws, but other draws.
+    one by one (`augment.crops`): the same laws, but other draws.
 
     With M micro batches, one of all replicas together is the M-th part of the global
     batch, whatever their number.

@@ -6,7 +6,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from tfssl.augment import geometry
+from tfssl.augment import crops
 from tfssl.augment.recipes import Recipe
 from tfssl.core import seeds
 from tfssl.data import handful
@@ -45,9 +45,7 @@ class ViewRows:
         """
         example = fetch(self.source, index, report=self.report)
         image = example.pop("image")
-        views = geometry.views(
-            image, self.recipe, self._crop(position), self.image_size
-        )
+        views = crops.views(image, self.recipe, self._crop(position), self.image_size)
         return self._row(views, **example)
 
     def some(self, position: tf.Tensor, index: tf.Tensor) -> Row:
@@ -63,16 +61,14 @@ class ViewRows:
     def _plain(self, position: tf.Tensor, index: tf.Tensor) -> Row:
         example = self.source.example(index)
         image = example.pop("image")
-        views = geometry.views(
-            image, self.recipe, self._crop(position), self.image_size
-        )
+        views = crops.views(image, self.recipe, self._crop(position), self.image_size)
         return self._row(views, **example, index=index)
 
     def _jpeg(self, position: tf.Tensor, index: tf.Tensor) -> Row:
         found = self.source.jpeg(index)
         data, shape = found.pop("data"), found.pop("shape")
-        cuts = geometry.draw(self.recipe, self._crop(position), shape[0], shape[1])
-        views = geometry.show_jpeg(data, shape, cuts, self.recipe, self.image_size)
+        cuts = crops.draw(self.recipe, self._crop(position), shape[0], shape[1])
+        views = crops.show_jpeg(data, shape, cuts, self.recipe, self.image_size)
         return self._row(views, **found, index=index)
 
     def _crop(self, position: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,26 @@
+"""Random numbers for geometry, which is done inside of XLA and outside of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+
+def uniform(shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
+    """Numbers that are the same inside and outside of XLA, unlike TensorFlow's floats.
+
+    Args:
+      shape: Static.
+      seed: int64 `[2]`.
+
+    Returns:
+      float32, multiples of 2^-24 in [0, 1).
+    """
+    bits = tf.random.stateless_uniform(
+        shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
+    )
+    return (
+        tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32)
+        * 2**-24
+    )
