@@ -1,7 +1,9 @@
 import numpy as np
 import tensorflow as tf
 
+from tfssl.evaluate import top_k
 from tfssl.losses import byol_regression
+from tfssl.methods.online_probe import probe_loss
 
 
 def _inputs(kit):
@@ -33,6 +35,25 @@ def test_official_values_and_gradient(golden):
     for row, want_row in zip(grad.numpy(), want, strict=True):  # row 1 is huge
         assert np.linalg.norm(row - want_row) <= 1e-5 * np.linalg.norm(want_row) + 1e-8
     assert grad_z1 is None and grad_z2 is None
+
+
+def test_official_cross_entropy_and_accuracy(golden):
+    kit = golden("byol", "loss_byol")
+    s = kit.settings["loss_small"]
+    logits = kit.rule.fixed_normal((s["n"], s["classes"]), s["seed"] + 9, 2.0)
+    labels = 3 * np.arange(s["n"]) % s["classes"]
+
+    def loss(rows):
+        return probe_loss(
+            lambda x, training: x, logits[rows], tf.constant(labels[rows])
+        )
+
+    per_row = [loss(slice(i, i + 1))[0] for i in range(s["n"])]
+    np.testing.assert_allclose(per_row, kit.arrays["loss_small/ce"], rtol=1e-5)
+    mean, scalars = loss(slice(None))
+    np.testing.assert_allclose(mean, s["ce_mean"], rtol=1e-5)
+    assert float(scalars["probe_accuracy"]) == s["top1"] == top_k(logits, labels, 1)
+    assert top_k(logits, labels, 5) == s["top5"]
 
 
 def test_closed_forms():

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfssl.losses import info_nce, info_nce_accuracy, info_nce_batch
+from tfssl.losses import (
+    info_nce,
+    info_nce_accuracy,
+    info_nce_batch,
+    moco_normalize,
+)
+from tfssl.losses.info_nce import _queue_logits
+from tfssl.methods import KeyQueue
 
 
 def _unit(x):
@@ -25,21 +32,23 @@ def test_three_official_steps(golden, tag):
     kit = golden("moco", "loss_moco")
     s = kit.settings[tag]
     n, d, size, seed = s["n"], s["dim"], s["K"], s["seed"]
-    queue = kit.rule.fixed_unit((d, size), seed, axis=0).T
-    head = 0
+    ring = KeyQueue(size, d, enqueued=n, seed=0)
+    ring.keys.assign(kit.rule.fixed_unit((d, size), seed, axis=0).T)
     for t, want in enumerate(s["steps"]):
         q = kit.rule.fixed_normal((n, d), seed + 10 * t + 1, 2.0)
         k = q + kit.rule.fixed_normal((n, d), seed + 10 * t + 2, 1.0)
         if t == 0:
             q[0] = 0
             k[1] = 0
-        query, keys = tf.constant(q), tf.constant(k)
+        query, keys, queue = tf.constant(q), tf.constant(k), ring.keys.numpy()
         with tf.GradientTape() as tape:
             tape.watch([query, keys])
             per_row = info_nce(query, keys, queue, temperature=s["T"])
             loss = tf.reduce_mean(per_row)
         np.testing.assert_allclose(loss, want["loss"], rtol=1e-5)
         logits = kit.arrays[f"{tag}/logits{t}"].astype(np.float64)
+        got = _queue_logits(query, keys, queue, True, None) / s["T"]
+        np.testing.assert_allclose(got, logits, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(
             per_row, np.log(np.exp(logits).sum(1)) - logits[:, 0], rtol=1e-4, atol=1e-6
         )
@@ -53,8 +62,10 @@ def test_three_official_steps(golden, tag):
         assert float(info_nce_accuracy(query, keys, queue)) == pytest.approx(
             hits.mean()
         )
-        queue[head : head + n] = _unit(k)
-        head = (head + n) % size
+        ring.write(moco_normalize(keys))
+        assert ring.head.numpy() == want["ptr"]
+    want = kit.arrays[f"{tag}/queue_after"].T
+    np.testing.assert_allclose(ring.keys, want, rtol=1e-5, atol=1e-7)
 
 
 def test_slow_form_and_gradient_by_differences():
