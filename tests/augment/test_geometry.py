@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tfssl.augment import boxes as crop_boxes
-from tfssl.augment import color, crops, geometry
+from tfssl.augment import color, crops, geometry, photometry
 from tfssl.augment.recipes import EVAL_TRANSFORMS, RECIPES, ViewRecipe
 
 DRAWS = 20_000
@@ -284,15 +284,19 @@ def test_pil_resized_crop(moco):
 
 
 def test_simclr_eval_goldens(simclr):
+    small = []
     for entry in simclr.cases["entries"]:
         if not entry["op"].startswith("eval"):
             continue
         source = simclr.rule.fixed_images(1, tuple(entry["source"]), entry["seed"])[0]
-        # The official code resizes at 32 pixels too when called directly; our rule
-        # for small images is a crop fraction of 1, hence the size is put past it.
         transform, size = EVAL_TRANSFORMS["simclr"], entry["size"]
         if size <= 32:
-            continue
+            # The kit calls the official function directly, which cuts at any size. The
+            # official program calls it without the cut here, and so do we.
+            small.append(entry["key"])
+            source = centre(
+                source, round(transform.crop_fraction * min(entry["source"]))
+            )
         got = geometry.eval_image(tf.constant(source), transform, size).numpy()
         if entry["op"] == "eval":
             assert abs(got.mean() - entry["mean"]) < 1e-5
@@ -301,22 +305,39 @@ def test_simclr_eval_goldens(simclr):
             got = np.stack([got[:12, :12], got[-12:, -12:]])
         want = simclr.arrays[entry["key"]] / 65535.0
         np.testing.assert_allclose(got, want, atol=5e-5, err_msg=str(entry))
+    assert small == ["a066", "a068", "a069"]
+
+
+def centre(image, side):
+    y, x = ((n - side + 1) // 2 for n in image.shape[:2])
+    return image[y : y + side, x : x + side]
 
 
 def test_byol_eval_goldens(byol):
+    transform = EVAL_TRANSFORMS["byol"]
+    uncut = dataclasses.replace(transform, crop_fraction=1.0)
     for case in byol.cases["eval"]:
         key = f"eval/{case['height']}x{case['width']}"
         data = tf.constant(byol.arrays[f"{key}/jpeg"].tobytes())
         image = geometry.decode(data)
-        got = geometry.eval_image(image, EVAL_TRANSFORMS["byol"], 224).numpy()
+        got = geometry.eval_image(image, transform, 224).numpy()
+        (y, x), side = case["offset"], case["crop_side"]
+        crop = image[y : y + side, x : x + side]
+        np.testing.assert_array_equal(got, geometry.eval_image(crop, uncut, 224))
         # Official: decode_and_crop_jpeg. Chroma interpolates inside the crop there,
         # which moves the crop's last column in one of the cases (0.017).
         inner = slice(0, 31)
         want = byol.arrays[f"{key}/out_7x7"]
         np.testing.assert_allclose(got[::7, ::7], want, atol=0.018)
         np.testing.assert_allclose(
-            got[::7, ::7][inner, inner], want[inner, inner], atol=2e-5
+            got[::7, ::7][inner, inner], want[inner, inner], atol=1e-5
         )
+        row = byol.arrays[f"{key}/row100"]
+        np.testing.assert_allclose(got[100], row, atol=0.018)
+        np.testing.assert_allclose(got[100, :217], row[:217], atol=1e-5)
+        tolerance = 5e-5 if key == "eval/100x140" else 1e-5  # again that column
+        assert abs(got.mean() - case["mean"]) < tolerance
+        assert abs(got.std() - case["std"]) < tolerance
 
 
 @pytest.mark.parametrize(("case", "key"), [("up", "resize"), ("down", "resize_down")])
@@ -331,15 +352,28 @@ def test_byol_resize_goldens(byol, case, key):
 
 
 def test_moco_eval_goldens(moco):
+    transform = EVAL_TRANSFORMS["moco"]
     for case in moco.cases["eval"]:
         image = moco.rule.fixed_images(1, (case["height"], case["width"]), case["seed"])
         image = tf.constant(np.round(255 * image[0]).astype(np.uint8))
-        got = 255 * geometry.eval_image(image, EVAL_TRANSFORMS["moco"], 224).numpy()
+        unit = geometry.eval_image(image, transform, 224).numpy()
+        got = 255 * unit
         key = f"eval/{case['height']}x{case['width']}"
         np.testing.assert_allclose(
             got[::7, ::7], moco.arrays[f"{key}/u8_7x7"], atol=1.01
         )
         np.testing.assert_allclose(got[100], moco.arrays[f"{key}/row100"], atol=1.01)
+        whole = np.round(geometry.resize(image, *case["resized"], "bilinear", True))
+        y, x = (round((n - 224) / 2) for n in case["resized"])
+        np.testing.assert_array_equal(
+            np.round(got), whole[y : y + 224, x : x + 224].clip(0, 255)
+        )
+        normal = photometry.normalize(unit, transform.mean, transform.std)
+        level = 1.01 / 255 / np.asarray(transform.std)
+        assert (np.abs(normal[0, 0] - case["first_pixel"]) <= level).all()
+        # Far below a grey level: single pixels round otherwise, without a bias.
+        assert abs(np.mean(normal) - case["mean"]) < 5e-4
+        assert abs(np.std(normal) - case["std"]) < 5e-4
 
 
 @pytest.mark.parametrize("family", EVAL_TRANSFORMS)
