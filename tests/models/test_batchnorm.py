@@ -201,6 +201,19 @@ def test_zero_debiased_average_matches_haiku(byol_kit):
     np.testing.assert_allclose(layer(x[0]), values["bn/eval"], atol=2e-5)
 
 
+def test_average_of_single_values_matches_haiku(byol_kit):
+    """The mean of two equal rows is the row, so the layer averages the kit's inputs."""
+    case = byol_kit.cases["ema"]
+    layer = BatchNorm(case["decay"], zero_debias=True)
+    layer.build((2, case["shape"][1]))
+    rows = byol_kit.rule.fixed_normal(case["shape"], case["seed"])
+    for row, want in zip(rows, case["average"], strict=True):
+        layer(np.stack([row, row]), training=True)
+        np.testing.assert_allclose(
+            layer.moving_mean.numpy(), want, rtol=1e-5, atol=1e-6
+        )
+
+
 def byol_bn_parameters(x, y):
     """The scale and offset behind one recorded call (they are not recorded)."""
     hat, _, _ = oracle(x, 1.0, 0.0)

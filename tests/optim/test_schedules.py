@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfssl import optim
+from tfssl import optim, presets
 
 IMAGENET = 1_281_167
 
@@ -52,12 +52,19 @@ def test_byol_tau(golden):
         np.testing.assert_allclose(graph, case["values"], rtol=1e-6, atol=3e-7)
 
 
-def test_byol_preset_steps(golden):
+def test_byol_presets(golden):
     for name, preset in golden("byol", "loss_byol").settings["presets"].items():
         epochs, batch = (int(n) for n in name.replace("epochs_batch", " ").split())
         total = optim.total_steps(IMAGENET, batch, epochs, family="byol")
         assert total == preset["max_steps"]
         assert optim.warmup_steps(IMAGENET, batch, 10) == preset["warmup_steps"]
+        ours = presets.method_defaults(
+            "byol", image_size=224, epochs=epochs, optimizer=""
+        )
+        assert ours["warmup_epochs"] == 10
+        assert ours["learning_rate"] == preset["base_learning_rate"]
+        assert ours["weight_decay"] == preset["weight_decay"]
+        assert ours["ema_momentum"] == preset["base_target_ema"]
 
 
 def test_moco_learning_rates(golden):
