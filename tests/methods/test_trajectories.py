@@ -167,14 +167,33 @@ BEYOND_THE_KIT = {
     (3, "repr_loss"): 2e-4,
     (4, "online_norm"): 2.5e-4,
     (5, "online_norm"): 6e-4,
+    (0, "online_bn_average_first"): 1.5e-5,
+    (1, "online_bn_average_first"): 1.5e-5,
+    (2, "online_bn_average_first"): 5e-5,
+    (0, "target_bn_average_first"): 4e-6,
 }
 """Where our float32 exceeds the kit's tolerance, and the bound used instead.
 
 Seen 1.5e-6 for 1.0e-6, 6.9e-5 for 5.1e-5, 8.3e-5 for 3.2e-5, and 2.0e-4 for 1.8e-4 in
 the final norms of all variables. The kit's noise is one
 perturbation, of the online weights only (so exactly 0 for the target at step 0), and
-the others are small beside those of neighbouring steps. Rounding is likely, not shown.
+the others are small beside those of neighbouring steps. The averages' first values have
+the noise of their norms, in which the errors of channels cancel: seen 7.0e-6 for 4.0e-6
+(twice), 2.2e-5 for 1.6e-5, 1.7e-6 for 1.0e-6.
+
+It is rounding, and rather the kit's: from a float64 run of ours, its loss of step 3 is
+7.0e-5 away and our float32 1.9e-6, its first values up to 2.0e-5 and ours 2.6e-6.
 """
+
+
+def with_derived(noise):
+    """The kit's noise of a step, and what follows for numbers that it has none for."""
+    nets = {
+        f"{net}_bn_average_first": noise[f"{net}_bn_average_norm"]
+        for net in ("online", "target")
+    }
+    loss = max(noise["repr_loss"], noise["classif_loss"])  # of their sum
+    return {**noise, **nets, "loss": loss}
 
 
 @pytest.mark.slow
@@ -187,7 +206,7 @@ def test_byol(train):
     run, key = goldens("byol"), "byol:base"
     got = train(1, "float32", key, *MOCO_KEYS)
     skipped = ("target/predictor", "target/classifier")
-    noise = run["rounding_noise"]
+    noise = [with_derived(row) for row in run["rounding_noise"]]
     worst = {}
 
     def check(step, group, error):
@@ -200,7 +219,10 @@ def test_byol(train):
         log, want = got.log(key, step), row["logs"]
         check(step, "repr_loss", far(log["byol_loss"], want["repr_loss"]))
         check(step, "classif_loss", far(log["probe_loss"], want["classif_loss"]))
+        check(step, "loss", far(log["loss"], want["loss"]))
+        assert log["probe_accuracy"] == want["top1_accuracy"]
         assert log["learning_rate"] == pytest.approx(want["learning_rate"], rel=1e-5)
+        assert log["tau"] == pytest.approx(want["tau"], rel=1e-5)
         for net, prefix in (("online", ""), ("target", "target/")):
             changes = []
             for name, want in row[net].items():
@@ -212,11 +234,14 @@ def test_byol(train):
                 changes.append((first - start, np.asarray(want["first"]) - start))
             if any(np.any(want) for _, want in changes):
                 check(step, f"{net}_first_change", relative_l2(changes))
+            averages = []
             for name, want in row[f"{net}_bn_average"].items():
                 if (prefix + name).startswith(skipped):
                     continue
-                norm, _ = got.weight(key, step, f"{prefix}{name}/average")
+                norm, first = got.weight(key, step, f"{prefix}{name}/average")
                 check(step, f"{net}_bn_average_norm", far(norm, want["norm"]))
+                averages.append((first, want["first"]))
+            check(step, f"{net}_bn_average_first", relative_l2(averages))
         for name, want in row["momentum_norm"].items():
             if name in ("projector/linear/b", "predictor/linear/b"):
                 continue  # nothing but rounding: a batch norm follows
@@ -268,6 +293,30 @@ def test_mocos_runs_were_computed_with_the_official_defaults(run_id):
     assert MOCO_AS_RUN["T"] <= 1 / largest < 0.078 < run["settings"]["T"]
 
 
+MOCO_BEYOND_THE_KIT = {
+    ("v2_r18_64", 0, "first query"): 5e-5,
+    ("v2_r18_64", 3, "first query"): 3e-4,
+    ("v2_r18_64", 4, "first query"): 4e-4,
+    ("v2_r18_64", 5, "first query"): 4e-4,
+    ("v2_r18_64", 5, "final query"): 5e-4,
+}
+"""Where our float32 exceeds the kit's tolerance or nearly does, and the bound instead.
+
+The kit's deviation is that of the watched norms. First values: seen .98, .92, 1.06 and
+.98 of the tolerance; norms that the kit does not watch: 2.5e-4 for 2.1e-4, in one bias.
+It is rounding: a float64 run of ours is as far from the kit's losses as the kit's own
+float64 is (5.4e-5 at step 1), and our float32 from it as from the kit (1.7e-4, 1.8e-4
+at step 4).
+"""
+
+
+def moco_group(name):
+    if "queue" in name:
+        return "queue"
+    net = "key" if name.startswith(moco_rule.K) else "query"
+    return f"{net}_running" if "running" in name else net
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("run_id", MOCO)
 def test_moco(run_id, train):
@@ -279,23 +328,38 @@ def test_moco(run_id, train):
     worst = {}
 
     def check(step, group, error):
-        tolerance = 10 * run["float64_deviation"][step][group] + 1e-6
+        kits = 10 * run["float64_deviation"][step][group.split()[-1]] + 1e-6
+        tolerance = MOCO_BEYOND_THE_KIT.get((run_id, step, group), kits)
         worst[group] = max(worst.get(group, 0.0), error / tolerance)
         assert error <= tolerance, (step, group, error, tolerance)
 
     for step, row in enumerate(run["steps"]):
-        check(step, "loss", far(got.log(key, step)["info_nce"], row["loss"]))
+        log = got.log(key, step)
+        check(step, "loss", far(log["info_nce"], row["loss"]))
+        assert 100 * log["contrastive_accuracy"] == row["acc1"]
         for group in ("query", "key", "query_running", "key_running"):
+            firsts = []
             for name, want in row[group].items():
-                norm, _ = got.weight(key, step, name)
+                norm, first = got.weight(key, step, name)
                 check(step, group, far(norm, want["norm"]))
+                firsts.append((first, want["first"]))
+            check(step, f"first {group}", relative_l2(firsts))
         for name, want in row["momentum_norm"].items():
             norm, _ = got.weight(key, step, name, "momentum")
             check(step, "momentum", far(norm, want))
         queue = got.values[f"{key}/{step}/queue"].T.astype(np.float64)
         check(step, "queue", far(np.sum(queue * checksum), row["queue_checksum"]))
+        check(step, "queue", far(np.sum(queue), row["queue_sum"]))
+        column = queue[:5, 0]
+        check(step, "queue", relative_l2([(column, row["queue_first_column"])]))
+        norms = np.linalg.norm(queue, axis=0)
+        span = [norms.min(), norms.max()]
+        np.testing.assert_allclose(span, row["queue_column_norm_range"], atol=1e-6)
         assert got.weight(key, step, "module.queue_ptr")[0] == row["queue_ptr"]
     last = len(run["steps"]) - 1
     want = np.load(GOLDENS / "moco" / "trajectory_moco.npz")[f"{run_id}/final_queue"]
     check(last, "queue", relative_l2([(queue, want)]))
+    for name, want in run["final_norms"].items():
+        norm, _ = got.weight(key, last, name)
+        check(last, f"final {moco_group(name)}", far(norm, want))
     print(run_id, "worst error / tolerance", worst)

@@ -2,8 +2,9 @@
 
 python -m tests.methods.trajectory_worker REPLICAS DTYPE OUT.npz KIT:RUN ...
 
-Writes, for step s of a run, `RUN/s/log/NAME`; `RUN/s/state/OFFICIAL NAME` and
-`RUN/s/momentum/OFFICIAL NAME`, each as norm and first five values; `RUN/s/queue`.
+Writes, for step s of a run, `RUN/s/log/NAME`, for BYOL with `tau`;
+`RUN/s/state/OFFICIAL NAME` and `RUN/s/momentum/OFFICIAL NAME`, each as norm and first
+five values in the official layout; `RUN/s/queue`.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Case:
       views: Step to `[b, 2, S, S, 3]`, normalised, and labels `[b]`.
       name: Our checkpoint name to the official one, or None where it has none.
       value: Official name to the initial value in our layout.
+      official: A value in our layout to the official layout.
     """
 
     steps: int
@@ -50,6 +52,7 @@ class Case:
     views: Callable[[int], tuple[np.ndarray, np.ndarray]]
     name: Callable[[str], str | None]
     value: Callable[[str], np.ndarray]
+    official: Callable[[np.ndarray], np.ndarray] = lambda array: array
 
 
 def goldens(kit: str) -> Any:
@@ -212,6 +215,7 @@ def moco(run_id: str) -> Case:
         views=views,
         name=name,
         value=value,
+        official=_torch_layout,
     )
 
 
@@ -224,6 +228,11 @@ def _without_role(ours: str) -> str:
     if role == "probe":
         return "classifier/" + rest.replace(networks.PROBE, "classifier")
     return rest.removeprefix("encoder/")
+
+
+def _torch_layout(array: np.ndarray) -> np.ndarray:
+    """Outputs first: the inverse of `moco_layout`."""
+    return np.transpose(array, {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim))
 
 
 def _normalize(images: np.ndarray, rule: Any) -> np.ndarray:
@@ -275,16 +284,18 @@ def train(case: Case, strategy: tf.distribute.Strategy, dtype: str) -> dict:
     for step in range(case.steps):
         log = run_steps(iterator, tf.constant(1, tf.int64))
         found |= {f"{step}/log/{n}": v.numpy()[0] for n, v in log.items()}
-        found |= {f"{step}/state/{n}": summary(v) for n, v in official.items()}
+        if hasattr(state.method, "_tau"):
+            found[f"{step}/log/tau"] = np.asarray(state.method._tau(step))
+        found |= {f"{step}/state/{n}": summary(v, case) for n, v in official.items()}
         slots = zip(trained, state.optimizer._velocities, strict=True)
-        found |= {f"{step}/momentum/{n}": summary(v) for n, v in slots}
+        found |= {f"{step}/momentum/{n}": summary(v, case) for n, v in slots}
         if "queue/keys" in items:
             found[f"{step}/queue"] = items["queue/keys"].numpy()
     return found
 
 
-def summary(variable) -> np.ndarray:
-    value = variables.raw(variable).numpy().astype(np.float64)
+def summary(variable, case: Case) -> np.ndarray:
+    value = case.official(variables.raw(variable).numpy().astype(np.float64))
     return np.concatenate([[np.linalg.norm(value)], value.ravel()[:5]])
 
 
