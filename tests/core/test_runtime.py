@@ -99,3 +99,13 @@ def test_a_lost_worker_is_one_error_that_says_what_to_do():
         raise lost
     with pytest.raises(tf.errors.InternalError), runtime.lost_workers_named("runs/a"):
         raise tf.errors.InternalError(None, None, "out of something")
+
+
+def test_what_happened_to_a_worker_is_not_lost_behind_a_stack():
+    stack = 'Graph execution error: File "a.py", line 1, in f ' * 20
+    lost = tf.errors.UnavailableError(None, None, stack + "Socket closed by /task:1")
+    with (
+        pytest.raises(WorkerError, match="Socket closed by /task:1"),
+        runtime.lost_workers_named("runs/a"),
+    ):
+        raise lost

@@ -201,11 +201,14 @@ def lost_workers_named(run_dir: str) -> Iterator[None]:
         tf.errors.UnknownError,
     ) as error:
         text = " ".join(str(error).split())
-        if not _OF_WORKERS.search(text):
+        found = _OF_WORKERS.search(text)
+        if not found:
             raise
+        # An error inside a graph begins with the Python stack of its operation.
+        reason = text[max(0, found.start() - 40) :][:200]
         raise WorkerError(
             message(
-                f"a worker that is gone or out of reach ({text[:200]})",
+                f"a worker that is gone or out of reach ({reason})",
                 "all workers of --strategy=multiworker until the end",
                 "starting all of them again with the same command: they continue from "
                 f"the last checkpoint in {run_dir}",
