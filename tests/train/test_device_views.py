@@ -72,7 +72,7 @@ def test_the_device_cuts_what_the_host_cuts(source, name, replicas, parts, monke
             assert difference.max() <= 1 and np.mean(difference > 0) < 1e-2
 
 
-def test_a_run_takes_its_images_there(source, monkeypatch):
+def test_a_run_takes_its_images_there(source):
     config = tiny("simclr", image_size=SIZE, batch_size=BATCH)
     strategy = assemble.strategy(config)
     make = assemble.views_of_batches(config, source, BATCH, strategy)

@@ -20,7 +20,5 @@ def uniform(shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
     bits = tf.random.stateless_uniform(
         shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
     )
-    return (
-        tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32)
-        * 2**-24
-    )
+    kept = tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32))
+    return tf.cast(kept, tf.float32) * 2**-24

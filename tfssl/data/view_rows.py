@@ -43,10 +43,7 @@ class ViewRows:
         Raises:
           tf.errors.OpError: See `fetch`.
         """
-        example = fetch(self.source, index, report=self.report)
-        image = example.pop("image")
-        views = crops.views(image, self.recipe, self._crop(position), self.image_size)
-        return self._row(views, **example)
+        return self._cut(position, **fetch(self.source, index, report=self.report))
 
     def some(self, position: tf.Tensor, index: tf.Tensor) -> Row:
         """The same for `[n]` positions, faster where an example may be unreadable."""
@@ -59,10 +56,7 @@ class ViewRows:
         return self._jpeg if jpeg else self._plain
 
     def _plain(self, position: tf.Tensor, index: tf.Tensor) -> Row:
-        example = self.source.example(index)
-        image = example.pop("image")
-        views = crops.views(image, self.recipe, self._crop(position), self.image_size)
-        return self._row(views, **example, index=index)
+        return self._cut(position, **self.source.example(index), index=index)
 
     def _jpeg(self, position: tf.Tensor, index: tf.Tensor) -> Row:
         found = self.source.jpeg(index)
@@ -70,6 +64,10 @@ class ViewRows:
         cuts = crops.draw(self.recipe, self._crop(position), shape[0], shape[1])
         views = crops.show_jpeg(data, shape, cuts, self.recipe, self.image_size)
         return self._row(views, **found, index=index)
+
+    def _cut(self, position: tf.Tensor, image: tf.Tensor, **numbers: tf.Tensor) -> Row:
+        views = crops.views(image, self.recipe, self._crop(position), self.image_size)
+        return self._row(views, **numbers)
 
     def _crop(self, position: tf.Tensor) -> tf.Tensor:
         return seeds.step_seed(self.seed, "geometry", position)

@@ -115,7 +115,6 @@ class Recorded(Silent):
             keep_steps=config.keep_every * save_every,
             background=config.async_checkpoint,
         )
-        self._open = contextlib.ExitStack()
         self._first = 0
         self._total = 0
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfssl.augment import matrix_views
 from tfssl.augment.recipes import Recipe
-from tfssl.core import collectives, seeds, variables
+from tfssl.core import seeds, variables
 from tfssl.train.photometric import first_row
 from tfssl.train.replica_step import Photometric
 
@@ -55,8 +55,8 @@ def make_device_views(
             recipe, seeds.step_seed(seed, "geometry", step), global_batch, *sides
         )
         own = {
-            name: tf.transpose(collectives.slice_rows(tf.transpose(v), first, rows))
-            for name, v in table.items()
+            n: tf.slice(v, [0, first], [len(recipe.views), rows])
+            for n, v in table.items()
         }
         return matrix_views.views(tf.gather(pixels, index), own, recipe, image_size)
 
