@@ -3,7 +3,7 @@
 python tools/bench_input.py --images=DIR [--cifar=DIR] [--memory_images=20000]
 
 Everything is measured in one run, interleaved, median of `--rounds`, for each number of
-threads in a process of its own:
+threads in a process of its own that keeps to so many cores:
 
 * `decode`: `tf.io.decode_jpeg` of files already in memory, nothing else;
 * `host_RECIPE`: reading, decoding once, two random crops, resizes and flips, batching;
@@ -65,13 +65,16 @@ def _parse() -> argparse.Namespace:
 
 
 def _measure(arguments: argparse.Namespace) -> dict:
+    # TensorFlow's pools are as large as the set of cores; its own settings miss some.
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.child])
+
     from tfssl import startup
 
     startup.prepare_environment()  # as every run does
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(arguments.child)
-    tf.config.threading.set_inter_op_parallelism_threads(arguments.child)
+    # As `core.runtime` sets it on the host of an accelerator.
+    tf.config.threading.set_intra_op_parallelism_threads(1)
     starts = {"decode": _decoding(arguments.images)}
     recipes = arguments.recipes.split(",")
     for name in recipes:

@@ -27,6 +27,8 @@ def main() -> None:
 
     import tensorflow as tf
 
+    # Many images at once, each on one thread: as the host of an accelerator does.
+    tf.config.threading.set_intra_op_parallelism_threads(1)
     service = tf.data.experimental.service
     if arguments.kind == "dispatcher":
         server = service.DispatchServer(service.DispatcherConfig(port=arguments.port))

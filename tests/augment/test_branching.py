@@ -1,10 +1,10 @@
-"""Image by image is the same as all images at once, and a band is its matrix."""
+"""Image by image is the same as all images at once, and taps are their matrix."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfssl.augment import blur, branching, photometry
+from tfssl.augment import blur, branching, photometry, taps
 from tfssl.augment.recipes import RECIPES
 
 SEED = tf.constant([11, 3], tf.int64)
@@ -60,7 +60,7 @@ def test_compiled(images, name):
 @pytest.mark.parametrize("sigma", [0.1, 0.7, 2.0])
 @pytest.mark.parametrize("size", [20, 32, 64])
 @pytest.mark.parametrize("kind", ["zero", "edge"])
-def test_a_band_filters_as_its_matrix(kind, size, sigma):
+def test_taps_filter_as_their_matrix(kind, size, sigma):
     sigma = tf.constant([sigma])
     reach = {"zero": 4, "edge": blur.pil_reach(2.0)}[kind]
 
@@ -70,8 +70,13 @@ def test_a_band_filters_as_its_matrix(kind, size, sigma):
         return blur.gaussian_matrix(sigma, n, reach)[0]
 
     image = np.random.default_rng(0).random((3, size, size), np.float32)
-    band = blur.band(matrix, size, reach)
-    got = blur.filter_columns(blur.filter_rows(image, band), band)
+    if kind == "edge":
+        band = taps.band(matrix, size, reach)
+        along_rows, along_columns = taps.banded(band, 1), taps.banded(band, 2)
+    else:
+        along_rows = along_columns = taps.symmetric(taps.gaussian(sigma[0], reach))
+    rows = taps.filter_rows(image, reach, along_rows)
+    got = taps.filter_columns(rows, reach, along_columns)
     whole = matrix(size).numpy().astype(np.float64)
     np.testing.assert_allclose(got, whole @ image @ whole.T, atol=1e-5)
 

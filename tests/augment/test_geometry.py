@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tfssl.augment import boxes as crop_boxes
-from tfssl.augment import color, crops, geometry, photometry
+from tfssl.augment import color, crops, geometry, photometry, resample
 from tfssl.augment.recipes import EVAL_TRANSFORMS, RECIPES, ViewRecipe
 
 DRAWS = 20_000
@@ -440,3 +440,21 @@ def test_overshoot_of_bicubic_is_clipped_not_wrapped():
     view = ViewRecipe(area=(1.0, 1.0), aspect=(1.0, 1.0), flip=0.0)
     out = crops.crop_flip_resize(tf.constant(stripes), view, SEED, 64).numpy()
     assert (out[:, :30] < 20).all() and (out[:, 34:] > 235).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (9, 300), (224, 224), (375, 500), (33, 1)])
+@pytest.mark.parametrize("size", [(224, 224), (24, 40), (1, 7)])
+def test_antialiased_resize_has_the_bits_of_tensorflows(shape, size):
+    image = np.random.default_rng(3).integers(0, 256, (*shape, 3), np.uint8)
+    want = tf.image.resize(image, size, "bilinear", antialias=True)
+    got = resample.antialiased(tf.constant(image), *size)
+    np.testing.assert_array_equal(got, want)
+    dynamic = tf.function(
+        lambda *a: resample.antialiased(*a),
+        input_signature=[
+            tf.TensorSpec([None, None, 3], tf.uint8),
+            tf.TensorSpec([], tf.int32),
+            tf.TensorSpec([], tf.int32),
+        ],
+    )
+    np.testing.assert_array_equal(dynamic(image, *size), want)

@@ -1,5 +1,6 @@
 """Strategies and devices, with TensorFlow's TPU calls stood in for."""
 
+import os
 import types
 
 import pytest
@@ -109,3 +110,20 @@ def test_what_happened_to_a_worker_is_not_lost_behind_a_stack():
         runtime.lost_workers_named("runs/a"),
     ):
         raise lost
+
+
+@pytest.mark.parametrize(("kinds", "threads"), [(["CPU"], 0), (["CPU", "GPU"], 1)])
+def test_beside_an_accelerator_an_operation_keeps_to_one_thread(
+    monkeypatch, kinds, threads
+):
+    found = []
+    monkeypatch.setattr(
+        tf.config, "list_physical_devices", lambda kind=None: [kind] * (kind in kinds)
+    )
+    monkeypatch.setattr(
+        tf.config.threading, "set_intra_op_parallelism_threads", found.append
+    )
+    runtime.find_devices()
+    assert found == [threads] * bool(threads)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)))
+    assert runtime.cpu_lanes() == (0 if threads else 3)

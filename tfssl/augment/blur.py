@@ -8,7 +8,6 @@ while a convolution with a kernel per image is not.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -106,39 +105,3 @@ def pil_reach(sigma: float) -> int:
     """Pixels on either side that `pil_matrix` takes in, for sigmas up to this one."""
     whole = math.floor((math.sqrt(4.0 * sigma * sigma + 1.0) - 1.0) / 2.0)
     return 3 * (whole + 1)
-
-
-def band(matrix: Callable[[int], tf.Tensor], size: int, reach: int) -> tf.Tensor:
-    """The entries of a banded filter matrix, without its zeros.
-
-    Away from the borders all rows are alike, so that a small matrix has them all.
-
-    Args:
-      matrix: Side n to the filter matrix of n pixels, `[n, n]`.
-      size: Side S of the images.
-      reach: Entries further from the diagonal are zero.
-
-    Returns:
-      float32 `[2 * reach + 1, S]`: entry (k, i) weighs pixel i + k - reach for i.
-    """
-    small = min(size, 4 * reach + 1)
-    padded = tf.pad(matrix(small), [[0, 0], [reach, reach]])
-    rows = [padded[i, i : i + 2 * reach + 1] for i in range(small)]
-    middle = small // 2
-    return tf.stack(
-        rows[:middle] + [rows[middle]] * (size - small + 1) + rows[middle + 1 :], 1
-    )
-
-
-def filter_columns(image: tf.Tensor, band: tf.Tensor) -> tf.Tensor:
-    """Filters along the last axis of `[c, S, S]` by a `band`; zeros are outside."""
-    width, size = band.shape
-    padded = tf.pad(image, [[0, 0], [0, 0], [width // 2] * 2])
-    return tf.add_n([band[k] * padded[:, :, k : k + size] for k in range(width)])
-
-
-def filter_rows(image: tf.Tensor, band: tf.Tensor) -> tf.Tensor:
-    """Filters along the middle axis of `[c, S, S]` by a `band`; zeros are outside."""
-    width, size = band.shape
-    padded = tf.pad(image, [[0, 0], [width // 2] * 2, [0, 0]])
-    return tf.add_n([band[k, :, None] * padded[:, k : k + size] for k in range(width)])

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tfssl.augment import blur, color, photometry
+from tfssl.augment import blur, color, photometry, taps
 from tfssl.augment.recipe_types import ViewRecipe
 
 
@@ -77,27 +77,32 @@ def _jittered(
 
 def _blurred(planes: color.Planes, sigma: tf.Tensor, view: ViewRecipe) -> color.Planes:
     size = planes[0].shape[1]
+
+    def apart(
+        change: Callable[[], tf.Tensor], otherwise: Callable[[], tf.Tensor]
+    ) -> tf.Tensor:
+        # Always true, which XLA cannot know. Without a branch in between it computes
+        # a step again for every tap of the next. Images are not paired with zeros:
+        # then XLA moves the work out of the branch, and blurring takes thrice as long.
+        return tf.cond(sigma[0] > 0.0, change, otherwise)
+
     if view.blur_border == "edge":
         reach = blur.pil_reach(view.blur_sigma[1])
-
-        def matrix(n: int) -> tf.Tensor:
-            return blur.pil_matrix(sigma, n)[0]
+        band = apart(
+            lambda: taps.band(lambda n: blur.pil_matrix(sigma, n)[0], size, reach),
+            lambda: tf.zeros([2 * reach + 1, size]),
+        )
+        along_rows, along_columns = taps.banded(band, 1), taps.banded(band, 2)
     else:
         reach = blur.gaussian_radius(size)
-
-        def matrix(n: int) -> tf.Tensor:
-            return blur.gaussian_matrix(sigma, n, reach)[0]
-
+        kernel = apart(
+            lambda: taps.gaussian(sigma[0], reach), lambda: tf.zeros([reach + 1])
+        )
+        along_rows = along_columns = taps.symmetric(kernel)
     image = tf.concat(planes, 0)
-
-    def apart(change: Callable[[], tf.Tensor], otherwise: tf.Tensor) -> tf.Tensor:
-        # Always true, which XLA cannot know. Without a branch in between it computes
-        # a step again for every tap of the next.
-        return tf.cond(sigma[0] > 0.0, change, lambda: otherwise)
-
-    band = apart(
-        lambda: blur.band(matrix, size, reach), tf.zeros([2 * reach + 1, size])
+    rows = apart(
+        lambda: taps.filter_rows(image, reach, along_rows),
+        lambda: tf.pad(image, [[0, 0], [0, 0], [reach, reach]]),
     )
-    rows = apart(lambda: blur.filter_rows(image, band), image)
-    both = apart(lambda: blur.filter_columns(rows, band), rows)
+    both = apart(lambda: taps.filter_columns(rows, reach, along_columns), lambda: image)
     return tf.split(tf.clip_by_value(both, 0.0, 1.0), 3)

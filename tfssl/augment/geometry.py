@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tfssl.augment import resample
 from tfssl.augment.recipes import EvalTransform
 
 # Missing in some builds of TensorFlow 2.20; then WebP is refused when it is met.
@@ -77,15 +78,7 @@ def resize(
             images=image[None], size=[height, width], half_pixel_centers=True
         )[0]
     if method == "bilinear" and antialias:
-        shape = tf.cast(tf.shape(image)[:2], tf.float32)
-        return tf.raw_ops.ScaleAndTranslate(
-            images=image[None],
-            size=[height, width],
-            scale=tf.cast([height, width], tf.float32) / shape,
-            translation=[0.0, 0.0],
-            kernel_type="triangle",
-            antialias=True,
-        )[0]
+        return resample.antialiased(image, height, width)
     return tf.image.resize(image, [height, width], method, antialias=antialias)
 
 

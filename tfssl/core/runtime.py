@@ -17,15 +17,27 @@ LOCAL_TPU = "local"
 
 
 def find_devices() -> None:
-    """Makes TensorFlow look for its devices now, and say then what it says of them."""
+    """Makes TensorFlow look for its devices now, and say then what it says of them.
+
+    Beside an accelerator the CPU does little but cut views, many images at once; there
+    each operation keeps to one thread. Sharing every small one out among the threads
+    costs more than it brings (BUILD.md, Measure the input).
+    """
     tf.config.list_physical_devices()
+    if _has_accelerator():
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+
+
+def _has_accelerator() -> bool:
+    return any(tf.config.list_physical_devices(kind) for kind in ("GPU", "TPU"))
 
 
 def cpu_lanes() -> int:
-    """Cores that may compute side by side; 0 where there is an accelerator."""
-    if tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("TPU"):
-        return 0
-    return len(os.sched_getaffinity(0))
+    """Lanes in which a CPU changes colours; 0 where there is an accelerator.
+
+    Half of the cores: the others read and cut the next images meanwhile.
+    """
+    return 0 if _has_accelerator() else max(1, len(os.sched_getaffinity(0)) // 2)
 
 
 def split_cpu(count: int) -> None:
