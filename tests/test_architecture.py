@@ -30,6 +30,7 @@ LAYERS = (
         "launch",
         "encoder_name",
         "errors",
+        "remote",
     ),
     ("core", "augment"),
     ("data", "models", "losses", "optim"),

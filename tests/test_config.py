@@ -169,7 +169,7 @@ def test_modes_table_has_the_available_modes():
 
 BAD = [
     ({"run_dir": ""}, "--run_dir"),
-    ({"run_dir": "gs://bucket/run"}, "gcsfuse"),
+    ({"run_dir": "gs://"}, "gs://BUCKET/runs/first"),
     ({"profile_steps": 3, "micro_batches": 2}, "--micro_batches=1"),
     ({"mode": ""}, "--mode"),
     ({"mode": "pretain"}, "try --mode=pretrain"),

@@ -71,7 +71,7 @@ class Config:
     """
 
     mode: str = _job("pretrain", "what to do, several with commas, in order: " + ", ".join(presets.MODES_AVAILABLE))
-    run_dir: str = _job("", "where everything of this run is written; needed")
+    run_dir: str = _job("", "where everything of this run is written, also gs://BUCKET/PATH; needed")
     init_from: str = _job("", "run directory or checkpoint to start from or to evaluate", scope="run")
     source: str = _job("", "--mode=convert: the weights to import, KIND:PATH with KIND one of " + ", ".join(presets.SOURCE_KINDS), scope="encoder")
     format: str = _job("saved_model", "--mode=export: saved_model (serving), torchvision (a PyTorch state dict), keras (a .keras file)", choices=presets.EXPORT_FORMATS)

@@ -34,6 +34,10 @@ class RunDirectoryError(TfsslError):
     """A run directory in use by another process, or holding another run."""
 
 
+class InUseError(RunDirectoryError):
+    """A run directory that another process has."""
+
+
 class DivergenceError(TfsslError):
     """Training produced NaN or infinity; the last good checkpoint is kept."""
 

@@ -7,7 +7,6 @@ not give; pre-training in a directory that holds another run is refused.
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import NamedTuple
 
 from tfssl import presets
@@ -21,6 +20,7 @@ from tfssl.config import (
 )
 from tfssl.errors import ConfigError, message
 from tfssl.flagfile import from_flagfile
+from tfssl.remote import working_copy
 
 FLAGS_FILE = "flags.cfg"
 _OF_THE_COMMAND = ("mode", "run_dir", "init_from")
@@ -52,7 +52,7 @@ def stored_config(path: str) -> Config | None:
     Raises:
       ConfigError: `flags.cfg` is not ours or damaged.
     """
-    start = Path(path)
+    start = working_copy(path)
     for folder in (start, *start.parents[:2]):
         file = folder / FLAGS_FILE
         if file.is_file():

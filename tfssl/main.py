@@ -8,8 +8,11 @@ import sys
 from collections.abc import Sequence
 
 from tfssl import cli, launch, startup
-from tfssl.config import modes
-from tfssl.errors import ConfigError, TfsslError
+from tfssl.checks import field_problems
+from tfssl.config import Config, modes
+from tfssl.errors import ConfigError, TfsslError, message
+from tfssl.inherit import Parsed
+from tfssl.remote import is_remote
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(cli.help_text())
         return 0
     try:
-        config, _ = cli.read(argv)
+        config = _configuration(cli.parse(argv))
         startup.prepare_environment()
         launch.prepare(config, os.environ)
         with startup.without_chatter(hold=config.strategy != "tpu"):
@@ -54,6 +57,54 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"tfssl: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _configuration(parsed: Parsed) -> Config:
+    """The configuration to run, by what a remote run directory holds too.
+
+    TensorFlow reads that, so it loads before the rest of the flags is known; what it
+    needs to know for that must be on the command line.
+
+    Raises:
+      ConfigError: Anything is wrong.
+      RunDirectoryError: A remote directory cannot be read.
+    """
+    asked = parsed.config
+    remote = is_remote(asked.run_dir) or is_remote(asked.init_from)
+    wrong = parsed.problems or field_problems(asked)
+    if remote and not wrong and not launch.problems(asked, os.environ):
+        _fetch(asked)
+    config = cli.settle(parsed)
+    if remote and config.strategy == "tpu" != asked.strategy:
+        raise ConfigError(
+            message(
+                f"--strategy=tpu in the stored flags of {asked.run_dir} alone",
+                "it on the command line, as it must be known before those are read",
+                "adding --strategy=tpu, or another --strategy",
+            )
+        )
+    return config
+
+
+def _fetch(asked: Config) -> None:
+    startup.prepare_environment()
+    launch.prepare(asked, os.environ)
+    with startup.without_chatter(hold=asked.strategy != "tpu"):
+        from tfssl.train import RunDirectory
+    if is_remote(asked.run_dir):
+        RunDirectory(asked.run_dir).fetch_flags()
+    if not is_remote(asked.init_from):
+        return
+    source = RunDirectory(asked.init_from)
+    source.fetch()
+    if not source.flags.exists():
+        raise ConfigError(
+            message(
+                f"--init_from={asked.init_from}, which holds no run",
+                "a run directory, with its flags.cfg, not a checkpoint in one",
+                "the run directory",
+            )
+        )
 
 
 if __name__ == "__main__":

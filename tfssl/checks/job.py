@@ -8,6 +8,7 @@ from tfssl import presets
 from tfssl.checks.rule import Rule, not_yet
 from tfssl.config import Config, modes
 from tfssl.errors import message, unknown
+from tfssl.remote import is_remote
 
 
 def _mode(config: Config) -> Iterator[str]:
@@ -32,11 +33,11 @@ def _mode(config: Config) -> Iterator[str]:
 def _run_dir(config: Config) -> Iterator[str]:
     if not config.run_dir:
         yield message("no --run_dir", "a folder for this run", "--run_dir=runs/first")
-    if "://" in config.run_dir:
+    if is_remote(config.run_dir) and not config.run_dir.partition("://")[2].strip("/"):
         yield message(
             f"--run_dir={config.run_dir}",
-            "a local path: locks and renames need a file system",
-            "a mounted bucket (gcsfuse), or a local disk and a copy afterwards",
+            "a folder for this run behind it",
+            f"--run_dir={config.run_dir.partition('://')[0]}://BUCKET/runs/first",
         )
 
 

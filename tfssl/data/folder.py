@@ -22,15 +22,15 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl import dataset_name
-from tfssl.data import index_file
 from tfssl.data.files import Files
 from tfssl.data.header import MAX_PIXELS
-from tfssl.data.scan import EXTENSIONS, Tally, is_remote
+from tfssl.data.scan import EXTENSIONS, Tally
 from tfssl.data.source import SourceOptions
 from tfssl.data.splits import Split, held_out_tenth
 from tfssl.data.tree import WORTH, Tree, path_hash
 from tfssl.dataset_name import HELD_OUT
 from tfssl.errors import DataError, message, unknown
+from tfssl.remote import cache_directory, is_remote
 
 
 class Folder(Files):
@@ -234,7 +234,7 @@ def open_folder(argument: str, split: Split, options: SourceOptions) -> Folder:
     return Folder(
         directories,
         split,
-        index_dir=options.index_dir or index_file.default_directory(),
+        index_dir=options.index_dir or cache_directory(),
         rebuild=options.rebuild_index,
         max_pixels=options.max_pixels,
     )

@@ -24,12 +24,6 @@ _LOG = logging.getLogger(__name__)
 Arrays = dict[str, np.ndarray]
 
 
-def default_directory() -> str:
-    """`$XDG_CACHE_HOME/tfssl`, else `~/.cache/tfssl`: never beside the user's data."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.path.join(base, "tfssl")
-
-
 def place(directory: str, kind: str, of: str) -> str:
     """The file name of the index of a data set.
 

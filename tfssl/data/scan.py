@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 
 import tensorflow as tf
 
+from tfssl.remote import is_remote
+
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp")
 UNSURE = -1
 """Signature of a directory that must be listed again next time."""
@@ -84,11 +86,6 @@ class Directory:
 def is_image(name: str) -> bool:
     """Whether a file name has one of `EXTENSIONS`, in upper or lower case."""
     return name.lower().endswith(EXTENSIONS)
-
-
-def is_remote(path: str) -> bool:
-    """Whether a path belongs to a file system of TensorFlow's (`gs://…`)."""
-    return "://" in path
 
 
 def find_images(root: str, tally: Tally | None = None) -> Iterator[str]:

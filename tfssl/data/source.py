@@ -72,7 +72,7 @@ class SourceOptions:
     Attributes:
       image_size: Side of the pictures that are drawn; files keep their own size.
       data_dir: Where relative paths, or prepared TFDS data sets, are.
-      index_dir: Where indexes are kept; None: `index_file.default_directory()`.
+      index_dir: Where indexes are kept; None: `remote.cache_directory()`.
       rebuild_index: Make indexes anew.
       max_pixels: Images whose header declares more are unreadable; 0: no limit.
       tfrecord_image_key: Feature of the encoded image.

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfssl.data import index_file
 from tfssl.data.encoded import Encoded
 from tfssl.data.header import MAX_PIXELS
 from tfssl.data.host_table import Numbers, Texts
@@ -24,6 +23,7 @@ from tfssl.data.splits import Split
 from tfssl.data.tfrecord_index import open_shards
 from tfssl.data.tfrecord_source import Records
 from tfssl.errors import DataError, message, unknown
+from tfssl.remote import cache_directory
 
 MEMORY = 4 * 2**30  # bytes of encoded images
 
@@ -239,7 +239,7 @@ def open_tfds(argument: str, split: Split, options: SourceOptions) -> TfdsSource
         argument,
         split,
         data_dir=options.data_dir,
-        index_dir=options.index_dir or index_file.default_directory(),
+        index_dir=options.index_dir or cache_directory(),
         rebuild=options.rebuild_index,
         max_pixels=options.max_pixels,
     )

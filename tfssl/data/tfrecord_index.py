@@ -20,9 +20,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.data import index_file
-from tfssl.data.scan import is_remote
 from tfssl.data.source import first_line
 from tfssl.errors import DataError, message
+from tfssl.remote import is_remote
 
 _LOG = logging.getLogger(__name__)
 _KIND = "tfrecord-1"

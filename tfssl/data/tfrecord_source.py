@@ -16,7 +16,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl import dataset_name
-from tfssl.data import index_file
 from tfssl.data.encoded import Encoded
 from tfssl.data.header import MAX_PIXELS
 from tfssl.data.host_table import Numbers, Texts
@@ -26,6 +25,7 @@ from tfssl.data.tfrecord_index import Shard, open_shards, record
 from tfssl.data.tree import path_hash
 from tfssl.dataset_name import HELD_OUT, SPLIT, names_of
 from tfssl.errors import DataError, message, unknown
+from tfssl.remote import cache_directory
 
 MANIFEST = "manifest.json"
 
@@ -238,7 +238,7 @@ def open_tfrecord(
         image_key=options.tfrecord_image_key,
         label_key=options.tfrecord_label_key,
         first_label=options.tfrecord_first_label,
-        index_dir=options.index_dir or index_file.default_directory(),
+        index_dir=options.index_dir or cache_directory(),
         rebuild=options.rebuild_index,
         max_pixels=options.max_pixels,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -18,6 +19,7 @@ from tfssl.modes import assemble, console, networks, recovery, trained
 from tfssl.modes.features import features
 from tfssl.modes.one_view import OneView
 from tfssl.presets import FINETUNE_RATES
+from tfssl.remote import is_remote
 from tfssl.train import (
     Action,
     CheckpointStore,
@@ -53,7 +55,7 @@ def run(config: Config) -> int:
         evaluation = assemble.evaluation_source(config)
         with RunDirectory(directory.finetune) as own:
             _refuse_other_flags(config, own)
-            job = _FineTuning(config, data, own)
+            job = _FineTuning(config, data, own, directory.push_soon)
             if not job.train():
                 console.say("fine-tuning stopped, saved; the same command goes on")
                 return STOPPED
@@ -95,9 +97,16 @@ class _FineTuning:
       config: Resolved configuration.
       data: Labelled training images.
       own: `run_dir/finetune`.
+      on_written: Called after each checkpoint.
     """
 
-    def __init__(self, config: Config, data: Source, own: RunDirectory):
+    def __init__(
+        self,
+        config: Config,
+        data: Source,
+        own: RunDirectory,
+        on_written: Callable[[], None],
+    ):
         self._config = config
         self._data = data
         self._own = own
@@ -117,7 +126,10 @@ class _FineTuning:
             self._method = networks.fine_tune(config, data.num_classes)
             self._state = RunState.create(self._method, self._optimizer())
         self._store = CheckpointStore(
-            own.checkpoints, keep=config.keep_checkpoints, background=True
+            own.checkpoints,
+            keep=config.keep_checkpoints,
+            background=True,
+            on_written=on_written,
         )
 
     def train(self) -> bool:
@@ -129,7 +141,7 @@ class _FineTuning:
         own.write_atomic(
             own.flags,
             to_flagfile(
-                dataclasses.replace(config, mode="finetune", run_dir=str(own.path))
+                dataclasses.replace(config, mode="finetune", run_dir=self._address())
             ),
         )
         own.cut_log(start)
@@ -168,6 +180,11 @@ class _FineTuning:
             )
             self._store.finish(int(self._state.step.numpy()), self._state.items())
         return done
+
+    def _address(self) -> str:
+        if is_remote(self._config.run_dir):
+            return f"{self._config.run_dir.rstrip('/')}/{self._own.path.name}"
+        return str(self._own.path)
 
     def score(self, evaluation: Source) -> dict[str, Any]:
         """Accuracy on held-out images, in float32 with moving statistics."""

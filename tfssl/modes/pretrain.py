@@ -16,6 +16,7 @@ from tfssl.flagfile import from_flagfile
 from tfssl.inherit import contradictions
 from tfssl.modes import assemble, console, recovery
 from tfssl.modes.run_record import Recorded, Silent
+from tfssl.remote import is_remote
 from tfssl.train import (
     Action,
     RunDirectory,
@@ -179,8 +180,12 @@ class _Pretraining:
         return step
 
     def _how_to_continue(self, signal_name: str) -> str:
-        flagfile = shlex.quote(str(Path(self._config.run_dir) / "flags.cfg"))
-        return (
+        saved = (
             f"stopped by {signal_name} after step {int(self._state.step.numpy())}, "
-            f"saved; continue with\n  python -m tfssl.main --flagfile={flagfile}"
+            "saved; continue with"
         )
+        run_dir = self._config.run_dir
+        if is_remote(run_dir):
+            return f"{saved} the same command, on this machine or another"
+        flagfile = shlex.quote(str(Path(run_dir) / "flags.cfg"))
+        return f"{saved}\n  python -m tfssl.main --flagfile={flagfile}"

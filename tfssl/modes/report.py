@@ -34,6 +34,12 @@ def run(config: Config) -> int:
     """
     console.route_warnings()
     directory = RunDirectory(config.run_dir)
+    with directory.visited():
+        _write(config, directory)
+    return 0
+
+
+def _write(config: Config, directory: RunDirectory) -> None:
     data = ReportData(
         title=directory.path.name,
         created=datetime.datetime.now().strftime("%Y-%m-%d %H:%M"),
@@ -59,7 +65,6 @@ def run(config: Config) -> int:
     ):
         if path.exists():
             console.say(f"{what}: {path}")
-    return 0
 
 
 def score_table(results: dict[str, Any]) -> str:

@@ -114,6 +114,7 @@ class Recorded(Silent):
             keep=config.keep_checkpoints,
             keep_steps=config.keep_every * save_every,
             background=config.async_checkpoint,
+            on_written=directory.push_soon,
         )
         self._first = 0
         self._total = 0

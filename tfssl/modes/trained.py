@@ -14,6 +14,7 @@ from tfssl.core import runtime, variables
 from tfssl.errors import CheckpointError, message
 from tfssl.inherit import stored_config
 from tfssl.modes import networks
+from tfssl.remote import working_copy
 from tfssl.train import CheckpointStore, RunDirectory, checkpoint
 from tfssl.weights import licence_text
 from tfssl.weights.network import CLASSIFIER
@@ -34,7 +35,7 @@ def checkpoint_folder(path: str | Path) -> Path:
     Raises:
       CheckpointError: There is none.
     """
-    path = Path(path)
+    path = working_copy(path)
     if (path / "manifest.json").exists():
         store = CheckpointStore(path.parent)
         candidates = [path]
@@ -101,7 +102,8 @@ def provenance(path: str | Path) -> dict[str, Any] | None:
     Returns:
       The record of `--mode=convert`, or None where everything was trained from a seed.
     """
-    for folder in (Path(path), *Path(path).parents[:2]):
+    start = working_copy(path)
+    for folder in (start, *start.parents[:2]):
         file = RunDirectory(folder).provenance
         if file.is_file():
             return json.loads(file.read_text())

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,8 @@ class CheckpointStore:
       background: Whether `save` returns as soon as it has copied the values. The disk
         is then a thread's work, of one checkpoint at a time, and the errors come
         with the next `save` or `wait`.
+      on_written: Called after each checkpoint that is on the disk, by the thread that
+        wrote it.
     """
 
     def __init__(
@@ -43,10 +46,12 @@ class CheckpointStore:
         keep: int = 3,
         keep_steps: int = 0,
         background: bool = False,
+        on_written: Callable[[], None] = lambda: None,
     ):
         self.folder = Path(folder)
         self._keep = keep
         self._keep_steps = keep_steps
+        self._on_written = on_written
         self._thread = concurrent.futures.ThreadPoolExecutor(1) if background else None
         self._writing: concurrent.futures.Future | None = None
 
@@ -148,6 +153,7 @@ class CheckpointStore:
             shutil.rmtree(beside, ignore_errors=True)
             raise self._cannot_write(error, step, tensors) from error
         self._remove_old(step)
+        self._on_written()
 
     def restore_newest(self, items: dict[str, tf.Variable]) -> int | None:
         """Assigns the newest undamaged checkpoint to the variables.

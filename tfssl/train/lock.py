@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from tfssl.errors import RunDirectoryError, message
+from tfssl.errors import InUseError, message
 
 BEAT_SECONDS = 5.0
 """How often an owner shows that it lives, where the kernel does not know."""
@@ -45,7 +45,7 @@ class DirectoryLock:
 
         Raises:
           OSError: The directory cannot be written.
-          RunDirectoryError: Another process has it; the message names it.
+          InUseError: Another process has it; the message names it.
         """
         if self._handle is not None or self._stop is not None:
             return
@@ -103,7 +103,7 @@ class DirectoryLock:
         except ValueError:
             owner = {}
         if owner.get("host") == socket.gethostname():
-            return _started(int(owner["process"])) == owner["started"]
+            return started(int(owner["process"])) == owner["started"]
         time.sleep(3 * BEAT_SECONDS)
         return _text(self._owner) != found
 
@@ -119,8 +119,8 @@ class DirectoryLock:
             raise self._in_use(_text(self._owner))
         aside.unlink(missing_ok=True)
 
-    def _in_use(self, holder: str) -> RunDirectoryError:
-        return RunDirectoryError(
+    def _in_use(self, holder: str) -> InUseError:
+        return InUseError(
             message(
                 f"--run_dir={self._folder} in use by process {holder or 'unknown'}",
                 "one process per run directory",
@@ -142,10 +142,10 @@ def _write_holder(handle: TextIO) -> None:
 def _identity(beat: int) -> str:
     process = os.getpid()
     owner = {"process": process, "host": socket.gethostname()}
-    return json.dumps({**owner, "started": _started(process), "beat": beat})
+    return json.dumps({**owner, "started": started(process), "beat": beat})
 
 
-def _started(process: int) -> str:
+def started(process: int) -> str:
     """When a process of this host began, in clock ticks since boot; "" if it is gone.
 
     Number and start together name a process for good: numbers are used again.

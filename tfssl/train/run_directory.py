@@ -6,11 +6,14 @@ import contextlib
 import json
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tfssl.errors import RunDirectoryError, message
+from tfssl.errors import InUseError, RunDirectoryError, message
+from tfssl.remote import is_remote, working_copy
 from tfssl.train.lock import DirectoryLock
+from tfssl.train.mirror import Mirror
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -19,11 +22,12 @@ class RunDirectory:
     """One run's folder; as a context, the right of this process to write it.
 
     Args:
-      path: `--run_dir`.
+      path: `--run_dir`. Of a remote one (`gs://…`) everything here is about the
+        working copy, which is pulled on entering and pushed on leaving the context.
     """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
+        self.path = working_copy(path)
         self.flags = self.path / "flags.cfg"
         self.log = self.path / "log.jsonl"
         self.results = self.path / "results.json"
@@ -38,14 +42,104 @@ class RunDirectory:
         self.provenance = self.path / "provenance.json"
         self.licence = self.path / "LICENSE-weights.txt"
         self._lock = DirectoryLock(self.path)
+        self._mirror = Mirror(str(path)) if is_remote(path) else None
         self._pending: list[str] = []
 
     def __enter__(self) -> RunDirectory:
         """Makes the directory if it is missing, and takes it for this process.
 
+        A remote one is also pulled.
+
         Raises:
           RunDirectoryError: Another process holds it, or it cannot be written.
         """
+        self._take()
+        if self._mirror is not None:
+            try:
+                self._mirror.open()
+            except BaseException:
+                self._lock.release()
+                raise
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, *__: object) -> None:
+        """Gives the directory back, a remote one after a last push.
+
+        Raises:
+          RunDirectoryError: That push failed. Where an error ends the context already,
+            it is a warning.
+        """
+        try:
+            if self._mirror is not None:
+                self._mirror.close()
+        except RunDirectoryError as failed:
+            if error is None:
+                raise
+            _LOGGER.warning("%s", failed)
+        finally:
+            self._lock.release()
+
+    def push_soon(self) -> None:
+        """Pushes a remote directory in a thread; a failure is a warning there."""
+        if self._mirror is not None:
+            self._mirror.push_soon()
+
+    @contextlib.contextmanager
+    def visited(self) -> Iterator[None]:
+        """The directory for a reader of a run that may still be going.
+
+        It does not take a local one. A remote one is pulled and pushed as ever, if
+        nobody has it. If another process of this host does, that one keeps the working
+        copy new; if one elsewhere does, what the reader writes stays on this disk.
+
+        Raises:
+          RunDirectoryError: The remote directory cannot be read or written.
+        """
+        if self._mirror is None:
+            yield
+            return
+        with contextlib.ExitStack() as opened:
+            try:
+                opened.enter_context(self)
+            except InUseError as error:
+                if self.fetch():
+                    _LOGGER.warning(
+                        "%s; what is written now stays in %s", error, self.path
+                    )
+            yield
+
+    def fetch(self) -> bool:
+        """Pulls a remote directory to be read alone.
+
+        Returns:
+          False where there is no need to: another process of this host has the working
+          copy, and keeps it new.
+
+        Raises:
+          RunDirectoryError: The remote directory cannot be read.
+        """
+        if self._mirror is None:
+            return False
+        try:
+            self._take()
+        except InUseError:
+            return False
+        try:
+            self._mirror.pull()
+        finally:
+            self._lock.release()
+        return True
+
+    def fetch_flags(self) -> None:
+        """Pulls `flags.cfg` of a remote directory.
+
+        Raises:
+          RunDirectoryError: The remote directory cannot be read.
+        """
+        if self._mirror is not None:
+            self._mirror.fetch_flags()
+
+    def _take(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
@@ -55,11 +149,6 @@ class RunDirectory:
                     f"{error}", "a writable --run_dir", "another --run_dir or rights"
                 )
             ) from error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Gives the directory back."""
-        self._lock.release()
 
     def write_atomic(self, file: Path, text: str) -> None:
         """Replaces a small file whole: a reader sees the old text or the new.
