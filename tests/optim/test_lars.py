@@ -26,7 +26,15 @@ def _error(got, want):
 
 
 @pytest.mark.parametrize(
-    "run", ["official", "large_decay", "no_decay", "no_exclusion", "nesterov"]
+    "run",
+    [
+        "official",
+        "large_decay",
+        "no_decay",
+        "no_exclusion",
+        "nesterov",
+        "popular_momentum",
+    ],
 )
 def test_official_simclr_steps(golden, run):
     kit = golden("simclr", "lars_simclr")
@@ -41,11 +49,14 @@ def test_official_simclr_steps(golden, run):
             for i, v in enumerate(specs)
         ],
     )
+    classic = setting.get("classic_momentum", True)
     optimizer = LARS(
         1.0,
         momentum=setting["momentum"],
         weight_decay=setting["weight_decay"],
         trust_coefficient=doc["eeta"],
+        lr_in_velocity=classic,
+        classic_momentum=classic,
         nesterov=setting.get("use_nesterov", False),
         exclude=setting["exclude"] or (),
     )
@@ -134,10 +145,35 @@ def test_step_length_in_closed_form():
         np.testing.assert_allclose(w, [[3.0, 4.0 - 2.0 * 0.001 * 5.0]], rtol=1e-6)
 
 
-def test_zero_norms_have_trust_one():
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_step_length_of_popular_momentum_in_closed_form(nesterov):
+    """The step is lr * eta * |w| whatever the velocity, and points along it."""
+    w = tf.Variable([[3.0, 4.0]])
+    optimizer = LARS(
+        2.0,
+        momentum=0.5,
+        nesterov=nesterov,
+        lr_in_velocity=False,
+        classic_momentum=False,
+        exclude=(),
+    )
+    optimizer.build([w])
+    before = w.numpy()
+    for g, way in (([1.0, 0.0], [1.0, 0.0]), ([0.0, 1.0], [0.5, 1.0])):
+        apply_update(optimizer, [tf.constant([g])], [w])
+        if nesterov and g == [0.0, 1.0]:
+            way = [0.25, 1.5]  # momentum * v + u
+        length = 2.0 * 0.001 * np.linalg.norm(before)
+        want = length * np.array([way]) / np.linalg.norm(way)
+        np.testing.assert_allclose(before - w, want, rtol=1e-3, atol=1e-9)
+        before = w.numpy()
+
+
+@pytest.mark.parametrize("classic", [True, False])
+def test_zero_norms_have_trust_one(classic):
     zero_w = tf.Variable([[0.0, 0.0]])
     zero_g = tf.Variable([[1.0, 2.0]])
-    optimizer = LARS(0.5, exclude=())
+    optimizer = LARS(0.5, exclude=(), lr_in_velocity=classic, classic_momentum=classic)
     optimizer.build([zero_w, zero_g])
     grads = [tf.constant([[1.0, -2.0]]), tf.zeros([1, 2])]
     apply_update(optimizer, grads, [zero_w, zero_g])
@@ -235,6 +271,7 @@ def test_config_round_trip(exclude):
         trust_coefficient=0.02,
         nesterov=True,
         lr_in_velocity=False,
+        classic_momentum=False,
         exclude=exclude,
         clipnorm=3.0,
     )
@@ -242,6 +279,7 @@ def test_config_round_trip(exclude):
     again = LARS.from_config(config)
     assert again.get_config() == config
     assert again.trust_coefficient == 0.02 and again.coupled_weight_decay == 1e-6
+    assert not again.classic_momentum
     if callable(exclude):
         assert again.exclude is only_heads
 
@@ -274,3 +312,5 @@ def test_one_trace_under_a_schedule():
 def test_ranges():
     with pytest.raises(ValueError, match="trust_coefficient=0"):
         LARS(0.1, trust_coefficient=0)
+    with pytest.raises(ValueError, match="try lr_in_velocity=False"):
+        LARS(0.1, classic_momentum=False)

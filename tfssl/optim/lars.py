@@ -1,4 +1,4 @@
-"""LARS (1708.03888) in the two forms of SimCLR and BYOL."""
+"""LARS (1708.03888) in the forms of SimCLR and BYOL."""
 
 from __future__ import annotations
 
@@ -19,10 +19,15 @@ class LARS(SGD):
         trust = trust_coefficient * |w| / |u|      1 where a norm is 0; no epsilon
         v = momentum * v + lr * trust * u;  w = w - v           SimCLR (default)
         v = momentum * v + trust * u;       w = w - lr * v      BYOL, rate outside
+        v = momentum * v + u;               w = w - lr * trust' * v
+                                            classic_momentum=False, no published run
+        trust' = trust_coefficient * |w| / |v|     1 where a norm is 0
 
-    An excluded variable has neither decay nor trust ratio. Sources: google-research/
-    simclr `tf2/lars_optimizer.py`; deepmind-research `byol/utils/optimizers.py`. The
-    two forms differ whenever the rate changes, that is at every step of a schedule.
+    An excluded variable has neither decay nor trust ratio. Nesterov's step has
+    `momentum * v + (what was added to v)` in place of the last v, in trust' as well.
+    Sources: google-research/simclr `tf2/lars_optimizer.py` (first and third form);
+    deepmind-research `byol/utils/optimizers.py`. The first two differ whenever the rate
+    changes, that is at every step of a schedule.
 
     Works in `model.compile` and in `tfssl.optim.apply_update`. Norms are float32,
     whatever the dtype of the variables.
@@ -34,13 +39,17 @@ class LARS(SGD):
       trust_coefficient: "eeta" or "eta" in the official codes.
       nesterov: Nesterov's form of the step.
       lr_in_velocity: SimCLR's form (True) or BYOL's.
+      classic_momentum: The trust ratio is that of the gradient (True) or, as the
+        official argument of this name has it, that of the step; the latter takes the
+        rate outside the velocity, `lr_in_velocity=False`.
       exclude: What has neither decay nor trust ratio, see `tfssl.optim.excluded`;
         None: biases, normalisation layers, and every vector.
       name: Name of the optimiser, first part of its variables' paths.
       **kwargs: `clipnorm` and the other arguments of every Keras optimiser.
 
     Raises:
-      ValueError: A coefficient out of its range, or a malformed pattern.
+      ValueError: A coefficient out of its range, a malformed pattern, or
+        `classic_momentum=False` with the rate in the velocity.
     """
 
     def __init__(
@@ -53,6 +62,7 @@ class LARS(SGD):
         lr_in_velocity: bool = True,
         exclude: Exclude = None,
         name: str = "lars",
+        classic_momentum: bool = True,
         **kwargs,
     ):
         super().__init__(
@@ -69,12 +79,27 @@ class LARS(SGD):
             raise ValueError(
                 f"got trust_coefficient={trust_coefficient}; expected > 0; try 0.001"
             )
+        if lr_in_velocity and not classic_momentum:
+            raise ValueError(
+                "got classic_momentum=False with lr_in_velocity=True; expected the rate"
+                " outside the velocity; try lr_in_velocity=False"
+            )
         self.trust_coefficient = trust_coefficient
+        self.classic_momentum = classic_momentum
 
     def _direction(self, g: tf.Tensor, w: tf.Tensor, excluded: bool) -> tf.Tensor:
         update = super()._direction(g, w, excluded)
-        if excluded:
+        if excluded or not self.classic_momentum:
             return update
+        return self._adapted(update, w)
+
+    def _scaled_move(self, move: tf.Tensor, w: tf.Tensor, excluded: bool) -> tf.Tensor:
+        if excluded or self.classic_momentum:
+            return move
+        return self._adapted(move, w)
+
+    def _adapted(self, update: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
+        """`update` times its trust ratio."""
         w_norm, u_norm = _norm(w), _norm(update)
         ratio = tf.math.divide_no_nan(self.trust_coefficient * w_norm, u_norm)
         known = tf.logical_and(w_norm > 0, u_norm > 0)
@@ -82,7 +107,10 @@ class LARS(SGD):
 
     def get_config(self):
         """Arguments to make the same optimiser again."""
-        return super().get_config() | {"trust_coefficient": self.trust_coefficient}
+        return super().get_config() | {
+            "trust_coefficient": self.trust_coefficient,
+            "classic_momentum": self.classic_momentum,
+        }
 
 
 def _norm(x: tf.Tensor) -> tf.Tensor:

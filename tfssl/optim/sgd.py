@@ -90,6 +90,7 @@ class SGD(keras.optimizers.Optimizer):
         v = self.momentum * v + step
         move = self.momentum * v + step if self.nesterov else v
         self.assign(velocity, v)
+        move = self._scaled_move(move, w, self._excluded[index])
         self.assign_sub(variable, move if self.lr_in_velocity else lr * move)
 
     def _direction(self, g: tf.Tensor, w: tf.Tensor, excluded: bool) -> tf.Tensor:
@@ -97,6 +98,11 @@ class SGD(keras.optimizers.Optimizer):
         if excluded or not self.coupled_weight_decay:
             return g
         return g + self.coupled_weight_decay * w
+
+    def _scaled_move(self, move: tf.Tensor, w: tf.Tensor, excluded: bool) -> tf.Tensor:
+        """What leaves the velocity, before a learning rate outside."""
+        del w, excluded
+        return move
 
     def get_config(self):
         """Arguments to make the same optimiser again."""
