@@ -313,6 +313,53 @@ def centre(image, side):
     return image[y : y + side, x : x + side]
 
 
+def kept_pixels(entry, image):
+    """Those that SimCLR's kit holds of a whole image."""
+    image = np.clip(image, 0, 1)
+    if entry["op"] == "eval_corner":
+        return np.stack([image[:12, :12], image[-12:, -12:]])
+    step = entry.get("stride", 1)
+    return image[::step, ::step]
+
+
+def test_official_tf1_pixels_are_those_of_the_old_bicubic_and_not_ours(simclr):
+    """The choice of docs/parity.md: TF2's resize, which is another one."""
+    entries = simclr.cases["tf1_entries"]
+    for entry in entries:
+        crop = simclr.rule.fixed_images(1, tuple(entry["source"]), entry["seed"])[0]
+        if "box" in entry:
+            y, x, h, w = entry["box"]
+            crop = crop[y : y + h, x : x + w]
+        else:
+            crop = centre(crop, round(0.875 * min(entry["source"])))
+        size = entry["size"]
+        old = tf.compat.v1.image.resize_bicubic(crop[None], [size, size])[0]
+        ours = geometry.resize(tf.constant(crop), size, size, "bicubic", False)
+        want = simclr.arrays[entry["key"]] / 65535.0
+        np.testing.assert_allclose(kept_pixels(entry, old), want, atol=5e-5)
+        if "mean" in entry:
+            assert abs(np.mean(np.clip(old, 0, 1)) - entry["mean"]) < 1e-5
+        # Seen .031 for a crop of 197 to 224, .26 where the image shrinks to a quarter.
+        assert np.abs(kept_pixels(entry, ours) - want).max() > 0.03, entry
+    assert len(entries) == 9
+
+
+@pytest.mark.parametrize(("ours", "a", "half"), [(False, -0.75, 0), (True, -0.5, 0.5)])
+def test_the_two_bicubics_in_closed_form(ours, a, half):
+    """Keys' cubic: TF1's with a = -3/4 and pixels at integers, ours -1/2 and halves."""
+    image = np.zeros([9, 9, 3], np.float32)
+    image[4] = 1.0
+    if ours:
+        got = geometry.resize(tf.constant(image), 36, 9, "bicubic", False)
+    else:
+        got = tf.compat.v1.image.resize_bicubic(image[None], [36, 9])[0]
+    d = np.abs((np.arange(36) + half) / 4 - half - 4)
+    near = ((a + 2) * d - (a + 3)) * d**2 + 1
+    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    want = np.where(d <= 1, near, np.where(d < 2, far, 0))
+    np.testing.assert_allclose(got[:, 0, 0], want, atol=1e-6)
+
+
 def test_byol_eval_goldens(byol):
     transform = EVAL_TRANSFORMS["byol"]
     uncut = dataclasses.replace(transform, crop_fraction=1.0)
