@@ -4,17 +4,20 @@ python -m tests.methods.trajectory_worker REPLICAS DTYPE OUT.npz KIT:RUN ...
 
 Writes, for step s of a run, `RUN/s/log/NAME`, for BYOL with `tau`;
 `RUN/s/state/OFFICIAL NAME` and `RUN/s/momentum/OFFICIAL NAME`, each as norm and first
-five values in the official layout; `RUN/s/queue`.
+five values in the official layout; `RUN/s/queue` and `RUN/s/logits`. After the last
+step of BYOL, `RUN/final_eval/NAME`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
@@ -45,6 +48,8 @@ class Case:
       name: Our checkpoint name to the official one, or None where it has none.
       value: Official name to the initial value in our layout.
       official: A value in our layout to the official layout.
+      logits: Shape of the contrastive logits to keep at every step, if any.
+      evaluate: Name to what the trained network says, if asked for.
     """
 
     steps: int
@@ -53,6 +58,8 @@ class Case:
     name: Callable[[str], str | None]
     value: Callable[[str], np.ndarray]
     official: Callable[[np.ndarray], np.ndarray] = lambda array: array
+    logits: tuple[int, int] | None = None
+    evaluate: Callable[[Any], dict[str, tf.Tensor]] = lambda method: {}
 
 
 def goldens(kit: str) -> Any:
@@ -153,7 +160,25 @@ def byol(run_id: str) -> Case:
     ]
     views = np.stack([_normalize(x, rule) for x in images], 1)
     labels = np.arange(batch) % settings["ncls"]
-    return Case(settings["steps"], make, lambda step: (views, labels), name, value)
+
+    def evaluate(method: Any) -> dict[str, tf.Tensor]:
+        """Inference of the online network on the first four images of view 1."""
+        features = method.encoder(views[:4, 0], training=False)
+        projection = method._projector(features, training=False)
+        return {
+            "projection": projection,
+            "prediction": method._predictor(projection, training=False),
+            "logits": method._probe(features, training=False),
+        }
+
+    return Case(
+        steps=settings["steps"],
+        make=make,
+        views=lambda step: (views, labels),
+        name=name,
+        value=value,
+        evaluate=evaluate,
+    )
 
 
 MOCO_AS_RUN = {"m": 0.999, "T": 0.07}
@@ -216,6 +241,7 @@ def moco(run_id: str) -> Case:
         name=name,
         value=value,
         official=_torch_layout,
+        logits=(batch, 1 + settings["K"]),
     )
 
 
@@ -238,6 +264,21 @@ def _torch_layout(array: np.ndarray) -> np.ndarray:
 def _normalize(images: np.ndarray, rule: Any) -> np.ndarray:
     mean = np.asarray(rule.IMAGENET_MEAN, np.float32)
     return (images - mean) / np.asarray(rule.IMAGENET_STD, np.float32)
+
+
+@contextlib.contextmanager
+def kept_logits(shape: tuple[int, int]) -> Iterator[tf.Variable]:
+    """What the step's one cross entropy was last taken of, temperature and all."""
+    kept = tf.Variable(tf.zeros(shape, tf.float64))
+    name = "sparse_softmax_cross_entropy_with_logits"
+    cross_entropy = getattr(tf.nn, name)
+
+    def keeping(labels, logits):
+        kept.assign(tf.cast(logits, kept.dtype))
+        return cross_entropy(labels=labels, logits=logits)
+
+    with mock.patch.object(tf.nn, name, keeping):
+        yield kept
 
 
 def train(case: Case, strategy: tf.distribute.Strategy, dtype: str) -> dict:
@@ -281,17 +322,25 @@ def train(case: Case, strategy: tf.distribute.Strategy, dtype: str) -> dict:
     run_steps = make_run_steps(strategy, state, photometric)
     iterator = iter(strategy.distribute_datasets_from_function(batches))
     found = {}
-    for step in range(case.steps):
-        log = run_steps(iterator, tf.constant(1, tf.int64))
-        found |= {f"{step}/log/{n}": v.numpy()[0] for n, v in log.items()}
-        if hasattr(state.method, "_tau"):
-            found[f"{step}/log/tau"] = np.asarray(state.method._tau(step))
-        found |= {f"{step}/state/{n}": summary(v, case) for n, v in official.items()}
-        slots = zip(trained, state.optimizer._velocities, strict=True)
-        found |= {f"{step}/momentum/{n}": summary(v, case) for n, v in slots}
-        if "queue/keys" in items:
-            found[f"{step}/queue"] = items["queue/keys"].numpy()
-    return found
+    with contextlib.ExitStack() as stack:
+        if case.logits:
+            logits = stack.enter_context(kept_logits(case.logits))
+        for step in range(case.steps):
+            log = run_steps(iterator, tf.constant(1, tf.int64))
+            found |= {f"{step}/log/{n}": v.numpy()[0] for n, v in log.items()}
+            if hasattr(state.method, "_tau"):
+                found[f"{step}/log/tau"] = np.asarray(state.method._tau(step))
+            found |= {
+                f"{step}/state/{n}": summary(v, case) for n, v in official.items()
+            }
+            slots = zip(trained, state.optimizer._velocities, strict=True)
+            found |= {f"{step}/momentum/{n}": summary(v, case) for n, v in slots}
+            if "queue/keys" in items:
+                found[f"{step}/queue"] = items["queue/keys"].numpy()
+            if case.logits:
+                found[f"{step}/logits"] = logits.numpy()
+    said = case.evaluate(state.method)
+    return found | {f"final_eval/{name}": v.numpy() for name, v in said.items()}
 
 
 def summary(variable, case: Case) -> np.ndarray:
