@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfssl
-from tfssl import weights
+from tfssl import startup, weights
 from tfssl.checks import validate
 from tfssl.config import Config, resolve
 from tfssl.encoder_name import parse_encoder
@@ -76,11 +76,14 @@ def _convert(config: Config, directory: RunDirectory) -> int:
     foreign = weights.open_source(kind, path)
     final = _configuration(config, foreign.network)
     record = weights.describe(kind, path, foreign)
+    step = foreign.step
     try:
         tensors = foreign.matched.read()
-        tensors["step"] = tf.constant(foreign.step, tf.int64)
-        store.save_tensors(foreign.step, tensors)
-        del tensors  # two copies of a large network are enough
+        tensors["step"] = tf.constant(step, tf.int64)
+        store.save_tensors(step, tensors)
+        # The encoder is loaded below: two copies of a large network are enough.
+        del tensors, foreign
+        startup.give_back_freed_memory()
         record["preprocessing"] = _preprocessing(final)
         record["written_by"] = f"tfssl {tfssl.__version__}"
         trained.write_provenance(directory, record)
@@ -88,7 +91,7 @@ def _convert(config: Config, directory: RunDirectory) -> int:
         directory.write_atomic(directory.flags, to_flagfile(final))
     except BaseException:
         # A directory is converted whole or not at all.
-        shutil.rmtree(store.path(foreign.step), ignore_errors=True)
+        shutil.rmtree(store.path(step), ignore_errors=True)
         directory.provenance.unlink(missing_ok=True)
         directory.licence.unlink(missing_ok=True)
         raise
