@@ -81,14 +81,3 @@ def _keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _KEEP_BELOW)
         mallopt(_M_TRIM_THRESHOLD, _KEEP_BELOW)
-
-
-def give_back_freed_memory() -> None:
-    """Returns what is free to the system, for what other threads will need.
-
-    glibc keeps an arena for each thread, and TensorFlow restores weights in threads of
-    its own, which do not find what the main thread has freed.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

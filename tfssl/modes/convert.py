@@ -11,9 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 import tfssl
-from tfssl import startup, weights
+from tfssl import weights
 from tfssl.checks import validate
 from tfssl.config import Config, resolve
+from tfssl.core import memory
 from tfssl.encoder_name import parse_encoder
 from tfssl.errors import CheckpointError, ConfigError, RunDirectoryError, message
 from tfssl.flagfile import from_flagfile, to_flagfile
@@ -83,7 +84,7 @@ def _convert(config: Config, directory: RunDirectory) -> int:
         store.save_tensors(step, tensors)
         # The encoder is loaded below: two copies of a large network are enough.
         del tensors, foreign
-        startup.give_back_freed_memory()
+        memory.give_back_freed()
         record["preprocessing"] = _preprocessing(final)
         record["written_by"] = f"tfssl {tfssl.__version__}"
         trained.write_provenance(directory, record)
