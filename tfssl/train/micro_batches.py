@@ -47,11 +47,16 @@ def micro_batched(
     coupled = isinstance(pieces.method, CouplesRows)
     backward = _cached if coupled else _accumulated
 
+    def finish(whole):
+        # What a loop carried stands on no device, and several workers' all-reduce
+        # refuses it ("destinations can not be empty").
+        return pieces.finish(tf.nest.map_structure(tf.identity, whole))
+
     @tf.autograph.experimental.do_not_convert
     def one_step(batch):
         strategy.run(pieces.begin)
         whole = backward(strategy, pieces, batch, count)
-        return strategy.run(pieces.finish, args=(whole,))
+        return strategy.run(finish, args=(whole,))
 
     return one_step
 
