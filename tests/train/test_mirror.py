@@ -504,3 +504,16 @@ def test_a_bucket_that_is_out_of_reach_is_an_error_with_its_name(capsys, caplog)
     caplog.set_level(logging.WARNING)
     assert main(argv("simclr", "nofs://bucket/run")) == 1
     assert "nofs://bucket/run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"log.jsonl": 3}'])
+def test_damaged_notes_on_both_sides_are_made_anew(disk, caplog, text):
+    address, folder = disk
+    with RunDirectory(address) as directory:
+        save(directory, 1)
+    (directory.path / ".mirror.json").write_text(text)
+    with RunDirectory(address) as again:
+        assert steps(again) == [1]
+        save(again, 2)
+    assert "damaged" in caplog.text
+    assert (folder / "checkpoints" / "step-000000002" / "manifest.json").exists()

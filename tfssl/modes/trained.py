@@ -127,11 +127,10 @@ def assign_items(items: dict[str, tf.Variable], folder: Path) -> None:
     Raises:
       CheckpointError: It lacks one of the names, or a shape differs.
     """
-    found = checkpoint.read(folder, tuple(items))
-    checkpoint.assign({n: found[n] for n in items if n in found}, items, folder)
+    checkpoint.assign(folder, items, items.__contains__)
 
 
 def assign_encoder(model: keras.Model, folder: Path) -> None:
     """Assigns the encoder's part of a checkpoint to a model, strictly."""
-    tensors = checkpoint.read(folder, f"{ENCODER}/")
-    checkpoint.assign(tensors, variables.named(ENCODER, model.variables), folder)
+    items = variables.named(ENCODER, model.variables)
+    checkpoint.assign(folder, items, lambda name: name.startswith(f"{ENCODER}/"))

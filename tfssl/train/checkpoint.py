@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -127,36 +127,50 @@ def read(folder: Path, prefix: str | tuple[str, ...] = "") -> dict[str, np.ndarr
 
 
 def assign(
-    tensors: dict[str, np.ndarray], items: dict[str, tf.Variable], source: Path
+    folder: Path,
+    items: dict[str, tf.Variable],
+    concerns: Callable[[str], bool] = lambda name: True,
 ) -> None:
-    """Assigns tensors to variables by name; strict. `tensors` is emptied on the way.
+    """Assigns a checkpoint's tensors to variables by name; strict.
+
+    One after the other, so that a large network is not in memory twice.
 
     Args:
-      tensors: Name to value, see `read`.
+      folder: The checkpoint.
       items: Name to variable.
-      source: Where the tensors come from, for the message.
+      concerns: Which of the checkpoint's names must have a variable.
 
     Raises:
       CheckpointError: Names are missing or surplus, or shapes differ; all are listed.
     """
-    for name, value in _ADDED_LATER.items():
-        if name in items:
-            tensors.setdefault(name, value)
-    problems = [f"missing {n}" for n in items if n not in tensors]
-    problems += [f"surplus {n}" for n in tensors if n not in items]
+    reader = tf.train.load_checkpoint(str(folder / "tensors"))
+    shapes = {
+        name: tuple(shape)
+        for name, shape in reader.get_variable_to_shape_map().items()
+        if concerns(name)
+    }
+    added = {
+        name: value
+        for name, value in _ADDED_LATER.items()
+        if name in items and name not in shapes
+    }
+    shapes |= {name: value.shape for name, value in added.items()}
+    problems = [f"missing {n}" for n in items if n not in shapes]
+    problems += [f"surplus {n}" for n in shapes if n not in items]
     problems += [
-        f"{n} has shape {tensors[n].shape} instead of {tuple(v.shape)}"
+        f"{n} has shape {shapes[n]} instead of {tuple(v.shape)}"
         for n, v in items.items()
-        if n in tensors and tensors[n].shape != tuple(v.shape)
+        if n in shapes and shapes[n] != tuple(v.shape)
     ]
     if problems:
         shown = "; ".join(problems[:12]) + (" …" if len(problems) > 12 else "")
         raise CheckpointError(
             message(
-                f"{len(problems)} differences between {source} and this run: {shown}",
+                f"{len(problems)} differences between {folder} and this run: {shown}",
                 "the same names and shapes",
                 "the flags that the checkpoint was made with",
             )
         )
     for name, variable in items.items():
-        variables.raw(variable).assign(tensors.pop(name))
+        value = added[name] if name in added else reader.get_tensor(name)
+        variables.raw(variable).assign(value)

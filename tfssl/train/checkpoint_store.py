@@ -174,7 +174,7 @@ class CheckpointStore:
             if problem is None:
                 for text in damaged:
                     _LOGGER.warning("%s; using %s, the one before", text, path)
-                checkpoint.assign(checkpoint.read(path), items, path)
+                checkpoint.assign(path, items)
                 return step
             damaged.append(f"checkpoint {path} is damaged ({problem})")
         if damaged:

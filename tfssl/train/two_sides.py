@@ -204,11 +204,14 @@ class TwoSides:
 
     def load(self) -> None:
         """Reads what both sides were when last equal."""
+        self._equal = {}  # Then what is on both sides is copied once more.
         try:
             stored = json.loads((self._local / _STATE).read_text())
+            self._equal = {n: (tuple(a), tuple(b)) for n, (a, b) in stored.items()}
         except FileNotFoundError:
-            stored = {}  # Then what is on both sides is copied once more.
-        self._equal = {n: (tuple(a), tuple(b)) for n, (a, b) in stored.items()}
+            pass
+        except (ValueError, TypeError, AttributeError) as error:
+            _LOGGER.warning("%s/%s is damaged: %s", self._local, _STATE, error)
 
     def save(self) -> None:
         """Writes what both sides were when last equal."""
