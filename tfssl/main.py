@@ -70,12 +70,13 @@ def _configuration(parsed: Parsed) -> Config:
       RunDirectoryError: A remote directory cannot be read.
     """
     asked = parsed.config
-    remote = is_remote(asked.run_dir) or is_remote(asked.init_from)
+    if not (is_remote(asked.run_dir) or is_remote(asked.init_from)):
+        return cli.settle(parsed)
     wrong = parsed.problems or field_problems(asked)
-    if remote and not wrong and not launch.problems(asked, os.environ):
+    if not wrong and not launch.problems(asked, os.environ):
         _fetch(asked)
     config = cli.settle(parsed)
-    if remote and config.strategy == "tpu" != asked.strategy:
+    if config.strategy == "tpu" != asked.strategy:
         raise ConfigError(
             message(
                 f"--strategy=tpu in the stored flags of {asked.run_dir} alone",

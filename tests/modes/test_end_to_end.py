@@ -72,6 +72,20 @@ def test_run_directory_holds_what_the_design_says(finished):
     assert (run_dir / "checkpoints" / "step-000000006" / "manifest.json").exists()
 
 
+def assert_same_weights(run_dir, other):
+    a, b = tensors(run_dir), tensors(other)
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def assert_same_run(whole, resumed):
+    """Last checkpoints equal in every bit, and every logged step there once."""
+    assert_same_weights(whole, resumed)
+    rows = [json.loads(line)["step"] for line in (resumed / "log.jsonl").open()]
+    assert rows == [2, 4, 6]
+
+
 def test_stopped_and_resumed_is_bit_identical(finished, tmp_path, monkeypatch, capsys):
     method, whole = finished
     flags = argv(method, tmp_path, knn_every=1.5)
@@ -82,12 +96,7 @@ def test_stopped_and_resumed_is_bit_identical(finished, tmp_path, monkeypatch, c
     assert "stopped by SIGINT after step 2" in said
     assert f"--flagfile={tmp_path}/flags.cfg" in said
     assert main(["tfssl", f"--flagfile={tmp_path}/flags.cfg"]) == 0
-    a, b = tensors(whole), tensors(tmp_path)
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
-    rows = [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").open()]
-    assert rows == [2, 4, 6]
+    assert_same_run(whole, tmp_path)
 
 
 @pytest.mark.slow
@@ -102,10 +111,7 @@ def test_what_else_moves_is_in_the_checkpoint(method, more, tmp_path, monkeypatc
         patch.setattr(pretrain, "StopRequest", StopAfterOneCall)
         assert main(argv(method, stopped, **more)) == 42
     assert main(argv(method, stopped, **more)) == 0
-    a, b = tensors(whole), tensors(stopped)
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    assert_same_weights(whole, stopped)
 
 
 def test_a_finished_run_is_left_alone(finished, capsys):
@@ -188,10 +194,7 @@ def test_an_encoder_from_outside(tmp_path, monkeypatch, capsys):
     after = "--mode=pretrain,knn,linear,export,report"
     more = ["--linear_epochs=1", "--linear_learning_rates=1"]
     subprocess.run([sys.executable, *code, after, *more], check=True, cwd=ROOT)
-    a, b = tensors(whole), tensors(parts)
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    assert_same_weights(whole, parts)
     served = tf.saved_model.load(str(parts / "saved_model"))
     images = tf.random.stateless_uniform([2, size, size, 3], [1, 2])
     features = served.signatures["features"](images)["features"]

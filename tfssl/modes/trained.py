@@ -36,7 +36,7 @@ def checkpoint_folder(path: str | Path) -> Path:
       CheckpointError: There is none.
     """
     path = working_copy(path)
-    if (path / "manifest.json").exists():
+    if (path / checkpoint.MANIFEST).exists():
         store = CheckpointStore(path.parent)
         candidates = [path]
     else:

@@ -17,9 +17,17 @@ from tfssl.errors import CheckpointError, DivergenceError, message
 
 Tensors = Mapping[str, np.ndarray | tf.Tensor]
 
-_MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"
+"""Written last: a folder without it is half a checkpoint."""
+NAME = r"step-(\d{9})"
+"""Pattern of a checkpoint's folder; see `name_of`."""
 _ADDED_LATER = {"rate_factor": np.float32(1.0)}
 """Names that older checkpoints lack, with the value that they meant."""
+
+
+def name_of(step: int) -> str:
+    """Name of the folder of one step's checkpoint."""
+    return f"step-{step:09d}"
 
 
 def write(folder: Path, step: int, tensors: Tensors) -> None:
@@ -75,9 +83,9 @@ def _write_manifest(folder: Path, step: int, tensors: Tensors) -> None:
         files[file.name] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
     shapes = {n: [str(np.asarray(t).dtype), *t.shape] for n, t in tensors.items()}
     manifest = {"format": 1, "step": step, "files": files, "tensors": shapes}
-    with open(folder / _MANIFEST, "w") as out:
+    with open(folder / MANIFEST, "w") as out:
         json.dump(manifest, out, indent=1)
-    sync(folder / _MANIFEST)
+    sync(folder / MANIFEST)
 
 
 def sync(path: Path) -> None:
@@ -100,10 +108,10 @@ def _sha256(file: Path) -> str:
 def damage(folder: Path) -> str | None:
     """What is wrong with a checkpoint's files, or None if they are whole."""
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text())
+        manifest = json.loads((folder / MANIFEST).read_text())
         files = manifest["files"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"{_MANIFEST}: {error}"
+        return f"{MANIFEST}: {error}"
     for name, expected in files.items():
         file = folder / name
         if not file.is_file():
@@ -116,8 +124,8 @@ def damage(folder: Path) -> str | None:
     return None
 
 
-def read(folder: Path, prefix: str | tuple[str, ...] = "") -> dict[str, np.ndarray]:
-    """Reads the tensors whose names begin with `prefix` or one of these, by name."""
+def read(folder: Path, prefix: str = "") -> dict[str, np.ndarray]:
+    """Reads the tensors whose names begin with `prefix`, by name."""
     reader = tf.train.load_checkpoint(str(folder / "tensors"))
     return {
         name: reader.get_tensor(name)

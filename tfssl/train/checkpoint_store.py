@@ -16,7 +16,7 @@ import tensorflow as tf
 from tfssl.errors import CheckpointError, message
 from tfssl.train import checkpoint
 
-_FOLDER = re.compile(r"step-(\d{9})$")
+_FOLDER = re.compile(rf"{checkpoint.NAME}$")
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -64,7 +64,7 @@ class CheckpointStore:
 
     def path(self, step: int) -> Path:
         """Folder of one step's checkpoint."""
-        return self.folder / f"step-{step:09d}"
+        return self.folder / checkpoint.name_of(step)
 
     def save(self, step: int, items: dict[str, tf.Variable]) -> None:
         """Writes one checkpoint and removes the oldest beyond `keep`.

@@ -80,7 +80,7 @@ class DirectoryLock:
             self._remove_stale(found)
         try:
             with open(self._owner, "x") as out:
-                out.write(_identity(0))
+                out.write(_as_text(0))
         except FileExistsError as error:
             raise self._in_use(_text(self._owner)) from error
         self._stop = threading.Event()
@@ -92,7 +92,7 @@ class DirectoryLock:
             count += 1
             beside = self._owner.with_name(f".lock-owner.{os.getpid()}")
             try:
-                beside.write_text(_identity(count))
+                beside.write_text(_as_text(count))
                 os.replace(beside, self._owner)
             except OSError:
                 continue  # A full disk is the checkpoint's to report.
@@ -139,10 +139,15 @@ def _write_holder(handle: TextIO) -> None:
         return
 
 
-def _identity(beat: int) -> str:
+def identity() -> dict[str, str | int]:
+    """What names this process: its number, its host, and when it began there."""
     process = os.getpid()
-    owner = {"process": process, "host": socket.gethostname()}
-    return json.dumps({**owner, "started": started(process), "beat": beat})
+    host = socket.gethostname()
+    return {"process": process, "host": host, "started": started(process)}
+
+
+def _as_text(beat: int) -> str:
+    return json.dumps(identity() | {"beat": beat})
 
 
 def started(process: int) -> str:

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 from collections.abc import Iterator
 
 import tensorflow as tf
 
 from tfssl.errors import RunDirectoryError, message
+from tfssl.inherit import FLAGS_FILE
 from tfssl.remote import working_copy
 from tfssl.train.remote_files import listing, local_listing, read_text
 from tfssl.train.remote_lock import BEAT_SECONDS, NAME, RemoteLock
-from tfssl.train.two_sides import FLAGS_FILE, TwoSides
+from tfssl.train.two_sides import TwoSides
 
 _LOGGER = logging.getLogger(__name__)
 _FAILURES = (OSError, tf.errors.OpError)
@@ -129,21 +129,14 @@ class Mirror:
             finally:
                 self._sides.save()
 
-    def fetch_flags(self) -> None:
-        """Brings `flags.cfg` alone: all that a command line is judged by.
+    def flags(self) -> str | None:
+        """The remote `flags.cfg`; None where there is none.
 
         Raises:
           RunDirectoryError: The remote directory cannot be read.
         """
         with self._named("reading"):
-            text = read_text(f"{self._url}/{FLAGS_FILE}")
-            file = self._local / FLAGS_FILE
-            if text is None or (file.exists() and file.read_text() == text):
-                return
-            self._local.mkdir(parents=True, exist_ok=True)
-            beside = file.with_name(f".{file.name}.{os.getpid()}")
-            beside.write_text(text)
-            os.replace(beside, file)
+            return read_text(f"{self._url}/{FLAGS_FILE}")
 
     # --- the thread -------------------------------------------------------------
 

@@ -13,14 +13,15 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfssl.train import checkpoint
+
 Signature = tuple[int, int]
 """Size, and time of the last change in nanoseconds (0 where nobody keeps it)."""
 
 Files = dict[str, Signature]
 """Path below the run directory, with `/`, to what it looks like."""
 
-MANIFEST = "manifest.json"
-_CHECKPOINT = re.compile(r"((?:.*/)?checkpoints)/step-(\d{9})/[^/]+$")
+_CHECKPOINT = re.compile(rf"((?:.*/)?checkpoints)/{checkpoint.NAME}/[^/]+$")
 
 
 class Checkpoint(NamedTuple):
@@ -37,12 +38,12 @@ class Checkpoint(NamedTuple):
     @property
     def folder(self) -> str:
         """Its path below the run directory."""
-        return f"{self.series}/step-{self.step:09d}"
+        return f"{self.series}/{checkpoint.name_of(self.step)}"
 
     @property
     def manifest(self) -> str:
         """The path of what makes it complete."""
-        return f"{self.folder}/{MANIFEST}"
+        return f"{self.folder}/{checkpoint.MANIFEST}"
 
     def files(self, among: Files) -> list[str]:
         """The paths of its files, the manifest last."""

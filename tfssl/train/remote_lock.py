@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
 
 import tensorflow as tf
 
 from tfssl.errors import InUseError, message
-from tfssl.train.lock import started
+from tfssl.train.lock import identity, started
 
 NAME = "LOCK"
 FRESH_SECONDS = 600.0
@@ -34,11 +33,7 @@ class RemoteLock:
     def __init__(self, url: str):
         self._url = url
         self._object = f"{url}/{NAME}"
-        self._own = {
-            "process": os.getpid(),
-            "host": socket.gethostname(),
-            "started": started(os.getpid()),
-        }
+        self._own = identity()
         self._beat = 0.0
         self.held = False
 

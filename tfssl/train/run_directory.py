@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tfssl.errors import InUseError, RunDirectoryError, message
+from tfssl.inherit import FLAGS_FILE
 from tfssl.remote import is_remote, working_copy
 from tfssl.train.lock import DirectoryLock
 from tfssl.train.mirror import Mirror
@@ -28,7 +29,7 @@ class RunDirectory:
 
     def __init__(self, path: str | Path):
         self.path = working_copy(path)
-        self.flags = self.path / "flags.cfg"
+        self.flags = self.path / FLAGS_FILE
         self.log = self.path / "log.jsonl"
         self.results = self.path / "results.json"
         self.profile = self.path / "profile.json"
@@ -131,13 +132,15 @@ class RunDirectory:
         return True
 
     def fetch_flags(self) -> None:
-        """Pulls `flags.cfg` of a remote directory.
+        """Pulls `flags.cfg` of a remote directory, by which a command line is judged.
 
         Raises:
-          RunDirectoryError: The remote directory cannot be read.
+          RunDirectoryError: The remote directory cannot be read, or the copy written.
         """
-        if self._mirror is not None:
-            self._mirror.fetch_flags()
+        text = self._mirror.flags() if self._mirror is not None else None
+        if text is None or (self.flags.exists() and self.flags.read_text() == text):
+            return
+        self.write_atomic(self.flags, text)
 
     def _take(self) -> None:
         try:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from tfssl.inherit import FLAGS_FILE
 from tfssl.train import checkpoint
 from tfssl.train.remote_files import (
-    MANIFEST,
     Checkpoint,
     Files,
     Signature,
@@ -26,7 +26,6 @@ from tfssl.train.remote_files import (
     signature,
 )
 
-FLAGS_FILE = "flags.cfg"
 _STATE = ".mirror.json"
 _LOGGER = logging.getLogger(__name__)
 
@@ -99,7 +98,7 @@ class TwoSides:
         if not all((here / name).exists() for name in files):
             return False
         manifest = read_text(f"{self._url}/{found.manifest}")
-        return (here / MANIFEST).read_text() == manifest
+        return (here / checkpoint.MANIFEST).read_text() == manifest
 
     def _pull_file(self, name: str, there: Signature) -> None:
         file = self._local / name
