@@ -512,3 +512,13 @@ def test_antialiased_resize_has_the_bits_of_tensorflows(shape, size):
         ],
     )
     np.testing.assert_array_equal(dynamic(image, *size), want)
+
+
+def test_bytes_are_rounded_half_to_even_and_clipped():
+    """The kernel that does it in one pass, against NumPy, at every half and between."""
+    values = np.arange(-40.0, 300.0, 0.125, np.float32)
+    values = np.concatenate([values, np.nextafter(values, np.float32(np.inf))])
+    values = np.concatenate([values, np.nextafter(values, np.float32(-np.inf))])
+    image = np.resize(values, [64, 64, 3])
+    expected = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    np.testing.assert_array_equal(crops._to_uint8(tf.constant(image)), expected)

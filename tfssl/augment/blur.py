@@ -7,8 +7,6 @@ while a convolution with a kernel per image is not.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import tensorflow as tf
 
@@ -99,9 +97,3 @@ def blur(planes: list[tf.Tensor], matrix: tf.Tensor) -> list[tf.Tensor]:
         )
         for plane in planes
     ]
-
-
-def pil_reach(sigma: float) -> int:
-    """Pixels on either side that `pil_matrix` takes in, for sigmas up to this one."""
-    whole = math.floor((math.sqrt(4.0 * sigma * sigma + 1.0) - 1.0) / 2.0)
-    return 3 * (whole + 1)

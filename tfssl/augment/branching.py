@@ -16,6 +16,9 @@ import tensorflow as tf
 from tfssl.augment import blur, color, photometry, taps
 from tfssl.augment.recipe_types import ViewRecipe
 
+Weights = Callable[[tf.Tensor, int, int], tuple[taps.Weigh, taps.Weigh]]
+"""Function of (sigma `[1]`, side, taps on either side) to the filters of both axes."""
+
 
 def apply(
     images: tf.Tensor,
@@ -76,33 +79,71 @@ def _jittered(
 
 
 def _blurred(planes: color.Planes, sigma: tf.Tensor, view: ViewRecipe) -> color.Planes:
+    """Of a few filters the one runs that has no more taps than this sigma needs."""
     size = planes[0].shape[1]
-
-    def apart(
-        change: Callable[[], tf.Tensor], otherwise: Callable[[], tf.Tensor]
-    ) -> tf.Tensor:
-        # Always true, which XLA cannot know. Without a branch in between it computes
-        # a step again for every tap of the next. Images are not paired with zeros:
-        # then XLA moves the work out of the branch, and blurring takes thrice as long.
-        return tf.cond(sigma[0] > 0.0, change, otherwise)
-
     if view.blur_border == "edge":
-        reach = blur.pil_reach(view.blur_sigma[1])
-        band = apart(
-            lambda: taps.band(lambda n: blur.pil_matrix(sigma, n)[0], size, reach),
-            lambda: tf.zeros([2 * reach + 1, size]),
-        )
-        along_rows, along_columns = taps.banded(band, 1), taps.banded(band, 2)
+        weights, reaches = _pil_weights, taps.pil_reaches(view.blur_sigma[1])
     else:
-        reach = blur.gaussian_radius(size)
-        kernel = apart(
-            lambda: taps.gaussian(sigma[0], reach), lambda: tf.zeros([reach + 1])
-        )
-        along_rows = along_columns = taps.symmetric(kernel)
+        weights = _gaussian_weights
+        reaches = taps.gaussian_reaches(blur.gaussian_radius(size))
+    filters = [
+        functools.partial(_filtered, planes, sigma, reach, weights) for reach in reaches
+    ]
+    limits = list(reaches.values())[:-1]
+    if not limits:
+        return filters[0]()
+    number = tf.reduce_sum(tf.cast(sigma[0] >= limits, tf.int32))
+    return tf.switch_case(number, filters)
+
+
+def _filtered(
+    planes: color.Planes, sigma: tf.Tensor, reach: int, weights: Weights
+) -> color.Planes:
+    # Joined and split in here: outside of the branch each would be one more copy.
     image = tf.concat(planes, 0)
-    rows = apart(
+    along_rows, along_columns = weights(sigma, image.shape[1], reach)
+    rows = _apart(
+        sigma,
         lambda: taps.filter_rows(image, reach, along_rows),
         lambda: tf.pad(image, [[0, 0], [0, 0], [reach, reach]]),
     )
-    both = apart(lambda: taps.filter_columns(rows, reach, along_columns), lambda: image)
+    both = _apart(
+        sigma, lambda: taps.filter_columns(rows, reach, along_columns), lambda: image
+    )
     return tf.split(tf.clip_by_value(both, 0.0, 1.0), 3)
+
+
+def _pil_weights(
+    sigma: tf.Tensor, size: int, reach: int
+) -> tuple[taps.Weigh, taps.Weigh]:
+    band = _apart(
+        sigma,
+        lambda: taps.band(lambda n: blur.pil_matrix(sigma, n)[0], size, reach),
+        lambda: tf.zeros([2 * reach + 1, size]),
+    )
+    return taps.banded(band, 1), taps.banded(band, 2)
+
+
+def _gaussian_weights(
+    sigma: tf.Tensor, size: int, reach: int
+) -> tuple[taps.Weigh, taps.Weigh]:
+    kernel = _apart(
+        sigma,
+        lambda: taps.gaussian(sigma[0], blur.gaussian_radius(size), reach),
+        lambda: tf.zeros([reach + 1]),
+    )
+    return (taps.symmetric(kernel),) * 2
+
+
+def _apart(
+    sigma: tf.Tensor,
+    change: Callable[[], tf.Tensor],
+    otherwise: Callable[[], tf.Tensor],
+) -> tf.Tensor:
+    """`change()`, which XLA may not merge with what comes before or after.
+
+    The condition is always true, which XLA cannot know. Without a branch in between it
+    computes a step again for every tap of the next. Images are not paired with zeros:
+    then XLA moves the work out of the branch, and blurring takes thrice as long.
+    """
+    return tf.cond(sigma[0] > 0.0, change, otherwise)

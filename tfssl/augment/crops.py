@@ -18,7 +18,16 @@ _NEIGHBOURS = 2
 
 
 def _to_uint8(image: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.clip_by_value(tf.round(image), 0.0, 255.0), tf.uint8)
+    """`cast(clip(round(image), 0, 255))`, halves to even, in one pass."""
+    out = tf.raw_ops.QuantizeV2(
+        input=image,
+        min_range=0.0,
+        max_range=255.0,
+        T=tf.quint8,
+        mode="SCALED",
+        round_mode="HALF_TO_EVEN",
+    )
+    return tf.bitcast(out.output, tf.uint8)
 
 
 def _fold(seed: tf.Tensor, *numbers: int) -> tf.Tensor:
@@ -99,10 +108,13 @@ def _shown(image: tf.Tensor, cut: Cut, view: ViewRecipe, size: int) -> tf.Tensor
     soft = view.resize == "bilinear"  # as PIL resizes
     out = _to_uint8(geometry.resize(crop, size, size, view.resize, antialias=soft))
     if view.flip:
-        # `Reverse` takes the axes as a tensor of booleans, so no branch is needed.
-        dims = tf.stack([False, cut.mirrored, False])
-        out = tf.raw_ops.Reverse(tensor=out, dims=dims)
+        out = _flipped(out, cut.mirrored)
     return tf.ensure_shape(out, [size, size, 3])
+
+
+def _flipped(image: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:
+    # Without the branch, `Reverse` takes twice as long for what it leaves as it is.
+    return tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
 
 
 def show(image: tf.Tensor, cuts: list[Cut], recipe: Recipe, size: int) -> tf.Tensor:

@@ -73,9 +73,11 @@ def resize(
 ) -> tf.Tensor:
     """Resizes `[h, w, 3]` (any dtype) to float32 `[height, width, 3]`, not clipped."""
     if method == "bicubic" and not antialias:
-        # The raw operation reads uint8 as it is; tf.image.resize would do the same.
+        # Floats from the start: the operation converts a byte once for every tap.
         return tf.raw_ops.ResizeBicubic(
-            images=image[None], size=[height, width], half_pixel_centers=True
+            images=tf.cast(image, tf.float32)[None],
+            size=[height, width],
+            half_pixel_centers=True,
         )[0]
     if method == "bilinear" and antialias:
         return resample.antialiased(image, height, width)

@@ -7,6 +7,7 @@ them come out of one loop.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -16,19 +17,50 @@ Weigh = Callable[[Callable[[int], tf.Tensor]], tf.Tensor]
 """Function of (function of a shift in pixels to the shifted image) to the sum."""
 
 
-def gaussian(sigma: tf.Tensor, radius: int) -> tf.Tensor:
+def gaussian_reaches(radius: int) -> dict[int, float]:
+    """Taps on either side that are enough, and the sigma from which they are not.
+
+    Six deviations out a weight is below 2e-8 of the centre's: adding it changes no bit.
+
+    Args:
+      radius: The filter's own taps on either side, the last entry.
+    """
+    reaches = sorted({radius // 2, 3 * radius // 4, radius} - {0})
+    return {r: (r + 1) / 6.0 if r < radius else math.inf for r in reaches}
+
+
+def pil_reach(sigma: float) -> int:
+    """Pixels on either side that `pil_matrix` takes in, for sigmas up to this one."""
+    whole = math.floor((math.sqrt(4.0 * sigma * sigma + 1.0) - 1.0) / 2.0)
+    return 3 * (whole + 1)
+
+
+def pil_reaches(sigma: float) -> dict[int, float]:
+    """As `gaussian_reaches`, for PIL's filter: box filters end, nothing is left out.
+
+    Args:
+      sigma: The largest that is drawn, pixels.
+    """
+    largest = pil_reach(sigma)
+    wholes = range(largest // 3)
+    return {3 * (w + 1): math.sqrt((w + 1) * (w + 2)) for w in wholes}
+
+
+def gaussian(sigma: tf.Tensor, radius: int, reach: int) -> tf.Tensor:
     """The weights of `blur.gaussian_matrix` by distance, for `symmetric`.
 
     Args:
       sigma: float32 scalar, pixels, > 0.
-      radius: Taps on either side.
+      radius: Taps on either side, over which the weights sum to 1.
+      reach: How many of them are kept; see `gaussian_reaches`.
 
     Returns:
-      float32 `[radius + 1]`, the centre's first.
+      float32 `[reach + 1]`, the centre's first.
     """
     distance = np.arange(radius + 1, dtype=np.float32)
     kernel = tf.exp(-0.5 / tf.square(sigma) * np.square(distance))
-    return kernel / (2.0 * tf.reduce_sum(kernel) - 1.0)  # the centre's 1 counts once
+    kernel /= 2.0 * tf.reduce_sum(kernel) - 1.0  # the centre's 1 counts once
+    return kernel[: reach + 1]
 
 
 def symmetric(kernel: tf.Tensor) -> Weigh:
