@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -66,6 +67,7 @@ def _jittered(
     planes: color.Planes, chosen: dict[str, tf.Tensor], view: ViewRecipe
 ) -> color.Planes:
     operations = color.operations(view.brightness_mode, view.pil_color)
+    operations["hue"] = functools.partial(_hue, view.pil_color)
 
     def place(number, *planes):
         branches = [
@@ -76,6 +78,15 @@ def _jittered(
 
     first = (tf.constant(0), *planes)
     return list(tf.while_loop(lambda number, *_: number < 4, place, first)[1:])
+
+
+def _hue(pil: bool, planes: color.Planes, delta: tf.Tensor) -> color.Planes:
+    """In halves: else XLA computes a pixel's hue three times, once for each channel."""
+    turn = color.pil_turned if pil else color.tf_turned
+    back = color.pil_from_turned if pil else color.from_turned
+    return back(
+        _apart(delta[0] > -9.0, lambda: turn(planes, delta), lambda: list(planes))
+    )
 
 
 def _blurred(planes: color.Planes, sigma: tf.Tensor, view: ViewRecipe) -> color.Planes:
@@ -103,12 +114,14 @@ def _filtered(
     image = tf.concat(planes, 0)
     along_rows, along_columns = weights(sigma, image.shape[1], reach)
     rows = _apart(
-        sigma,
+        sigma[0] > 0.0,
         lambda: taps.filter_rows(image, reach, along_rows),
         lambda: tf.pad(image, [[0, 0], [0, 0], [reach, reach]]),
     )
     both = _apart(
-        sigma, lambda: taps.filter_columns(rows, reach, along_columns), lambda: image
+        sigma[0] > 0.0,
+        lambda: taps.filter_columns(rows, reach, along_columns),
+        lambda: image,
     )
     return tf.split(tf.clip_by_value(both, 0.0, 1.0), 3)
 
@@ -117,7 +130,7 @@ def _pil_weights(
     sigma: tf.Tensor, size: int, reach: int
 ) -> tuple[taps.Weigh, taps.Weigh]:
     band = _apart(
-        sigma,
+        sigma[0] > 0.0,
         lambda: taps.band(lambda n: blur.pil_matrix(sigma, n)[0], size, reach),
         lambda: tf.zeros([2 * reach + 1, size]),
     )
@@ -128,7 +141,7 @@ def _gaussian_weights(
     sigma: tf.Tensor, size: int, reach: int
 ) -> tuple[taps.Weigh, taps.Weigh]:
     kernel = _apart(
-        sigma,
+        sigma[0] > 0.0,
         lambda: taps.gaussian(sigma[0], blur.gaussian_radius(size), reach),
         lambda: tf.zeros([reach + 1]),
     )
@@ -136,14 +149,16 @@ def _gaussian_weights(
 
 
 def _apart(
-    sigma: tf.Tensor,
-    change: Callable[[], tf.Tensor],
-    otherwise: Callable[[], tf.Tensor],
-) -> tf.Tensor:
+    always: tf.Tensor, change: Callable[[], Any], otherwise: Callable[[], Any]
+) -> Any:
     """`change()`, which XLA may not merge with what comes before or after.
 
-    The condition is always true, which XLA cannot know. Without a branch in between it
-    computes a step again for every tap of the next. Images are not paired with zeros:
-    then XLA moves the work out of the branch, and blurring takes thrice as long.
+    Without a branch in between it computes a step again for every use in the next.
+
+    Args:
+      always: bool scalar, true, which XLA cannot know.
+      change: Makes a tensor or a list of tensors.
+      otherwise: The same shapes. No zeros where images are wanted: XLA then moves the
+        work out of the branch, and blurring takes thrice as long.
     """
-    return tf.cond(sigma[0] > 0.0, change, otherwise)
+    return tf.cond(always, change, otherwise)

@@ -98,9 +98,13 @@ def tf_saturation(planes: Planes, factor: tf.Tensor) -> Planes:
 
 def tf_hue(planes: Planes, delta: tf.Tensor) -> Planes:
     """Turns the hue of HSV by `delta` turns of the colour circle."""
+    return from_turned(tf_turned(planes, delta))
+
+
+def tf_turned(planes: Planes, delta: tf.Tensor) -> Planes:
+    """The first half of `tf_hue`: hue in sixths, value, value less the smallest."""
     value, spread = _value_spread(planes)
-    sixths = _hue_sixths(planes, spread) + 6.0 * per_image(delta)
-    return _from_hue(sixths, value, spread)
+    return [_hue_sixths(planes, spread) + 6.0 * per_image(delta), value, spread]
 
 
 def _value_spread(planes: Planes) -> tuple[tf.Tensor, tf.Tensor]:
@@ -128,8 +132,9 @@ def _hue_sixths(planes: Planes, spread: tf.Tensor) -> tf.Tensor:
     )
 
 
-def _from_hue(sixths: tf.Tensor, value: tf.Tensor, spread: tf.Tensor) -> Planes:
-    """HSV to RGB without branches: c = v - d * clip(min(k, 4 - k), 0, 1)."""
+def from_turned(turned: Planes) -> Planes:
+    """The second half of a turn: HSV to RGB, c = v - d * clip(min(k, 4 - k), 0, 1)."""
+    sixths, value, spread = turned
 
     def channel(offset: float) -> tf.Tensor:
         k = sixths + offset
@@ -178,6 +183,11 @@ def pil_hue(planes: Planes, delta: tf.Tensor) -> Planes:
 
     The circle of 255 that wraps at 256 is PIL's (`adjust_hue` adds uint8 to uint8).
     """
+    return pil_from_turned(pil_turned(planes, delta))
+
+
+def pil_turned(planes: Planes, delta: tf.Tensor) -> Planes:
+    """The first half of `pil_hue`: hue in sixths, value, value less the smallest."""
     value, spread = _value_spread(planes)
     turns = _hue_sixths(planes, spread) / 6.0
     hue = _cut((turns - tf.floor(turns)) * 255.0)
@@ -185,8 +195,12 @@ def pil_hue(planes: Planes, delta: tf.Tensor) -> Planes:
     hue += tf.sign(shift) * _cut(tf.abs(shift))
     hue -= 256.0 * tf.floor(hue / 256.0)
     saturation = _cut(spread / tf.where(value > 0.0, value, 1.0) * 255.0) / 255.0
-    turned = _from_hue(hue * (6.0 / 255.0), value, value * saturation)
-    return [tf.round(plane * 255.0) / 255.0 for plane in turned]
+    return [hue * (6.0 / 255.0), value, value * saturation]
+
+
+def pil_from_turned(turned: Planes) -> Planes:
+    """The second half: `from_turned`, rounded to bytes."""
+    return [tf.round(plane * 255.0) / 255.0 for plane in from_turned(turned)]
 
 
 def grayscale(planes: Planes, pil: bool) -> Planes:
