@@ -20,7 +20,8 @@ Weigh = Callable[[Callable[[int], tf.Tensor]], tf.Tensor]
 def gaussian_reaches(radius: int) -> dict[int, float]:
     """Taps on either side that are enough, and the sigma from which they are not.
 
-    Six deviations out a weight is below 2e-8 of the centre's: adding it changes no bit.
+    Six deviations out a weight is below 2e-8 of the centre's: half of a float32's last
+    bit.
 
     Args:
       radius: The filter's own taps on either side, the last entry.
