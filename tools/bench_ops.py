@@ -215,7 +215,7 @@ def _of_the_host(op: str, images: Any, size: int) -> dict[str, Form]:
         if op == "crop":
             return crops.crop_flip_resize(image, view, seed, size)
         flip = tf.random.stateless_uniform([], seed, alg="philox") < view.flip
-        return tf.raw_ops.Reverse(tensor=image, dims=tf.stack([False, flip, False]))
+        return crops.flipped(image, flip)
 
     run = _compiled(lambda x: _each(one, x), images, jit_compile=False)
     return {"branching": run}

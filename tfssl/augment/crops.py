@@ -108,11 +108,12 @@ def _shown(image: tf.Tensor, cut: Cut, view: ViewRecipe, size: int) -> tf.Tensor
     soft = view.resize == "bilinear"  # as PIL resizes
     out = _to_uint8(geometry.resize(crop, size, size, view.resize, antialias=soft))
     if view.flip:
-        out = _flipped(out, cut.mirrored)
+        out = flipped(out, cut.mirrored)
     return tf.ensure_shape(out, [size, size, 3])
 
 
-def _flipped(image: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:
+def flipped(image: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:
+    """`[S, S, 3]`, left and right exchanged where the bool scalar says so."""
     # Without the branch, `Reverse` takes twice as long for what it leaves as it is.
     return tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
 
