@@ -522,3 +522,14 @@ def test_bytes_are_rounded_half_to_even_and_clipped():
     image = np.resize(values, [64, 64, 3])
     expected = np.clip(np.rint(image), 0, 255).astype(np.uint8)
     np.testing.assert_array_equal(crops._to_uint8(tf.constant(image)), expected)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_cut_is_shown_mirrored_where_it_says_so(mirrored):
+    image = photo(24, 24)
+    box = [tf.constant(n) for n in (0, 0, 24, 24)]
+    cut = crops.Cut(*box, tf.constant(mirrored))
+    recipe = dataclasses.replace(RECIPES["simclr"], views=RECIPES["simclr"].views[:1])
+    [view] = crops.show(image, [cut], recipe, 24)
+    expected = image[:, ::-1] if mirrored else image
+    np.testing.assert_array_equal(view, expected)
