@@ -52,7 +52,7 @@ NAMES_A_DEVICE = ("core.runtime", "launch.tpu")
 DEVICE = re.compile(r"(/.*)?((physical|logical)_)?(device:)?(CPU|GPU|TPU)(:.*)?", re.I)
 JUNK_DRAWERS = {"utils", "util", "common", "helpers", "misc"}
 DEPENDENCIES = {"absl", "flags", "jinja2", "matplotlib", "numpy", "optax", "sklearn"}
-DEPENDENCIES |= TENSORFLOW | {"tqdm", "PIL", "orbit"}
+DEPENDENCIES |= TENSORFLOW | {"tqdm", "PIL", "orbit", "numba", "llvmlite"}
 MAX_LINES = 300
 
 

@@ -207,13 +207,15 @@ def _of_the_host(op: str, images: Any, size: int) -> dict[str, Form]:
         return {}
     import tensorflow as tf
 
-    from tfssl.augment import ViewRecipe, crops
+    from tfssl.augment import RECIPES, ViewRecipe, crops, native
 
     view = ViewRecipe(**VIEWS[op])
+    recipe = dataclasses.replace(RECIPES["simclr"], views=(view,))
+    code = native.available()
 
     def one(image, seed):
         if op == "crop":
-            return crops.crop_flip_resize(image, view, seed, size)
+            return crops.views(image, recipe, seed, size, code)[0]
         flip = tf.random.stateless_uniform([], seed, alg="philox") < view.flip
         return crops.flipped(image, flip)
 

@@ -127,3 +127,19 @@ def test_beside_an_accelerator_an_operation_keeps_to_one_thread(
     assert found == [threads] * bool(threads)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)))
     assert runtime.cpu_lanes() == (0 if threads else 3)
+
+
+@pytest.mark.parametrize(
+    ("master", "itself"), [("", True), ("grpc://10.1.2.3:8470", False)]
+)
+def test_the_host_of_a_remote_tpu_makes_its_batches(monkeypatch, master, itself):
+    class Tpu:
+        cluster_resolver = types.SimpleNamespace(master=lambda: master)
+
+    monkeypatch.setattr(tf.distribute, "TPUStrategy", Tpu)
+    assert runtime.feeds_itself(Tpu()) is itself
+
+
+def test_this_process_makes_the_batches_of_its_own_devices():
+    for name in ("one", "auto"):
+        assert runtime.feeds_itself(runtime.make_strategy(name))

@@ -1,6 +1,8 @@
 """Crop, resize and flip on the host, one example at a time, inside tf.data.
 
-Everything is a pure function of the image and an int64 `[2]` seed.
+Everything is a pure function of the image and an int64 `[2]` seed. What is drawn is cut
+either by TensorFlow's operations or, where the caller says so, by our own machine code
+(`tfssl.augment.native`): the same bits in a third of the time.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfssl.augment import boxes, geometry
+from tfssl.augment import boxes, geometry, native
 from tfssl.augment.recipes import Recipe, ViewRecipe
 
 # Pixels around a crop that its own depend on: colour has half the resolution, and its
@@ -105,11 +107,15 @@ def crop_flip_resize(
 def _shown(image: tf.Tensor, cut: Cut, view: ViewRecipe, size: int) -> tf.Tensor:
     begin, shape = tf.stack([cut.y, cut.x, 0]), tf.stack([cut.h, cut.w, 3])
     crop = tf.slice(image, begin, shape)
-    soft = view.resize == "bilinear"  # as PIL resizes
-    out = _to_uint8(geometry.resize(crop, size, size, view.resize, antialias=soft))
+    resized = geometry.resize(crop, size, size, view.resize, antialias=_soft(view))
+    out = _to_uint8(resized)
     if view.flip:
         out = flipped(out, cut.mirrored)
     return tf.ensure_shape(out, [size, size, 3])
+
+
+def _soft(view: ViewRecipe) -> bool:
+    return view.resize == "bilinear"  # as PIL resizes
 
 
 def flipped(image: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:
@@ -118,7 +124,13 @@ def flipped(image: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:
     return tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
 
 
-def show(image: tf.Tensor, cuts: list[Cut], recipe: Recipe, size: int) -> tf.Tensor:
+def show(
+    image: tf.Tensor,
+    cuts: list[Cut],
+    recipe: Recipe,
+    size: int,
+    machine_code: bool = False,
+) -> tf.Tensor:
     """The views that were drawn.
 
     Args:
@@ -126,15 +138,25 @@ def show(image: tf.Tensor, cuts: list[Cut], recipe: Recipe, size: int) -> tf.Ten
       cuts: Of `draw`.
       recipe: That of the cuts.
       size: Side S of the views.
+      machine_code: Cut by `tfssl.augment.native`, which must be available.
 
     Returns:
       uint8 `[V, S, S, 3]`.
     """
+    pairs = list(zip(cuts, recipe.views, strict=True))
     if recipe.shared_crop:
-        view = _shown(image, cuts[0], recipe.views[0], size)
-        return tf.stack([view] * len(cuts))
-    pairs = zip(cuts, recipe.views, strict=True)
-    return tf.stack([_shown(image, cut, view, size) for cut, view in pairs])
+        pairs = pairs[:1]
+    if machine_code:
+        views = native.cut_views(image, tf.stack([_row(*pair) for pair in pairs]), size)
+    else:
+        views = tf.stack([_shown(image, *pair, size) for pair in pairs])
+    return tf.repeat(views, len(cuts), 0) if recipe.shared_crop else views
+
+
+def _row(cut: Cut, view: ViewRecipe) -> tf.Tensor:
+    """A view as `native.cut_views` has it."""
+    mirrored = tf.cast(cut.mirrored, tf.int32)
+    return tf.stack([*cut[:4], mirrored, int(_soft(view))])
 
 
 def show_jpeg(
@@ -143,6 +165,7 @@ def show_jpeg(
     cuts: list[Cut],
     recipe: Recipe,
     size: int,
+    machine_code: bool = False,
 ) -> tf.Tensor:
     """`show` of a JPEG that is decoded no further than the views reach; equal bits.
 
@@ -152,6 +175,7 @@ def show_jpeg(
       cuts: Of `draw`.
       recipe: That of the cuts.
       size: Side S of the views.
+      machine_code: As in `show`.
 
     Returns:
       uint8 `[V, S, S, 3]`.
@@ -166,10 +190,16 @@ def show_jpeg(
     window = tf.concat([first, last - first], 0)
     image = tf.io.decode_and_crop_jpeg(data, window, channels=3)
     moved = [cut._replace(y=cut.y - first[0], x=cut.x - first[1]) for cut in cuts]
-    return show(image, moved, recipe, size)
+    return show(image, moved, recipe, size, machine_code)
 
 
-def views(image: tf.Tensor, recipe: Recipe, seed: tf.Tensor, size: int) -> tf.Tensor:
+def views(
+    image: tf.Tensor,
+    recipe: Recipe,
+    seed: tf.Tensor,
+    size: int,
+    machine_code: bool = False,
+) -> tf.Tensor:
     """All views of an image, drawn independently from one decoded image.
 
     Args:
@@ -177,9 +207,11 @@ def views(image: tf.Tensor, recipe: Recipe, seed: tf.Tensor, size: int) -> tf.Te
       recipe: One entry of `recipe.views` per view; one crop with `shared_crop`.
       seed: int64 `[2]`, identifies the example's row at this step.
       size: Side of the views.
+      machine_code: As in `show`.
 
     Returns:
       uint8 `[V, size, size, 3]`.
     """
     shape = tf.shape(image)
-    return show(image, draw(recipe, seed, shape[0], shape[1]), recipe, size)
+    cuts = draw(recipe, seed, shape[0], shape[1])
+    return show(image, cuts, recipe, size, machine_code)

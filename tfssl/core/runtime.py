@@ -184,6 +184,13 @@ def make_strategy(name: str, tpu_name: str = LOCAL_TPU) -> tf.distribute.Strateg
     return STRATEGIES[name](*arguments)
 
 
+def feeds_itself(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process makes its batches, and not the host of a remote TPU."""
+    resolver = strategy.cluster_resolver
+    on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+    return not (on_tpu and resolver and resolver.master())
+
+
 def num_workers(strategy: tf.distribute.Strategy) -> int:
     """Number of processes that train together, >= 1."""
     resolver = strategy.cluster_resolver

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tfssl.augment import geometry
+from tfssl.augment import geometry, native
 from tfssl.augment.recipes import EvalTransform, Recipe
 from tfssl.data import handful
 from tfssl.data.fetch import fetch_or_mask, may_fail, nothing
@@ -38,6 +38,7 @@ def training(
     micro_batches: int = 1,
     service: str = "",
     cut: bool = True,
+    local: bool = True,
 ) -> tf.data.Dataset:
     """Endless batches of views, one per replica, in the order of the ranks.
 
@@ -65,6 +66,7 @@ def training(
         for a source that `is_small`: `views` then is `index`.
       service: Address of a tf.data service that makes the batches, see
         `tfssl.data.service`; empty: this host makes them.
+      local: False where the data set runs in another process, as of a remote TPU.
 
     Returns:
       Data set of `views` uint8 `[replica_batch, V, S, S, 3]`, `label`, `id` and `index`
@@ -94,7 +96,9 @@ def training(
         make = small.cut if cut else small.picked
         batches = _at_once(counts, order, make, replica_batch)
     else:
-        single = ViewRows(source, recipe, seed, image_size, report=not service)
+        here = local and not service
+        how = {"report": here, "machine_code": here and native.available()}
+        single = ViewRows(source, recipe, seed, image_size, **how)
         if may_fail(source):
             size = handful.size_for(replica_batch)
             handfuls = _at_once(counts, order, single.some, size)

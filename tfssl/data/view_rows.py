@@ -25,6 +25,7 @@ class ViewRows:
       seed: The run's seed; with a row's position it decides the crops.
       image_size: Side S.
       report: False where the source cannot be told of unreadable examples.
+      machine_code: Cut by `tfssl.augment.native`, which must be available.
     """
 
     source: Source
@@ -32,6 +33,7 @@ class ViewRows:
     seed: int
     image_size: int
     report: bool
+    machine_code: bool = False
 
     def one(self, position: tf.Tensor, index: tf.Tensor) -> Row:
         """The row at a position, or one of the next readable example.
@@ -50,9 +52,12 @@ class ViewRows:
         return handful.rows(position, index, self._quick(), self.one)
 
     def _quick(self) -> Make:
-        # Asked while a pipeline is being traced; the source reads a file at once.
+        # Asked while a pipeline is being traced; the source reads a file at once, in
+        # Python that is not for TensorFlow to rewrite.
+        plainly = tf.autograph.experimental.do_not_convert
         with tf.init_scope():
-            jpeg = hasattr(self.source, "mostly_jpeg") and self.source.mostly_jpeg()
+            known = hasattr(self.source, "mostly_jpeg")
+            jpeg = known and plainly(self.source.mostly_jpeg)()
         return self._jpeg if jpeg else self._plain
 
     def _plain(self, position: tf.Tensor, index: tf.Tensor) -> Row:
@@ -62,12 +67,13 @@ class ViewRows:
         found = self.source.jpeg(index)
         data, shape = found.pop("data"), found.pop("shape")
         cuts = crops.draw(self.recipe, self._crop(position), shape[0], shape[1])
-        views = crops.show_jpeg(data, shape, cuts, self.recipe, self.image_size)
+        how = self.recipe, self.image_size, self.machine_code
+        views = crops.show_jpeg(data, shape, cuts, *how)
         return self._row(views, **found, index=index)
 
     def _cut(self, position: tf.Tensor, image: tf.Tensor, **numbers: tf.Tensor) -> Row:
-        views = crops.views(image, self.recipe, self._crop(position), self.image_size)
-        return self._row(views, **numbers)
+        how = self._crop(position), self.image_size, self.machine_code
+        return self._row(crops.views(image, self.recipe, *how), **numbers)
 
     def _crop(self, position: tf.Tensor) -> tf.Tensor:
         return seeds.step_seed(self.seed, "geometry", position)

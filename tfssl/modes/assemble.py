@@ -264,6 +264,7 @@ def training_batches(
             micro_batches=micro_batches,
             service=service,
             cut=cut,
+            local=runtime.feeds_itself(run_on),
         )
 
     return iter(run_on.distribute_datasets_from_function(make))
