@@ -116,7 +116,7 @@ def shown(source, recipe, seed: int, images: int, size: int):
             # The row's place in the stream is what identifies it: step 0, so `row`.
             own = seeds.step_seed(seed, "geometry", row)
             own = crops.view_seed(own, 0 if recipe.shared_crop else number)
-            *crop, flip = crops.draw_one(view, own, *image.shape[:2])
+            *crop, flip, _ = crops.draw_one(view, own, *image.shape[:2])
             drawn = {name: rows[number, row].numpy() for name, rows in table.items()}
             text = [cut(crop, bool(flip), image.shape), *coloured(view, drawn)]
             again = crops.crop_flip_resize(image, view, own, size)

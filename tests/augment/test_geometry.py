@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tfssl.augment import boxes as crop_boxes
-from tfssl.augment import color, crops, geometry, photometry, resample
+from tfssl.augment import color, crops, draws, geometry, photometry, resample
 from tfssl.augment.recipes import EVAL_TRANSFORMS, RECIPES, ViewRecipe
 
 DRAWS = 20_000
@@ -232,10 +232,19 @@ def test_boxes_of_all_views_are_those_of_each(name):
     recipe = RECIPES[name]
     for number in range(20):
         seeds = [tf.constant([number, v], tf.int64) for v in range(2)]
-        together = crop_boxes.sample_views(recipe, seeds, 100, 140)
+        together = crop_boxes.sample_views(recipe.views, seeds, 100, 140)
         for view, seed, box in zip(recipe.views, seeds, together, strict=True):
             alone = crop_boxes.sample_crop(view, seed, 100, 140)
-            np.testing.assert_array_equal(np.stack(box), np.stack(alone))
+            np.testing.assert_array_equal(box, np.stack(alone))
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (4, 10)])
+def test_the_hosts_numbers_are_tensorflows(shape):
+    seeds = np.random.default_rng(1).integers(-(2**63), 2**63, (50, 2))
+    for seed in seeds:
+        got = draws.host_uniform(shape, tf.constant(seed))
+        want = tf.random.stateless_uniform(shape, seed, alg="philox")
+        np.testing.assert_array_equal(got, want)
 
 
 # ------------------------------------------------------------------- resizing
@@ -527,9 +536,8 @@ def test_bytes_are_rounded_half_to_even_and_clipped():
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_a_cut_is_shown_mirrored_where_it_says_so(mirrored):
     image = photo(24, 24)
-    box = [tf.constant(n) for n in (0, 0, 24, 24)]
-    cut = crops.Cut(*box, tf.constant(mirrored))
+    cuts = tf.constant([[0, 0, 24, 24, mirrored, 0]], tf.int32)
     recipe = dataclasses.replace(RECIPES["simclr"], views=RECIPES["simclr"].views[:1])
-    [view] = crops.show(image, [cut], recipe, 24)
+    [view] = crops.show(image, cuts, recipe, 24)
     expected = image[:, ::-1] if mirrored else image
     np.testing.assert_array_equal(view, expected)

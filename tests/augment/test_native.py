@@ -33,10 +33,8 @@ def cut(image, rows, size):
 
 
 def by_tensorflow(image, row, size):
-    y, x, h, w, mirrored, soft = row
-    view = ViewRecipe(resize=RESIZES[soft])
-    box = [tf.constant(n) for n in (y, x, h, w)]
-    made = crops.Cut(*box, tf.constant(bool(mirrored)))
+    view = ViewRecipe(resize=RESIZES[row[-1]])
+    made = tf.constant(row, tf.int32)
     return crops._shown(tf.constant(image), made, view, size).numpy()
 
 

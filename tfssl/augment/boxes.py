@@ -7,11 +7,12 @@ any number of boxes at once: one image's views on the host, or a whole batch.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from tfssl.augment import draws
-from tfssl.augment.recipe_types import Recipe, ViewRecipe
+from tfssl.augment.recipe_types import ViewRecipe
 
 ATTEMPTS_TORCHVISION = 10
 ATTEMPTS_SIMCLR = 100
@@ -51,20 +52,29 @@ def sample_crop(
 
 
 def sample_views(
-    recipe: Recipe, seeds: list[tf.Tensor], height: tf.Tensor, width: tf.Tensor
-) -> list[Box]:
-    """`sample_crop` of every view of one image, with the same boxes in fewer steps."""
-    first = recipe.views[0]
-    alike = {(view.sampler, view.area, view.aspect) for view in recipe.views}
+    views: Sequence[ViewRecipe],
+    seeds: Sequence[tf.Tensor],
+    height: tf.Tensor,
+    width: tf.Tensor,
+) -> tf.Tensor:
+    """`sample_crop` of every view of one image, with the same boxes in fewer steps.
+
+    Args:
+      views: V of them.
+      seeds: One a view.
+      height: int32 scalar, the image's.
+      width: int32 scalar.
+
+    Returns:
+      int32 `[V, 4]`: y, x, h, w.
+    """
+    first = views[0]
+    alike = {(view.sampler, view.area, view.aspect) for view in views}
     if first.sampler == "simclr" or len(alike) > 1:
-        return [
-            sample_crop(view, seed, height, width)
-            for view, seed in zip(recipe.views, seeds, strict=True)
-        ]
+        pairs = zip(views, seeds, strict=True)
+        return tf.stack([sample_crop(*pair, height, width) for pair in pairs])
     numbers = tf.stack([_uniform(first, seed) for seed in seeds], axis=1)
-    together = _LAWS[first.sampler](first, numbers, height, width)
-    sides = [tf.unstack(side) for side in together]
-    return list(zip(*sides, strict=True))  # type: ignore[arg-type]
+    return tf.stack(_LAWS[first.sampler](first, numbers, height, width), axis=1)
 
 
 def sample_batch(
@@ -95,7 +105,7 @@ def sample_batch(
 def _uniform(view: ViewRecipe, seed: tf.Tensor) -> tf.Tensor:
     """The numbers of one box: `[4, attempts]`, or `[4]` where nothing is rejected."""
     shape = [4] if view.sampler == "byol" else [4, ATTEMPTS_TORCHVISION]
-    return tf.random.stateless_uniform(shape, seed, alg="philox")
+    return draws.host_uniform(shape, seed)
 
 
 def _tensorflow_box(

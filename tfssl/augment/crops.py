@@ -7,11 +7,11 @@ either by TensorFlow's operations or, where the caller says so, by our own machi
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tfssl.augment import boxes, geometry, native
+from tfssl.augment import boxes, draws, geometry, native
 from tfssl.augment.recipes import Recipe, ViewRecipe
 
 # Pixels around a crop that its own depend on: colour has half the resolution, and its
@@ -37,27 +37,9 @@ def _fold(seed: tf.Tensor, *numbers: int) -> tf.Tensor:
     return seed + tf.constant([sum(n + 1 for n in numbers) << 32, 0], tf.int64)
 
 
-class Cut(NamedTuple):
-    """One view: the box that it shows, and whether mirrored. Scalars."""
-
-    y: tf.Tensor
-    x: tf.Tensor
-    h: tf.Tensor
-    w: tf.Tensor
-    mirrored: tf.Tensor
-
-
-def draw_one(
-    view: ViewRecipe, seed: tf.Tensor, height: tf.Tensor, width: tf.Tensor
-) -> Cut:
-    """Draws crop and flip of one view of an image of this size."""
-    box = boxes.sample_crop(view, _fold(seed, 0), height, width)
-    return Cut(*box, _mirrored(view, seed))
-
-
 def draw(
     recipe: Recipe, seed: tf.Tensor, height: tf.Tensor, width: tf.Tensor
-) -> list[Cut]:
+) -> tf.Tensor:
     """Draws all views of an image, independently; one for all with `shared_crop`.
 
     Args:
@@ -65,25 +47,38 @@ def draw(
       seed: int64 `[2]`, identifies the example's row at this step.
       height: int32 scalar, the image's.
       width: int32 scalar.
+
+    Returns:
+      int32 `[V, 6]`, the views of `native.cut_views`; `[1, 6]` with `shared_crop`.
     """
-    if recipe.shared_crop:
-        own = view_seed(seed, 0)
-        return [draw_one(recipe.views[0], own, height, width)] * len(recipe.views)
-    seeds = [view_seed(seed, number) for number in range(len(recipe.views))]
-    found = boxes.sample_views(recipe, [_fold(s, 0) for s in seeds], height, width)
-    return [
-        Cut(*box, _mirrored(view, own))
-        for box, view, own in zip(found, recipe.views, seeds, strict=True)
-    ]
+    views = recipe.views[:1] if recipe.shared_crop else recipe.views
+    seeds = [view_seed(seed, number) for number in range(len(views))]
+    return _draw(views, seeds, height, width)
+
+
+def draw_one(
+    view: ViewRecipe, seed: tf.Tensor, height: tf.Tensor, width: tf.Tensor
+) -> tf.Tensor:
+    """Draws one view of an image of this size: int32 `[6]`, a row of `draw`."""
+    return _draw([view], [seed], height, width)[0]
+
+
+def _draw(
+    views: Sequence[ViewRecipe],
+    seeds: Sequence[tf.Tensor],
+    height: tf.Tensor,
+    width: tf.Tensor,
+) -> tf.Tensor:
+    found = boxes.sample_views(views, [_fold(s, 0) for s in seeds], height, width)
+    coins = tf.stack([draws.host_uniform([], _fold(s, 1)) for s in seeds])
+    mirrored = tf.cast(coins < [view.flip for view in views], tf.int32)
+    soft = tf.constant([int(_soft(view)) for view in views])
+    return tf.concat([found, tf.stack([mirrored, soft], 1)], 1)
 
 
 def view_seed(seed: tf.Tensor, number: int) -> tf.Tensor:
     """The seed of view `number` of the example that `seed` identifies."""
     return _fold(seed, 16 * (number + 1))
-
-
-def _mirrored(view: ViewRecipe, seed: tf.Tensor) -> tf.Tensor:
-    return tf.random.stateless_uniform([], _fold(seed, 1), alg="philox") < view.flip
 
 
 def crop_flip_resize(
@@ -104,13 +99,14 @@ def crop_flip_resize(
     return _shown(image, draw_one(view, seed, shape[0], shape[1]), view, size)
 
 
-def _shown(image: tf.Tensor, cut: Cut, view: ViewRecipe, size: int) -> tf.Tensor:
-    begin, shape = tf.stack([cut.y, cut.x, 0]), tf.stack([cut.h, cut.w, 3])
+def _shown(image: tf.Tensor, cut: tf.Tensor, view: ViewRecipe, size: int) -> tf.Tensor:
+    """The view of one row of `draw`, by TensorFlow's operations."""
+    begin, shape = tf.concat([cut[:2], [0]], 0), tf.concat([cut[2:4], [3]], 0)
     crop = tf.slice(image, begin, shape)
     resized = geometry.resize(crop, size, size, view.resize, antialias=_soft(view))
     out = _to_uint8(resized)
     if view.flip:
-        out = flipped(out, cut.mirrored)
+        out = flipped(out, cut[4] > 0)
     return tf.ensure_shape(out, [size, size, 3])
 
 
@@ -126,7 +122,7 @@ def flipped(image: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:
 
 def show(
     image: tf.Tensor,
-    cuts: list[Cut],
+    cuts: tf.Tensor,
     recipe: Recipe,
     size: int,
     machine_code: bool = False,
@@ -138,31 +134,23 @@ def show(
       cuts: Of `draw`.
       recipe: That of the cuts.
       size: Side S of the views.
-      machine_code: Cut by `tfssl.augment.native`, which must be available.
+      machine_code: Cut by `augment.native`, which must be available.
 
     Returns:
       uint8 `[V, S, S, 3]`.
     """
-    pairs = list(zip(cuts, recipe.views, strict=True))
-    if recipe.shared_crop:
-        pairs = pairs[:1]
     if machine_code:
-        views = native.cut_views(image, tf.stack([_row(*pair) for pair in pairs]), size)
+        views = native.cut_views(image, cuts, size)
     else:
+        pairs = zip(tf.unstack(cuts), recipe.views[: cuts.shape[0]], strict=True)
         views = tf.stack([_shown(image, *pair, size) for pair in pairs])
-    return tf.repeat(views, len(cuts), 0) if recipe.shared_crop else views
-
-
-def _row(cut: Cut, view: ViewRecipe) -> tf.Tensor:
-    """A view as `native.cut_views` has it."""
-    mirrored = tf.cast(cut.mirrored, tf.int32)
-    return tf.stack([*cut[:4], mirrored, int(_soft(view))])
+    return tf.repeat(views, len(recipe.views), 0) if recipe.shared_crop else views
 
 
 def show_jpeg(
     data: tf.Tensor,
     shape: tf.Tensor,
-    cuts: list[Cut],
+    cuts: tf.Tensor,
     recipe: Recipe,
     size: int,
     machine_code: bool = False,
@@ -183,13 +171,13 @@ def show_jpeg(
     Raises:
       tf.errors.InvalidArgumentError: When run, if the bytes are no such image.
     """
-    first = tf.reduce_min([[cut.y, cut.x] for cut in cuts], 0)
-    last = tf.reduce_max([[cut.y + cut.h, cut.x + cut.w] for cut in cuts], 0)
-    first = tf.maximum(first - _NEIGHBOURS, 0)
-    last = tf.minimum(last + _NEIGHBOURS, shape[:2])
+    first = tf.reduce_min(cuts[:, :2], 0) - _NEIGHBOURS
+    first = tf.maximum(first, 0)
+    last = tf.reduce_max(cuts[:, :2] + cuts[:, 2:4], 0) + _NEIGHBOURS
+    last = tf.minimum(last, shape[:2])
     window = tf.concat([first, last - first], 0)
     image = tf.io.decode_and_crop_jpeg(data, window, channels=3)
-    moved = [cut._replace(y=cut.y - first[0], x=cut.x - first[1]) for cut in cuts]
+    moved = cuts - tf.concat([first, [0, 0, 0, 0]], 0)
     return show(image, moved, recipe, size, machine_code)
 
 
