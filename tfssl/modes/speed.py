@@ -139,6 +139,7 @@ def _step_rate(config: Config, source: Source) -> float:
             replica_batch=rows,
             image_size=config.image_size,
             micro_batches=parts,
+            local=runtime.feeds_itself(strategy),
         )
         return batches.take(1).cache().repeat()
 

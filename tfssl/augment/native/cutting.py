@@ -90,9 +90,8 @@ def _antialiased(count, size):
             if weights[x, k] > 0.0:
                 used = max(used, k + 1)
     used += used % 2
-    return np.ascontiguousarray(places[:, :used]), np.ascontiguousarray(
-        weights[:, :used]
-    )
+    kept, shares = places[:, :used], weights[:, :used]
+    return np.ascontiguousarray(kept), np.ascontiguousarray(shares)
 
 
 @_fast
@@ -212,7 +211,7 @@ SIGNATURE = types.void(types.intp, types.intp)
 
 
 def compute(_, context):
-    """`TfsslCutViews`: see `operation.cut_views`; the C interface's `compute`."""
+    """`TfsslCutViews`: what `native.cut_views` says, as TensorFlow calls it."""
     status = c_api.new_status()
     inputs = np.zeros(3, np.intp)
     for k in range(3):
