@@ -20,6 +20,11 @@ ROOT = Path(__file__).parents[2]
 RESIZES = ("bicubic", "bilinear")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def this_machine_has_it():
+    assert native.available()
+
+
 def photo(height, width):
     return np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
 
@@ -36,10 +41,6 @@ def by_tensorflow(image, row, size):
     view = ViewRecipe(resize=RESIZES[row[-1]])
     made = tf.constant(row, tf.int32)
     return crops._shown(tf.constant(image), made, view, size).numpy()
-
-
-def test_this_machine_has_it():
-    assert native.available()
 
 
 @pytest.mark.parametrize("soft", [0, 1])

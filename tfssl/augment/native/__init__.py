@@ -40,7 +40,7 @@ def available() -> bool:
 
 
 def cut_views(image: tf.Tensor, views: tf.Tensor, size: int) -> tf.Tensor:
-    """Crops, resizes, mirrors and rounds, in a graph; only where `available`.
+    """Crops, resizes, mirrors and rounds, in a graph; only after `available` said yes.
 
     Args:
       image: uint8 `[h, w, 3]`.
