@@ -20,8 +20,8 @@ _LOG = logging.getLogger(__name__)
 def available() -> bool:
     """Whether `cut_views` works here; if not, a warning says why, once.
 
-    Compiles it at the first call: five seconds, or one where numba finds it in its
-    cache (`__pycache__` beside the code, or its directory in the user's cache).
+    Compiles it at the first call: five seconds, or half of one where numba finds it in
+    its cache (`__pycache__` beside the code, or its directory in the user's cache).
     """
     try:
         from tfssl.augment.native import operation

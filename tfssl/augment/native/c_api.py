@@ -68,13 +68,13 @@ def register(name: str, inputs: list[str], output: str, compute: int) -> None:
     """Adds a stateless operation for CPUs to this process.
 
     Args:
-      name: Of the operation, in CamelCase.
+      name: Of the operation, in CamelCase; one that is taken ends the process.
       inputs: Such as `"image: uint8"`.
       output: Likewise.
       compute: Address of its `void (*)(void* nothing, TF_OpKernelContext*)`, for ever.
 
     Raises:
-      RuntimeError: TensorFlow does not take it: there is one of this name.
+      RuntimeError: TensorFlow does not take it.
     """
     void, text = ctypes.c_void_p, ctypes.c_char_p
     unknown_shape = ctypes.cast(LIBRARY.TF_ShapeInferenceContextSetUnknownShape, void)
