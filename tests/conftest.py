@@ -8,7 +8,7 @@ import tempfile
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# As `tfssl.startup` does it: the tests run the kernels that users run.
+# As `tfssl.config.startup` does it: the tests run the kernels that users run.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # Indexes of data sets go nowhere near the developer's own.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="tfssl-test-cache-")

@@ -43,7 +43,7 @@ def config_of(case: str):
 def train(strategy, case: str) -> dict:
     import tensorflow as tf
 
-    from tfssl.modes import assemble
+    from tfssl.build import assemble
     from tfssl.train import make_photometry, make_run_steps
 
     config = config_of(case)

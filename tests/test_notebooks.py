@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tfssl import cli
-from tfssl.checks import validate
+from tfssl.config import command_line as cli
+from tfssl.config.rules import validate
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "tools" / "notebooks").glob("*.ipynb"))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tfssl.augment.recipe_types import STEPS, ViewRecipe
 from tfssl.augment.recipes import RECIPES
-from tfssl.augment_name import FIGURE5_OPERATORS
+from tfssl.config.augment_name import FIGURE5_OPERATORS
 
 SIZE = 24
 

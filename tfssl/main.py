@@ -7,12 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tfssl import cli, launch, startup
-from tfssl.checks import field_problems
-from tfssl.config import Config, modes
+from tfssl.config import Config, launch, modes, startup
+from tfssl.config import command_line as cli
+from tfssl.config.inherit import Parsed
+from tfssl.config.remote import is_remote
+from tfssl.config.rules import field_problems
 from tfssl.errors import ConfigError, TfsslError, message
-from tfssl.inherit import Parsed
-from tfssl.remote import is_remote
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         launch.prepare(config, os.environ)
         with startup.without_chatter(hold=config.strategy != "tpu"):
             from tfssl.core import runtime
-            from tfssl.modes import MODES
+            from tfssl.tasks import MODES
 
             runtime.find_devices()
         for mode in modes(config):
@@ -91,7 +91,7 @@ def _fetch(asked: Config) -> None:
     startup.prepare_environment()
     launch.prepare(asked, os.environ)
     with startup.without_chatter(hold=asked.strategy != "tpu"):
-        from tfssl.train import RunDirectory
+        from tfssl.runs import RunDirectory
     if is_remote(asked.run_dir):
         RunDirectory(asked.run_dir).fetch_flags()
     if not is_remote(asked.init_from):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import bench_step
 
-from tfssl.train import CheckpointStore
+from tfssl.runs import CheckpointStore
 
 
 def stretch(bench: bench_step.Bench, steps: int, store, number: int) -> tuple:

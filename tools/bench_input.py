@@ -68,7 +68,7 @@ def _measure(arguments: argparse.Namespace) -> dict:
     # TensorFlow's pools are as large as the set of cores; its own settings miss some.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.child])
 
-    from tfssl import startup
+    from tfssl.config import startup
 
     startup.prepare_environment()  # as every run does
     import tensorflow as tf

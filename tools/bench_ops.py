@@ -99,7 +99,7 @@ def main(argv: list[str]) -> int:
     if strangers := sorted(set(wanted) - set(VIEWS)):
         print(f"got --ops={strangers[0]}; expected some of {', '.join(VIEWS)}")
         return 2
-    from tfssl import startup
+    from tfssl.config import startup
 
     startup.prepare_environment()  # as every run does
     print(

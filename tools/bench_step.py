@@ -20,16 +20,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfssl import startup
+from tfssl.config import startup
 
 startup.prepare_environment()
 
 import tensorflow as tf  # noqa: E402
 
+from tfssl.build import assemble, networks  # noqa: E402
 from tfssl.config import Config, resolve  # noqa: E402
 from tfssl.core import runtime, variables  # noqa: E402
 from tfssl.methods import Batch  # noqa: E402
-from tfssl.modes import assemble, networks  # noqa: E402
 from tfssl.train import make_photometry, make_run_steps  # noqa: E402
 
 PASSES = {"byol": ("each", "each"), "simclr": ("both", ""), "moco": ("first", "second")}

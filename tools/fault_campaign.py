@@ -29,7 +29,7 @@ from pathlib import Path
 import fault_runs as runs
 from fault_runs import METHODS, STEPS, Run
 
-from tfssl import presets
+from tfssl.config import presets
 
 Outcome = tuple[int, bool, str]
 """Faults that hit, whether the run ended equal, a remark."""

@@ -137,7 +137,7 @@ class Run:
 
     def equals(self, other: Run) -> bool:
         """Whether the tensors after the last step are bit for bit those of another."""
-        from tfssl.train import checkpoint
+        from tfssl.runs import checkpoint
 
         name = f"checkpoints/step-{STEPS:09d}"
         a, b = (checkpoint.read(run.folder / name) for run in (self, other))

@@ -28,7 +28,7 @@ COLOURS = 128  # of a strip's palette
 def main(argv: list[str]) -> int:
     """Writes all strips; the exit code."""
     arguments = _parse(argv)
-    from tfssl import startup
+    from tfssl.config import startup
     from tfssl.errors import TfsslError
 
     startup.prepare_environment()  # as every run does
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
 
 def _parse(argv: list[str]) -> argparse.Namespace:
     from tfssl.augment import RECIPES
-    from tfssl.augment_name import FIGURE5, FIGURE5_OPERATORS
+    from tfssl.config.augment_name import FIGURE5, FIGURE5_OPERATORS
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -102,7 +102,7 @@ def shown(source, recipe, seed: int, images: int, size: int):
 
     from tfssl.augment import crops, matrix_views
     from tfssl.core import seeds
-    from tfssl.modes.view_strip import first_views
+    from tfssl.tasks.view_strip import first_views
     from tfssl.train import drawn_photometry
 
     found = first_views(source, recipe, seed=seed, images=images, image_size=size)

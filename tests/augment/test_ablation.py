@@ -18,7 +18,7 @@ from tfssl.augment import (
     recrop,
 )
 from tfssl.augment.recipes import named
-from tfssl.augment_name import FIGURE5_OPERATORS
+from tfssl.config.augment_name import FIGURE5_OPERATORS
 
 SEED = tf.constant([11, 3], tf.int64)
 SIZE = 40

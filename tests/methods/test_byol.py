@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from tests.tiny import tiny
+from tfssl.build import assemble
 from tfssl.core import variables
 from tfssl.methods import Batch
-from tfssl.modes import assemble
 
 
 def make(**overrides):

@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from tests.methods.one_matrix import PIXELS, as_images, descend, networks, unit
 from tests.tiny import tiny
+from tfssl.build import assemble
 from tfssl.core import variables
 from tfssl.errors import ConfigError
 from tfssl.methods import Batch, EndToEnd, FeatureBank, MemoryBank
-from tfssl.modes import assemble
 
 ROWS, DIM, STEPS, RATE, T, EXAMPLES, DRAWN = 6, 4, 4, 0.3, 0.2, 9, 7
 START = np.random.default_rng(0).normal(size=[PIXELS, DIM])

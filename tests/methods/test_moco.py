@@ -5,10 +5,10 @@ import pytest
 import tensorflow as tf
 
 from tests.tiny import tiny
+from tfssl.build import assemble
 from tfssl.core import variables
 from tfssl.errors import ConfigError
 from tfssl.methods import Batch, KeyQueue
-from tfssl.modes import assemble
 
 
 def make(**overrides):

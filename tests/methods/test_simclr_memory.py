@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from tests.methods.one_matrix import PIXELS, as_images, descend, networks, unit
 from tests.tiny import tiny
+from tfssl.build import assemble
 from tfssl.core import variables
 from tfssl.methods import Batch, KeyNetwork, KeyQueue, SimCLR
-from tfssl.modes import assemble
 
 ROWS, DIM, STEPS, RATE, T, M, KEYS = 4, 3, 5, 0.3, 0.5, 0.8, 24
 START = np.random.default_rng(0).normal(size=[PIXELS, DIM])

@@ -28,10 +28,10 @@ from tests.goldens.moco import moco_rule
 from tests.goldens.simclr import simclr_rule
 from tests.models import official_names as names
 from tfssl import optim
+from tfssl.build import assemble, networks
 from tfssl.config import Config, resolve
+from tfssl.config.encoder_name import parse_encoder
 from tfssl.core import runtime, variables
-from tfssl.encoder_name import parse_encoder
-from tfssl.modes import assemble, networks
 from tfssl.train import RunState, make_run_steps
 
 GOLDENS = Path(__file__).parents[1] / "goldens"

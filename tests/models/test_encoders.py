@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfssl.encoder_name import EncoderSpec
+from tfssl.config.encoder_name import EncoderSpec
 from tfssl.errors import ConfigError
 from tfssl.models import (
     ENCODERS,

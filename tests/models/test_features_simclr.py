@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfssl.encoder_name import EncoderSpec
+from tfssl.config.encoder_name import EncoderSpec
 from tfssl.models import build_encoder, linear_head, simclr_head
 
 FAST = ["r18_cifar_32_tame", "r18_cifar_32_plain", "r18_cifar_32_train_plain"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfssl import presets
+from tfssl.config import presets
 from tfssl.errors import ConfigError
 from tfssl.export.saved_model import inference_clone
 from tfssl.models import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tfssl.encoder_name import parse_encoder
+from tfssl.config.encoder_name import parse_encoder
 from tfssl.models import FAMILIES, build_encoder
 from tfssl.models.table import encoder_table
 

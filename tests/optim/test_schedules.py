@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfssl import optim, presets
+from tfssl import optim
+from tfssl.config import presets
 
 IMAGENET = 1_281_167
 

@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from tests.tiny import tiny
+from tfssl.build import assemble
 from tfssl.core import collectives
 from tfssl.data import Folder, in_memory, is_small, parse_split, training
-from tfssl.modes import assemble
 from tfssl.train import make_device_views
 
 BATCH, SIZE, STEPS = 12, 20, 2

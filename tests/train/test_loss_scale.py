@@ -3,8 +3,8 @@ import pytest
 import tensorflow as tf
 
 from tests.tiny import tiny
+from tfssl.build import assemble
 from tfssl.core import runtime, variables
-from tfssl.modes import assemble
 from tfssl.train import make_photometry, make_run_steps
 from tfssl.train.loss_scale import PATIENCE, START, LossScale
 

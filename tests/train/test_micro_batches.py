@@ -7,10 +7,10 @@ import tensorflow as tf
 
 from tests.tiny import tiny
 from tfssl import optim
+from tfssl.build import assemble
 from tfssl.core import variables
 from tfssl.methods import Batch, SimCLR
 from tfssl.models.heads import Projector
-from tfssl.modes import assemble
 from tfssl.train import RunState, make_photometry, make_run_steps
 
 pytestmark = pytest.mark.slow

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tests.tiny import tiny
+from tfssl.build import assemble
 from tfssl.methods import METHODS
-from tfssl.modes import assemble
 from tfssl.train import make_photometry, profile_steps
-from tfssl.train.step_profile import PIECES
+from tfssl.train.profile_step import PIECES
 
 
 @pytest.mark.slow

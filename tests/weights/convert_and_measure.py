@@ -23,10 +23,10 @@ def status(field: str) -> float:
 
 def main() -> None:
     source, run_dir, *more = sys.argv[1:]
-    import tfssl.modes
+    import tfssl.tasks
     from tfssl.main import main as tfssl_main
 
-    del tfssl.modes
+    del tfssl.tasks
     if source.startswith(("moco:", "torchvision:")):
         import torch
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from tests.weights.conftest import TESTS, kit
-from tfssl.inherit import stored_config
+from tfssl.build import assemble, trained
+from tfssl.config.inherit import stored_config
 from tfssl.main import main
-from tfssl.modes import assemble, trained
-from tfssl.train import checkpoint
+from tfssl.runs import checkpoint
 
 pytestmark = pytest.mark.slow
 

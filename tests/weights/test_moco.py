@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from tests.weights.conftest import small_moco
+from tfssl.build import trained
+from tfssl.config.inherit import stored_config
 from tfssl.errors import CheckpointError, TfsslError
-from tfssl.inherit import stored_config
 from tfssl.main import main
 from tfssl.models import build_encoder, moco_head
-from tfssl.modes import trained
 from tfssl.weights import open_source
 
 pytestmark = pytest.mark.slow  # PyTorch takes seconds to import

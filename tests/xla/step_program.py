@@ -14,8 +14,8 @@ import sys
 import tensorflow as tf
 
 from tests.tiny import tiny
+from tfssl.build import assemble
 from tfssl.core import runtime
-from tfssl.modes import assemble
 from tfssl.train import make_photometry
 from tfssl.train.replica_step import ReplicaStep
 

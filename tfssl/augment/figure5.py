@@ -18,7 +18,7 @@ numbers; these are ours, and every one of them is applied to every image:
 from __future__ import annotations
 
 from tfssl.augment.recipe_types import Recipe, ViewRecipe
-from tfssl.augment_name import FIGURE5, figure5_operators
+from tfssl.config.augment_name import FIGURE5, figure5_operators
 
 _CROP = {"sampler": "simclr"}
 _COLOR = {

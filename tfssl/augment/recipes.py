@@ -10,7 +10,7 @@ import dataclasses
 
 from tfssl.augment.figure5 import figure5
 from tfssl.augment.recipe_types import EvalTransform, Recipe, ViewRecipe
-from tfssl.augment_name import check_augment, figure5_operators
+from tfssl.config.augment_name import check_augment, figure5_operators
 from tfssl.errors import ConfigError, message
 
 __all__ = [

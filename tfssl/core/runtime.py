@@ -114,7 +114,7 @@ def _auto() -> tf.distribute.Strategy:
 
 
 def _multiworker() -> tf.distribute.Strategy:
-    # Reads TF_CONFIG, which `tfssl.launch` has made sure of.
+    # Reads TF_CONFIG, which `tfssl.config.launch` has made sure of.
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 

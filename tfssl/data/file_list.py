@@ -23,16 +23,16 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from tfssl import dataset_name
+from tfssl.config import dataset_name
+from tfssl.config.dataset_name import HELD_OUT, SPLIT, names_of
+from tfssl.config.remote import is_remote
 from tfssl.data.files import Files
 from tfssl.data.header import MAX_PIXELS
 from tfssl.data.scan import EXTENSIONS, is_image
 from tfssl.data.source import SourceOptions
 from tfssl.data.splits import Split, held_out_tenth
 from tfssl.data.tree import path_hash
-from tfssl.dataset_name import HELD_OUT, SPLIT, names_of
 from tfssl.errors import DataError, message, unknown
-from tfssl.remote import is_remote
 
 _LOG = logging.getLogger(__name__)
 _KINDS = "|".join(re.escape(extension) for extension in EXTENSIONS)

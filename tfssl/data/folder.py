@@ -21,16 +21,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from tfssl import dataset_name
+from tfssl.config import dataset_name
+from tfssl.config.dataset_name import HELD_OUT
+from tfssl.config.remote import cache_directory, is_remote
 from tfssl.data.files import Files
 from tfssl.data.header import MAX_PIXELS
 from tfssl.data.scan import EXTENSIONS, Tally
 from tfssl.data.source import SourceOptions
 from tfssl.data.splits import Split, held_out_tenth
 from tfssl.data.tree import WORTH, Tree, path_hash
-from tfssl.dataset_name import HELD_OUT
 from tfssl.errors import DataError, message, unknown
-from tfssl.remote import cache_directory, is_remote
 
 
 class Folder(Files):

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 import tensorflow as tf
 
-from tfssl.remote import is_remote
+from tfssl.config.remote import is_remote
 
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp")
 UNSURE = -1

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfssl.config.remote import cache_directory
 from tfssl.data.encoded import Encoded
 from tfssl.data.header import MAX_PIXELS
 from tfssl.data.host_table import Numbers, Texts
@@ -23,7 +24,6 @@ from tfssl.data.splits import Split
 from tfssl.data.tfrecord_index import open_shards
 from tfssl.data.tfrecord_source import Records
 from tfssl.errors import DataError, message, unknown
-from tfssl.remote import cache_directory
 
 MEMORY = 4 * 2**30  # bytes of encoded images
 

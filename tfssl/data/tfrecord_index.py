@@ -19,10 +19,10 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from tfssl.config.remote import is_remote
 from tfssl.data import index_file
 from tfssl.data.source import first_line
 from tfssl.errors import DataError, message
-from tfssl.remote import is_remote
 
 _LOG = logging.getLogger(__name__)
 _KIND = "tfrecord-1"

@@ -15,7 +15,9 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from tfssl import dataset_name
+from tfssl.config import dataset_name
+from tfssl.config.dataset_name import HELD_OUT, SPLIT, names_of
+from tfssl.config.remote import cache_directory
 from tfssl.data.encoded import Encoded
 from tfssl.data.header import MAX_PIXELS
 from tfssl.data.host_table import Numbers, Texts
@@ -23,9 +25,7 @@ from tfssl.data.source import IMAGE_KEY, LABEL_KEY, SourceOptions, first_line
 from tfssl.data.splits import Split, held_out_tenth, mixed
 from tfssl.data.tfrecord_index import Shard, open_shards, record
 from tfssl.data.tree import path_hash
-from tfssl.dataset_name import HELD_OUT, SPLIT, names_of
 from tfssl.errors import DataError, message, unknown
-from tfssl.remote import cache_directory
 
 MANIFEST = "manifest.json"
 

@@ -19,9 +19,9 @@ import time
 
 import numpy as np
 
+from tfssl.config.remote import is_remote
 from tfssl.data import index_file
 from tfssl.data.scan import Directory, Tally, walk
-from tfssl.remote import is_remote
 
 _LOG = logging.getLogger(__name__)
 _KIND = "folder-1"

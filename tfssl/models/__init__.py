@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tfssl.encoder_name import EncoderSpec, parse_encoder
+from tfssl.config.encoder_name import EncoderSpec, parse_encoder
 from tfssl.models.batchnorm import BatchNorm
 from tfssl.models.encoders import (
     ENCODERS,

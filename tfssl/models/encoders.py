@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tfssl.encoder_name import EncoderSpec
+from tfssl.config.encoder_name import EncoderSpec
 from tfssl.models.resnet import Encoder
 
 

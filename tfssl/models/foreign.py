@@ -13,8 +13,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfssl.config.encoder_name import ForeignName, parse_foreign
 from tfssl.core.seeds import init_seed
-from tfssl.encoder_name import ForeignName, parse_foreign
 from tfssl.errors import ConfigError, message, unknown
 from tfssl.models.convolution import GlobalMean
 from tfssl.models.keras_versions import forget_names

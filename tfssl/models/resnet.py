@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from tfssl.encoder_name import EncoderSpec, check_image_size, parse_encoder
+from tfssl.config.encoder_name import EncoderSpec, check_image_size, parse_encoder
 from tfssl.models import blocks
 from tfssl.models.convolution import GlobalMean
 from tfssl.models.families import get_family

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tfssl.encoder_name import EncoderSpec
+from tfssl.config.encoder_name import EncoderSpec
 from tfssl.models.families import Family
 from tfssl.models.selective_kernel import gate_width
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tfssl.encoder_name import EncoderSpec
+from tfssl.config.encoder_name import EncoderSpec
 from tfssl.errors import CheckpointError, message
 from tfssl.models.families import FAMILIES
 from tfssl.models.table import encoder_table

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
-from tfssl.encoder_name import BLOCKS, BOTTLENECK_FROM, EncoderSpec
+from tfssl.config.encoder_name import BLOCKS, BOTTLENECK_FROM, EncoderSpec
 from tfssl.errors import CheckpointError, message
 from tfssl.weights.tensors import Tensor, Tensors, Wanted
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tfssl.encoder_name import EncoderSpec
+from tfssl.config.encoder_name import EncoderSpec
 from tfssl.errors import CheckpointError, message
 from tfssl.models.families import FAMILIES
 from tfssl.models.table import encoder_table

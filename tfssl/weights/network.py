@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from tfssl.encoder_name import EncoderSpec
+from tfssl.config.encoder_name import EncoderSpec
 from tfssl.errors import CheckpointError, message
 from tfssl.models.families import Family
 from tfssl.weights.match import Matched

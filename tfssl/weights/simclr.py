@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tfssl.encoder_name import EncoderSpec
+from tfssl.config.encoder_name import EncoderSpec
 from tfssl.errors import CheckpointError, message
 from tfssl.models.table import encoder_table
 from tfssl.weights import match, tensorflow_file

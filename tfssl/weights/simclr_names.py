@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tfssl.encoder_name import EncoderSpec
+from tfssl.config.encoder_name import EncoderSpec
 from tfssl.models.families import FAMILIES
 from tfssl.models.table import encoder_table
 

@@ -14,7 +14,7 @@ SOURCES: dict[str, Callable[[Path], Foreign]] = {
     "moco": moco.open_moco,
     "torchvision": moco.open_torchvision,
 }
-"""The kinds of `--source=KIND:PATH`; `tfssl.presets.SOURCE_KINDS` has the same."""
+"""The kinds of `--source=KIND:PATH`; `config.presets.SOURCE_KINDS` has the same."""
 
 
 def open_source(kind: str, path: str | Path) -> Foreign:

@@ -1,0 +1,252 @@
+"""The command line: parse, settle, --help, exit codes; all without TensorFlow."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import types
+
+import pytest
+
+from tfssl import main
+from tfssl.config import SPECS, Config, resolve
+from tfssl.config import command_line as cli
+from tfssl.config.flagfile import to_flagfile
+from tfssl.errors import ConfigError, TfsslError
+
+
+def parse(*arguments: str):
+    return cli.parse(["tfssl", *arguments])
+
+
+def problems_of(*arguments: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        cli.read(["tfssl", *arguments])
+    return caught.value.problems
+
+
+def test_no_flags_are_the_defaults():
+    assert parse() == (Config(), frozenset(), ())
+
+
+def test_every_type_and_both_forms():
+    got = parse("--seed", "3", "--learning_rate=1e-3", "--noprogress", "--baselines")
+    assert not got.problems
+    assert got.given == {"seed", "learning_rate", "progress", "baselines"}
+    assert (got.config.seed, got.config.learning_rate) == (3, 1e-3)
+    assert (got.config.progress, got.config.baselines) == (False, True)
+
+
+def test_given_the_default_is_given():
+    assert parse("--seed=0").given == {"seed"}
+
+
+def test_flagfile_then_overrides(tmp_path):
+    inner = tmp_path / "inner.cfg"
+    inner.write_text("--epochs=1\n--seed=1\n")
+    outer = tmp_path / "outer.cfg"
+    outer.write_text(
+        f"# why\n--flagfile={inner}\n--seed=2\n// also\n\n--batch_size=8\n"
+    )
+    got = parse(f"--flagfile={outer}", "--batch_size=16")
+    assert not got.problems
+    assert (got.config.epochs, got.config.seed, got.config.batch_size) == (1, 2, 16)
+    assert got.given == {"epochs", "seed", "batch_size"}
+
+
+@pytest.mark.parametrize("method", ["byol", "simclr", "moco"])
+def test_the_written_flagfile_runs_again(tmp_path, method):
+    stored = resolve(Config(method=method, run_dir="runs/a b", progress=False))
+    file = tmp_path / "flags.cfg"
+    file.write_text(to_flagfile(stored))
+    got = parse(f"--flagfile={file}")
+    assert got.config == stored and not got.problems
+
+
+def test_everything_wrong_at_once():
+    text = "\n".join(
+        problems_of(
+            "--batchsize=3",
+            "--temprature",
+            "0.4",
+            "--noprogres",
+            "--label_fraction=.1",
+            "--such=1",
+            "--epochs=ten",
+            "--baselines=maybe",
+            "--method=bylo",
+            "--mode=pretain,detect",
+            "--virtual_devices=2",
+            "stray",
+        )
+    )
+    for part in (
+        "--batchsize; expected a flag that --help lists; try --batch_size (did you",
+        "--temprature; expected a flag that --help lists; try --temperature (did you",
+        "--noprogress (did you mean",
+        "--mode=linear or finetune, which alone reads it",
+        "--epochs=ten; expected a whole number",
+        "--baselines=maybe; expected true or false",
+        "--method=byol",
+        "--mode=pretrain",
+        "--mode=detect, which is not available",
+        "--run_dir",
+        "--virtual_devices=2 with --strategy=auto",
+        "'stray'",
+    ):
+        assert part in text, part
+    assert "'0.4'" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--flagfile=no/such.cfg"], "no/such.cfg"),
+        (["--flagfile"], "--flagfile"),
+        (["--seed"], "--seed"),
+        (["--noprogress=true"], "--noprogress=true"),
+    ],
+)
+def test_what_absl_refuses_is_one_problem(arguments, words):
+    (problem,) = problems_of(*arguments)
+    assert words in problem and "; try " in problem
+
+
+def test_read_resolves_and_tells_what_was_given(tmp_path):
+    config, given = cli.read(["tfssl", f"--run_dir={tmp_path}", "--method=moco"])
+    assert config.queue_size == 4096
+    assert given == {"run_dir", "method"}
+
+
+def test_evaluation_reads_the_run(tmp_path):
+    stored = resolve(Config(method="moco", run_dir="elsewhere", batch_size=128))
+    (tmp_path / "flags.cfg").write_text(to_flagfile(stored))
+    run = f"--run_dir={tmp_path}"
+    config, _ = cli.read(["tfssl", "--mode=knn,report", run, "--knn_k=9"])
+    assert (config.method, config.batch_size, config.knn_k) == ("moco", 128, 9)
+    assert (config.run_dir, config.mode) == (str(tmp_path), "knn,report")
+    # A MoCo flag is fine without --method=moco: the run says that it is MoCo.
+    cli.read(["tfssl", "--mode=knn", run, "--queue_size=4096"])
+    (problem,) = problems_of("--mode=knn", run, "--queue_size=8192")
+    assert "--queue_size=8192" in problem and "--queue_size=4096" in problem
+
+
+def test_evaluation_without_a_run(tmp_path):
+    (problem,) = problems_of("--mode=linear", f"--run_dir={tmp_path}")
+    assert "holds no run" in problem and "--mode=pretrain first" in problem
+
+
+def test_pretraining_in_another_runs_directory(tmp_path):
+    stored = resolve(Config(run_dir=str(tmp_path), seed=4))
+    (tmp_path / "flags.cfg").write_text(to_flagfile(stored))
+    run = f"--run_dir={tmp_path}"
+    (problem,) = problems_of(run, "--epochs=7", "--seed=4", "--mode=pretrain,knn")
+    assert "--epochs=7" in problem and "--epochs=100" in problem
+    assert "--seed" not in problem
+    again, _ = cli.read(["tfssl", run, "--seed=4", "--noprogress", "--log_every=1"])
+    assert again.log_every == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "fraction", "refused"),
+    [
+        ("pretrain", "0.1", True),
+        ("pretrain", "1", False),
+        ("pretrain,linear", "0.1", False),
+        ("pretrain,knn", "0.1", True),
+    ],
+)
+def test_a_flag_that_no_mode_reads_is_refused(tmp_path, mode, fraction, refused):
+    words = [f"--mode={mode}", f"--run_dir={tmp_path}", f"--label_fraction={fraction}"]
+    parsed = cli.parse(["tfssl", *words])
+    problems = cli.unread_flags(parsed)
+    assert len(problems) == refused
+    if refused:
+        with pytest.raises(ConfigError, match="--label_fraction=0.1 with --mode"):
+            cli.settle(parsed)
+
+
+def test_help_lists_every_flag_by_group():
+    text = cli.help_text()
+    for name, spec in SPECS.items():
+        assert f"  --{name}=" in text
+        assert f"\n{spec.group}:" in text
+    assert "(simclr: 0.1, moco: 0.2)" in text
+    assert "--seed=0\n      source of all randomness (>= 0, <= 2147483647)" in text
+    assert max(map(len, text.splitlines())) <= 88
+
+
+# --- main -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def modes_table(monkeypatch):
+    """Stands in for `tfssl.tasks`, which needs TensorFlow."""
+    module = types.ModuleType("tfssl.tasks")
+    module.MODES = {}
+    monkeypatch.setitem(sys.modules, "tfssl.tasks", module)
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    return module.MODES
+
+
+def test_main_runs_modes_in_order_until_one_fails(modes_table, tmp_path):
+    ran = []
+    for name, code in (("pretrain", 0), ("knn", 3), ("linear", 0)):
+
+        def mode(config, name=name, code=code):
+            ran.append((name, config.init_from))
+            return code
+
+        modes_table[name] = mode
+    (tmp_path / "w.index").touch()
+    weights = str(tmp_path / "w")
+    code = main.main(
+        [
+            "tfssl",
+            "--mode=pretrain,knn,linear",
+            f"--run_dir={tmp_path}",
+            f"--init_from={weights}",
+        ]
+    )
+    # After pretraining the run directory is what gets evaluated.
+    assert (code, ran) == (3, [("pretrain", weights), ("knn", "")])
+    assert os.environ["KERAS_BACKEND"] == "tensorflow"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(TfsslError("disk full"), 1), (ConfigError(["a", "b"]), 2)]
+)
+def test_main_prints_our_errors_without_a_traceback(
+    modes_table, tmp_path, capsys, error, code
+):
+    def mode(config):
+        raise error
+
+    modes_table["pretrain"] = mode
+    assert main.main(["tfssl", f"--run_dir={tmp_path}"]) == code
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == (["tfssl: disk full"] if code == 1 else ["tfssl: a", "tfssl: b"])
+
+
+def test_main_help_and_wrong_flags(capsys):
+    assert main.main(["tfssl", "--help"]) == 0
+    assert "optimiser:" in capsys.readouterr().out
+    assert main.main(["tfssl", "--sed=1"]) == 2
+    assert "--seed (did you mean" in capsys.readouterr().err
+
+
+def test_a_wrong_flag_answers_in_a_process_without_tensorflow():
+    code = (
+        "import sys, tfssl.main\n"
+        "code = tfssl.main.main(['tfssl', '--sed=1'])\n"
+        "slow = {'tensorflow', 'keras', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(f'imported {slow}' if slow else code)\n"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 2, done.stderr
+    # Seconds of CPU, not of the clock: other processes may hold the machine.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5

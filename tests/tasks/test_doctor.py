@@ -1,0 +1,87 @@
+"""`--mode=doctor` as the command line runs it, and its sentence about speed."""
+
+import json
+import re
+
+import pytest
+
+from tests.tiny import COMMON
+from tfssl.main import main
+from tfssl.tasks import doctor, speed
+
+
+@pytest.mark.parametrize(
+    ("decode", "pipeline", "step", "words"),
+    [
+        (1000, 500, 100, "The training step limits"),
+        (None, 500, 100, "The training step limits"),
+        (1000, 700, 5000, "Decoding limits .* 1000 decoded"),
+        (5000, 700, 5000, "Reading and cropping limit"),
+        (None, 700, 5000, "Reading and cropping limit"),
+        (1000, 700, 720, "in balance"),
+        (1000, None, None, "not measured"),
+    ],
+)
+def test_the_sentence_names_what_limits(decode, pipeline, step, words):
+    found = speed.verdict({"decode": decode, "pipeline": pipeline, "step": step})
+    assert re.search(words, found) and found.endswith(".")
+
+
+@pytest.mark.slow
+def test_it_looks_measures_and_trains_nothing(tmp_path, files, monkeypatch, capsys):
+    monkeypatch.setattr(speed, "_SECONDS", 0.1)
+    files.tree(tmp_path / "x", ["a", "b"], 20, "train")
+    files.tree(tmp_path / "x", ["a", "b"], 3, "val")  # copies of training images
+    (tmp_path / "x" / "train" / "a" / "bad.jpg").write_bytes(b"no picture")
+    flags = {**COMMON, "dataset": f"folder:{tmp_path}/x", "mode": "doctor"}
+    flags |= {"run_dir": tmp_path / "run", "progress": "false", "tensorboard": "false"}
+    words = [f"--{name}={value}" for name, value in flags.items()]
+    assert main(["tfssl", *words]) == 0
+    said = capsys.readouterr().out
+    written = sorted(p.name for p in (tmp_path / "run").iterdir())
+    assert written == [".lock", doctor.FILE]
+    found = json.loads((tmp_path / "run" / doctor.FILE).read_text())
+    assert found["train"]["unreadable"]["count"] == 1
+    assert found["leakage"]["exact"]["count"] == 6
+    assert found["train"]["classes"]["smallest"] == ["b", 20]
+    rates = found["images_per_second"]
+    assert rates["decode"] is None  # images of one size are decoded once, at opening
+    assert rates["pipeline"] > 0 and rates["step"] > 0
+    assert found["verdict"] in said and "6 exactly" in said
+    assert main(["tfssl", *words, "--mode=doctor,pretrain", "--train_steps=2"]) == 0
+    assert (tmp_path / "run" / "flags.cfg").exists()
+
+
+@pytest.mark.parametrize("content", [b"no picture", None])
+def test_nothing_readable_ends_with_a_sentence(tmp_path, files, content):
+    """It used to look for a readable file among the unreadable ones for ever."""
+    from tfssl.data import Folder, parse_split
+    from tfssl.errors import DataError
+
+    bomb = files.encoded(files.picture(1, 30, 40), "PNG")
+    for number in range(20):
+        (tmp_path / f"{number}.png").write_bytes(content or bomb)
+    source = Folder(str(tmp_path), parse_split("all"), max_pixels=1000)
+    with pytest.raises(DataError, match="20 unreadable images.*; try removing"):
+        speed._decode_rate(source)
+
+
+@pytest.mark.slow
+def test_unreadable_images_are_reported_and_the_doctor_ends(tmp_path, files, capsys):
+    for split in ("train", "val"):
+        files.tree(tmp_path / "x", ["a"], 2, split)
+    for number in range(60):
+        (tmp_path / "x" / "train" / "a" / f"{number}.jpg").write_bytes(b"no picture")
+    words = ["--mode=doctor", f"--run_dir={tmp_path}/run", "--noprogress"]
+    words += [f"--dataset=folder:{tmp_path}/x", "--batch_size=16"]
+    assert main(["tfssl", *words]) == 0
+    assert "Speed was not measured: " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_too_few_images_are_still_looked_at(tmp_path, files, capsys):
+    files.tree(tmp_path / "x", ["a", "b"], 3, "train")
+    words = ["--mode=doctor", f"--run_dir={tmp_path}/run", "--noprogress"]
+    assert main(["tfssl", *words, f"--dataset=folder:{tmp_path}/x"]) == 0
+    said = capsys.readouterr().out
+    assert "Speed was not measured" in said and "no held-out images" in said

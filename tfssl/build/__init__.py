@@ -1,0 +1,1 @@
+"""From `Config` to parts: the only place that turns flags into objects."""

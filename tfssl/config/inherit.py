@@ -1,0 +1,194 @@
+"""What the flags of a stored run mean for a new command.
+
+Layer 0, no TensorFlow. An evaluation takes over every flag that its command line does
+not give; pre-training in a directory that holds another run is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+from tfssl.config import (
+    IDENTITY,
+    SPECS,
+    Config,
+    difference,
+    left_open,
+    presets,
+    resolve,
+)
+from tfssl.config.flagfile import from_flagfile
+from tfssl.config.remote import working_copy
+from tfssl.errors import ConfigError, message
+
+FLAGS_FILE = "flags.cfg"
+_OF_THE_COMMAND = ("mode", "run_dir", "init_from")
+
+
+class Parsed(NamedTuple):
+    """A command line.
+
+    Attributes:
+      config: Its values, defaults where it says nothing.
+      given: Names of the flags that it, or a flagfile on it, gives.
+      problems: What could not be read at all.
+    """
+
+    config: Config
+    given: frozenset[str]
+    problems: tuple[str, ...] = ()
+
+
+def stored_config(path: str) -> Config | None:
+    """Reads the flags of the run that a path belongs to.
+
+    Args:
+      path: A run directory, or a checkpoint up to two levels inside of one.
+
+    Returns:
+      Its configuration, or None where there is no run.
+
+    Raises:
+      ConfigError: `flags.cfg` is not ours or damaged.
+    """
+    start = working_copy(path)
+    for folder in (start, *start.parents[:2]):
+        file = folder / FLAGS_FILE
+        if file.is_file():
+            return resolve(from_flagfile(file.read_text()))
+    return None
+
+
+def inherit(parsed: Parsed, stored: Config) -> Config:
+    """The configuration of an evaluation: the stored run's, changed by given flags.
+
+    `--mode`, `--run_dir` and `--init_from` are always the command's. A given flag may
+    change what does not touch the weights; with `--init_from`, whose results go to a
+    directory of their own, also what only made them (data, optimiser).
+
+    Args:
+      parsed: The evaluation's command line.
+      stored: The run's configuration.
+
+    Returns:
+      The resolved configuration to evaluate with.
+
+    Raises:
+      ConfigError: Given flags contradict the stored run; all are listed.
+    """
+    stored = resolve(stored)
+    fixed = set(IDENTITY)
+    if parsed.config.init_from or stored.source:
+        # Converted weights saw none of our data: any may be evaluated with them.
+        fixed = {name for name in fixed if SPECS[name].scope == "encoder"}
+    values = {
+        name: value
+        for name in sorted(parsed.given)
+        if not left_open(name, value := getattr(parsed.config, name))
+    }
+    source = parsed.config.init_from or parsed.config.run_dir
+    problems = [
+        message(
+            f"--{name}={value} for the run in {source}",
+            f"--{name}={getattr(stored, name)}, with which it was trained",
+            f"leaving --{name} away"
+            + ("" if SPECS[name].scope == "encoder" else _ELSEWHERE.format(source)),
+        )
+        for name, value in values.items()
+        if name in fixed
+        and name not in _OF_THE_COMMAND
+        and value != getattr(stored, name)
+    ]
+    if problems:
+        raise ConfigError(problems)
+    values |= {name: getattr(parsed.config, name) for name in _OF_THE_COMMAND}
+    return dataclasses.replace(stored, **values)
+
+
+def left_to_the_file(parsed: Parsed) -> Config:
+    """A conversion's command line, with what the file decides left open.
+
+    Encoder, image size and method are open (`""`, None) where they are not given, so
+    that what is given can be held against the file.
+    """
+    config = parsed.config
+    kind = config.source.partition(":")[0]
+    open_: dict[str, object] = {"encoder": "", "image_size": None}
+    open_["method"] = presets.SOURCE_KINDS.get(kind, config.method)
+    values = {k: v for k, v in open_.items() if k not in parsed.given}
+    return dataclasses.replace(config, **values)  # type: ignore[arg-type]
+
+
+def foreign_start(config: Config) -> list[str]:
+    """Why a new run cannot take the encoder of the run in `--init_from`.
+
+    The names of weights tell neither paddings nor pooling: an encoder of another
+    family would load and be wrong.
+    """
+    stored = stored_config(config.init_from) if config.init_from else None
+    if stored is None:
+        return []
+    config = resolve(config)
+    return [
+        message(
+            f"--{name}={value} with --init_from={config.init_from}",
+            f"--{name}={expected}, as the run there has it",
+            f"--{name}={expected}",
+        )
+        for name, value, expected in difference(
+            config, stored, only=("encoder", "encoder_family", "normalization")
+        )
+    ]
+
+
+def not_converted(config: Config, stored: Config) -> list[str]:
+    """Why `--mode=convert` cannot write into the directory of a stored run."""
+    if stored.source:
+        return []
+    return [
+        message(
+            f"--mode=convert in --run_dir={config.run_dir}, which holds a run",
+            "an empty folder, or one of the same conversion",
+            "another --run_dir",
+        )
+    ]
+
+
+_ELSEWHERE = ", or --init_from={} with another --run_dir"
+
+
+def contradictions(config: Config, stored: Config) -> list[str]:
+    """Why a run directory that holds `stored` cannot go on as `config`.
+
+    Returns:
+      Nothing where it can; else one sentence that lists every differing flag with
+      both values.
+    """
+    if stored.source:
+        return [
+            message(
+                f"--mode=pretrain in --run_dir={config.run_dir}, which holds weights "
+                f"converted from {stored.source}",
+                "a run of our own: there is no optimiser to go on with",
+                f"--init_from={config.run_dir} with another --run_dir, "
+                f"--encoder={stored.encoder} and "
+                f"--encoder_family={stored.encoder_family}",
+            )
+        ]
+    pairs = difference(resolve(config), resolve(stored), only=IDENTITY)
+    if not pairs:
+        return []
+    asked = " ".join(f"--{name}={_text(value)}" for name, value, _ in pairs)
+    holds = " ".join(f"--{name}={_text(value)}" for name, _, value in pairs)
+    return [
+        message(
+            f"{asked} in --run_dir={config.run_dir}",
+            f"what the run in it was started with: {holds}",
+            f"another --run_dir, or --flagfile={config.run_dir}/{FLAGS_FILE} to go on",
+        )
+    ]
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)

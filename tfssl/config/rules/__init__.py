@@ -1,0 +1,82 @@
+"""Every rule that a `Config` must obey; all broken ones are reported at once.
+
+Layer 0, no TensorFlow: a wrong flag answers before the slow import. One file per
+subject; `FIELD_RULES` look at a flag by itself, `RULES` at the resolved whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from tfssl.config import SPECS, Config, left_open, resolve
+from tfssl.config.rules import (
+    convert,
+    data,
+    export,
+    foreign_encoder,
+    job,
+    machine,
+    method,
+    training,
+)
+from tfssl.config.rules.rule import Rule
+from tfssl.errors import message, unknown
+
+_SUBJECTS = (job, convert, data, method, foreign_encoder, training, machine, export)
+_FIELD_RULES: tuple[Rule, ...] = sum((s.FIELD_RULES for s in _SUBJECTS), ())
+_RULES: tuple[Rule, ...] = sum((s.RULES for s in _SUBJECTS), ())
+
+
+def validate(config: Config) -> list[str]:
+    """Finds all problems of a configuration.
+
+    Args:
+      config: As given, or as `tfssl.config.resolve` left it; both get one answer.
+
+    Returns:
+      One finished "got …; expected …; try …" sentence per problem; empty if none.
+    """
+    problems = field_problems(config)
+    config = resolve(config)
+    for rule in _RULES:
+        problems += rule(config)
+    return problems
+
+
+def field_problems(config: Config) -> list[str]:
+    """The problems that one flag has by itself: type, bounds, choices, grammar."""
+    problems: list[str] = []
+    for name, spec in SPECS.items():
+        value = getattr(config, name)
+        if left_open(name, value):
+            continue
+        if spec.choices and value not in spec.choices:
+            problems.append(unknown(f"--{name}", value, spec.choices))
+        elif spec.kind in (int, float):
+            problems += _out_of_bounds(name, value)
+        elif spec.kind is str and not str(value).isprintable():
+            problems.append(
+                message(f"--{name}={value!r}", "printable text", f"--{name} on a line")
+            )
+    for rule in _FIELD_RULES:
+        problems += rule(config)
+    return problems
+
+
+def _out_of_bounds(name: str, value: float) -> Iterator[str]:
+    spec = SPECS[name]
+    near = spec.default or 1
+    bounds: list[tuple[bool, str, float]] = []
+    if spec.low is not None:
+        bounds.append((value >= spec.low, f">= {spec.low:.10g}", spec.low))
+    if spec.above is not None:
+        bounds.append((value > spec.above, f"> {spec.above:.10g}", near))
+    if spec.high is not None:
+        bounds.append((value <= spec.high, f"<= {spec.high:.10g}", spec.high))
+    if not math.isfinite(value):
+        bounds.append((False, "finite", near))
+    broken = [instead for holds, _, instead in bounds if not holds]
+    if broken:
+        expected = "a number " + " and ".join(text for _, text, _ in bounds)
+        yield message(f"--{name}={value}", expected, f"--{name}={broken[-1]:.10g}")

@@ -1,0 +1,44 @@
+"""Rules on what to do and where to write it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tfssl.config import Config, modes, presets
+from tfssl.config.remote import is_remote
+from tfssl.config.rules.rule import Rule, not_yet
+from tfssl.errors import message, unknown
+
+
+def _mode(config: Config) -> Iterator[str]:
+    names = modes(config)
+    if not names:
+        known = ", ".join(presets.MODES_AVAILABLE)
+        yield message("--mode without a mode", f"one of {known}", "--mode=pretrain")
+    for name in names:
+        if name in presets.MODES_PLANNED:
+            yield not_yet(f"--mode={name}", presets.MODES_AVAILABLE)
+        elif name not in presets.MODES_AVAILABLE:
+            yield unknown("--mode", name, presets.MODES_AVAILABLE)
+    trained = [name for name in names if name not in presets.MODES_BEFORE]
+    if "pretrain" in trained[1:] and "convert" not in names:
+        yield message(
+            f"--mode={config.mode}",
+            "pretrain first: the other modes need what it trains",
+            "--mode=" + ",".join(sorted(names, key=lambda name: name != "pretrain")),
+        )
+
+
+def _run_dir(config: Config) -> Iterator[str]:
+    if not config.run_dir:
+        yield message("no --run_dir", "a folder for this run", "--run_dir=runs/first")
+    if is_remote(config.run_dir) and not config.run_dir.partition("://")[2].strip("/"):
+        yield message(
+            f"--run_dir={config.run_dir}",
+            "a folder for this run behind it",
+            f"--run_dir={config.run_dir.partition('://')[0]}://BUCKET/runs/first",
+        )
+
+
+FIELD_RULES: tuple[Rule, ...] = (_mode, _run_dir)
+RULES: tuple[Rule, ...] = ()

@@ -1,0 +1,122 @@
+"""Rules on the length of a run, its rates, and its evaluation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from tfssl.config import SPECS, Config, presets
+from tfssl.config.rules.rule import Rule
+from tfssl.errors import message
+
+
+def _linear_learning_rates(config: Config) -> Iterator[str]:
+    for text in config.linear_learning_rates.split(","):
+        try:
+            fits = 0 < float(text) < math.inf
+        except ValueError:
+            fits = False
+        if not fits:
+            yield message(
+                f"--linear_learning_rates={config.linear_learning_rates}",
+                f"numbers > 0 with commas between them, not {text!r}",
+                "--linear_learning_rates=0.1,0.3,1",
+            )
+
+
+def _length(config: Config) -> Iterator[str]:
+    warmup = config.warmup_epochs
+    if config.train_steps == 0 and warmup and warmup >= config.epochs:
+        yield message(
+            f"--warmup_epochs={warmup:g} with --epochs={config.epochs}",
+            "a warm-up shorter than the run",
+            f"--warmup_epochs={presets.WARMUP_SHARE * config.epochs:g}",
+        )
+
+
+def _epoch_cosine(config: Config) -> Iterator[str]:
+    if config.lr_schedule != "epoch_cosine":
+        return
+    for flag in ("warmup_epochs", "train_steps"):
+        if getattr(config, flag):
+            yield message(
+                f"--{flag}={getattr(config, flag):g} with --lr_schedule=epoch_cosine",
+                "whole epochs without a warm-up",
+                f"--{flag}=0, or --lr_schedule=cosine",
+            )
+
+
+def _finetune_layer(config: Config) -> Iterator[str]:
+    layer, layers = config.finetune_layer, config.projector_layers
+    if not layer:
+        return
+    if config.method != "simclr":
+        yield message(
+            f"--finetune_layer={layer} with --method={config.method}",
+            "0: only SimCLR keeps layers of its projector",
+            "--finetune_layer=0",
+        )
+    elif layers is not None and layer > layers:
+        yield message(
+            f"--finetune_layer={layer} with --projector_layers={layers}",
+            f"0 to {layers}",
+            "--finetune_layer=1",
+        )
+
+
+_SCHEDULES_OF = {
+    "lr_milestones": ("step",),
+    "lr_decay": ("step", "exponential"),
+    "lr_decay_steps": ("exponential",),
+    "lr_staircase": ("exponential",),
+}
+
+
+def _other_schedules_flags(config: Config) -> Iterator[str]:
+    if config.lr_schedule not in presets.LR_SCHEDULES:
+        return  # already reported
+    for flag, schedules in _SCHEDULES_OF.items():
+        value = getattr(config, flag)
+        if value != SPECS[flag].default and config.lr_schedule not in schedules:
+            yield message(
+                f"--{flag}={value} with --lr_schedule={config.lr_schedule}",
+                f"--{flag} only with " + " or ".join(schedules),
+                f"leaving --{flag} away, or --lr_schedule={schedules[0]}",
+            )
+
+
+def milestones(config: Config) -> list[float]:
+    """The epochs of `--lr_milestones`.
+
+    Raises:
+      ValueError: One is no number.
+    """
+    return [float(text) for text in config.lr_milestones.split(",") if text.strip()]
+
+
+def _milestones(config: Config) -> Iterator[str]:
+    if not config.lr_milestones or config.lr_schedule != "step":
+        return
+    try:
+        epochs = milestones(config)
+    except ValueError:
+        epochs = []
+    end = math.inf if config.train_steps else config.epochs
+    # NaN fails every comparison.
+    rising = all(a < b for a, b in zip([0.0, *epochs], [*epochs, end], strict=True))
+    if not epochs or not rising:
+        yield message(
+            f"--lr_milestones={config.lr_milestones} with --epochs={config.epochs}",
+            "rising epochs above 0 and before the end, with commas between them",
+            f"--lr_milestones={0.6 * config.epochs:g},{0.8 * config.epochs:g}",
+        )
+
+
+FIELD_RULES: tuple[Rule, ...] = (_linear_learning_rates,)
+RULES: tuple[Rule, ...] = (
+    _length,
+    _epoch_cosine,
+    _other_schedules_flags,
+    _milestones,
+    _finetune_layer,
+)

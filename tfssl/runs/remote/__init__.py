@@ -1,0 +1,1 @@
+"""Run directories in buckets: a local copy, pulled and pushed."""

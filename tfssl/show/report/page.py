@@ -1,0 +1,297 @@
+"""Builds the report's HTML page; no request ever leaves it."""
+
+from __future__ import annotations
+
+import functools
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from tfssl.show.report import figures
+from tfssl.show.report.data import ReportData
+from tfssl.show.report.feature_space import choose_queries, flat_map, neighbours
+from tfssl.show.report.inline import both_themes, picture_tile
+
+QUERIES, NEIGHBOURS, VIEW_ROWS, SKIPPED_ROWS, MAP_ROWS = 8, 5, 8, 100, 10_000
+
+# field: (heading, how `figures.curve` draws it)
+CURVES = {
+    "loss": ("Loss", {"smooth": True}),
+    "knn_top1": ("Online kNN top-1", {"percent": True, "points": True}),
+    "learning_rate": ("Learning rate", {"from_zero": True}),
+    "gradient_norm": ("Gradient norm", {"smooth": True, "from_zero": True}),
+}
+SPEED = {
+    "images_per_second": (
+        "Images per second",
+        {"from_zero": True, "smooth": True, "width": 4.9},
+    ),
+    "data_wait": (
+        "Share of the time waiting for data",
+        {"percent": True, "from_zero": True, "smooth": True, "width": 4.9},
+    ),
+}
+NO_CURVE = {"step", "epoch", "time", "seconds"}
+MOST_CURVES = 12
+
+
+def build_page(data: ReportData) -> str:
+    """Builds one self-contained page: style and pictures are inside it.
+
+    Args:
+      data: What there is; a run still going has no results, and the page says so.
+
+    Returns:
+      The HTML text. Every text from outside is escaped, and a Content-Security-Policy
+      keeps the browser from requesting anything.
+    """
+    scalars = [n for n in _numeric_fields(data.log) if n not in {*CURVES, *SPEED}]
+    curves = {**CURVES, **{n: (_words(n), {"smooth": True}) for n in scalars}}
+    last = data.log[-1] if data.log else {}
+    return _template().render(
+        data=data,
+        facts=_facts(data, last),
+        subtitle=_subtitle(data.flags),
+        headline=_headline(data),
+        curves=_curves(data.log, curves)[:MOST_CURVES],
+        views=_views(data.views),
+        neighbours=_neighbours(data),
+        map=_map(data),
+        collapse=_collapse(data.collapse),
+        speed=_curves(data.log, SPEED),
+        speed_sentence=_speed_sentence(data.log),
+        skipped=_skipped(data),
+        skipped_rows=SKIPPED_ROWS,
+        versions=_versions(data.versions),
+    )
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["percent"] = lambda v: f"{100 * v:.1f} %"
+    return environment.get_template("page.html.j2")
+
+
+def _share(value: Any) -> float | None:
+    return float(value) if _is_number(value) and np.isfinite(value) else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _numeric_fields(log: list[dict[str, Any]]) -> list[str]:
+    names = {name: None for row in log for name, v in row.items() if _is_number(v)}
+    return [name for name in names if name not in NO_CURVE]
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").replace("/", ": ").capitalize()
+
+
+def _subtitle(flags: dict[str, Any]) -> str:
+    parts = [flags.get(name) for name in ("method", "encoder", "dataset")]
+    return " · ".join(str(part) for part in parts if part)
+
+
+def _facts(data: ReportData, last: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """The few numbers under the title: name, number, remark."""
+    facts = []
+    total = data.flags.get("train_steps") or 0
+    if "step" in last:
+        of = f"of {int(total):,}" if _is_number(total) and total > 0 else ""
+        facts.append(("steps", f"{int(last['step']):,}", of))
+    if _is_number(last.get("epoch")):
+        facts.append(("epochs", f"{last['epoch']:.4g}", ""))
+    if _is_number(last.get("loss")):
+        facts.append(("loss", f"{last['loss']:.4g}", ""))
+    top1 = _share((data.results.get("knn") or {}).get("top1"))
+    where = "kNN top-1"
+    if top1 is None:
+        online = [_share(r.get("knn_top1")) for r in data.log]
+        known = [share for share in online if share is not None]
+        top1, where = (known[-1] if known else None), "online kNN top-1"
+    if top1 is not None:
+        facts.append((where, f"{100 * top1:.1f} %", ""))
+    rate = _median(data.log, "images_per_second")
+    if rate is not None:
+        facts.append(("images/s", f"{rate:,.0f}", ""))
+    return facts
+
+
+def _headline(data: ReportData) -> dict[str, Any]:
+    """Rows of the table of accuracies, and the protocols below it."""
+    baselines = data.results.get("baselines") or {}
+    found = [
+        ("Raw pixels", baselines.get("raw_pixels"), False),
+        ("Untrained encoder", baselines.get("untrained"), False),
+        ("Trained encoder", data.results, True),
+    ]
+    rows: list[dict[str, Any]] = []
+    protocols: dict[tuple[str, str], None] = {}
+    for name, part, ours in found:
+        cells: list[float | None] = []
+        for protocol, word in (("knn", "kNN"), ("linear", "Linear")):
+            result = (part or {}).get(protocol) or {}
+            cells += [_share(result.get("top1")), _share(result.get("top5"))]
+            if result.get("protocol"):
+                protocols.setdefault((word, result["protocol"]), None)
+            if result.get("note"):
+                protocols.setdefault((word, f"{result['note']} ({name.lower()})"), None)
+        if ours or any(c is not None for c in cells):
+            rows.append({"name": name, "ours": ours, "cells": cells})
+    measured = any(c is not None for row in rows for c in row["cells"])
+    tuned = data.results.get("finetune") or {}
+    if (share := _share(tuned.get("top1"))) is not None:
+        protocols[f"Fine-tuned, top-1 {100 * share:.1f} %", tuned["protocol"]] = None
+        measured = True
+    return {"rows": rows, "protocols": list(protocols), "measured": measured,
+            "classes": len(data.class_names)}  # fmt: skip
+
+
+def _curves(
+    log: list[dict[str, Any]], wanted: dict[str, tuple[str, dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    out = []
+    for name, (heading, options) in wanted.items():
+        rows = [(r["step"], r[name]) for r in log if _is_number(r.get(name))]
+        if not rows or not np.isfinite([value for _, value in rows]).any():
+            continue
+        steps, values = zip(*rows, strict=True)
+
+        draw = functools.partial(figures.curve, steps, values, **options)
+        value = values[-1]
+        shown = f"{100 * value:.1f} %" if options.get("percent") else f"{value:.4g}"
+        alt = f"{heading} over {len(rows)} log rows, last value {shown}"
+        out.append(
+            {"heading": heading, "last": shown, "picture": both_themes(draw, alt)}
+        )
+    return out
+
+
+def _views(views: np.ndarray | None) -> list[list[dict[str, Any]]]:
+    if views is None:
+        return []
+    return [
+        [picture_tile(v, f"image {i + 1}, view {j + 1}") for j, v in enumerate(row)]
+        for i, row in enumerate(views[:VIEW_ROWS])
+    ]
+
+
+def _neighbours(data: ReportData) -> dict[str, Any] | None:
+    if data.features is None or data.images is None or len(data.features) < 2:
+        return None
+    queries = choose_queries(data.labels, QUERIES, len(data.features))
+    found, cosines = neighbours(data.features, queries, NEIGHBOURS)
+    rows, hits, known = [], 0, 0
+    for query, near, cosine in zip(queries, found, cosines, strict=True):
+        label, tiles = data.label_of(query), []
+        for row, c in zip(near, cosine, strict=True):
+            other = data.label_of(row)
+            match = None if label is None or other is None else label == other
+            hits, known = hits + (match is True), known + (match is not None)
+            name = data.class_name(other)
+            tile = picture_tile(data.images[row], f"neighbour {name}, cosine {c:.2f}")
+            tiles.append({**tile, "name": name, "cosine": f"{c:.2f}", "match": match})
+        name = data.class_name(label)
+        query_tile = {**picture_tile(data.images[query], f"query {name}"), "name": name}
+        rows.append({"query": query_tile, "tiles": tiles})
+    return {"rows": rows, "hits": hits, "known": known, "count": len(data.features)}
+
+
+def _map(data: ReportData) -> dict[str, Any] | None:
+    if data.features is None or len(data.features) < 5:
+        return None
+    step = -(-len(data.features) // MAP_ROWS)
+    kept = np.arange(0, len(data.features), step)
+    points, method = flat_map(data.features[kept])
+    labels = [data.label_of(int(row)) for row in kept]
+    classes, counts = np.unique(
+        [v for v in labels if v is not None], return_counts=True
+    )
+    # With more classes than marks the most frequent ones are named.
+    named = sorted(classes[np.argsort(-counts, kind="stable")][: figures.MOST_CLASSES])
+    place = {int(c): i for i, c in enumerate(named)}
+    groups = [None if v is None else place.get(v) for v in labels]
+    legend = [
+        {"name": data.class_name(c), "mark": figures.mark(i)} for c, i in place.items()
+    ]
+    alt = f"{method} map of {len(kept)} images, {len(classes)} classes"
+    picture = both_themes(lambda theme: figures.scatter(points, groups, theme), alt)
+    return {
+        "picture": picture,
+        "legend": legend,
+        "method": method,
+        "count": len(kept),
+        "others": len(classes) - len(named),
+    }
+
+
+def _collapse(signals: dict[str, Any] | None) -> dict[str, Any] | None:
+    if not signals:
+        return None
+    std = signals.get("std")
+    picture, numbers = None, []
+    if std is not None and len(std):
+        alt = f"deviations of {len(std)} feature dimensions, mean {np.mean(std):.2f}"
+        picture = both_themes(
+            lambda theme: figures.histogram(np.asarray(std), theme), alt
+        )
+        numbers.append(("mean deviation", f"{np.mean(std):.2f}",
+                        "1 = evenly spread, 0 = collapsed"))  # fmt: skip
+    if "effective_rank" in signals:
+        of = f" of {signals['dimension']}" if "dimension" in signals else ""
+        numbers.append(("effective rank", f"{signals['effective_rank']:.1f}{of}",
+                        "directions in use"))  # fmt: skip
+    if "duplicates" in signals:
+        numbers.append(("near-duplicates", f"{100 * signals['duplicates']:.2f} %",
+                        "pairs of images with cosine above 0.99"))  # fmt: skip
+    return {
+        "picture": picture,
+        "numbers": numbers,
+        "verdict": signals.get("verdict", ""),
+        "healthy": signals.get("healthy", True),
+    }
+
+
+def _median(log: list[dict[str, Any]], name: str) -> float | None:
+    values = [r[name] for r in log if _is_number(r.get(name))]
+    # The first row holds the time of tracing and compiling.
+    values = [v for v in (values[1:] or values) if np.isfinite(v)]
+    return float(np.median(values)) if values else None
+
+
+def _speed_sentence(log: list[dict[str, Any]]) -> str:
+    rate, wait = _median(log, "images_per_second"), _median(log, "data_wait")
+    if rate is None:
+        return ""
+    sentence = f"Median {rate:,.0f} images per second"
+    if wait is None:
+        return sentence + "."
+    sentence += f", {100 * wait:.1f} % of the time waiting for data."
+    if wait > 0.2:
+        sentence += (
+            " The accelerator starves: more CPU cores, smaller images on disk or a "
+            "faster disk would speed this run up."
+        )
+    return sentence
+
+
+def _skipped(data: ReportData) -> list[dict[str, Any]]:
+    rows = [*data.skipped, *(data.results.get("skipped_files") or [])]
+    return list({str(row.get("path")): row for row in rows}.values())
+
+
+def _versions(given: dict[str, str]) -> dict[str, str]:
+    found = {"Python": platform.python_version(), "platform": platform.platform()}
+    for name in ("numpy", "matplotlib", "scikit-learn", "jinja2"):
+        found[name] = metadata.version(name)
+    return {**{str(k): str(v) for k, v in given.items()}, **found}

@@ -1,0 +1,222 @@
+"""`--mode=convert`: published weights as a run directory like any other."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+import tfssl
+from tfssl import weights
+from tfssl.build import assemble, trained
+from tfssl.config import Config, resolve
+from tfssl.config.encoder_name import parse_encoder
+from tfssl.config.flagfile import from_flagfile, to_flagfile
+from tfssl.config.rules import validate
+from tfssl.core import memory
+from tfssl.errors import CheckpointError, ConfigError, RunDirectoryError, message
+from tfssl.runs import CheckpointStore, RunDirectory
+from tfssl.show import console
+
+PROBE_IMAGES = 2
+"""Random pictures that a converted encoder must give finite features for."""
+
+
+def run(config: Config) -> int:
+    """Reads `--source` and writes checkpoint, provenance and flags.
+
+    Order on disk: nothing before the file is understood whole; then the checkpoint,
+    the provenance, and, after the encoder has been loaded from there and tried,
+    `flags.cfg`, which makes a run of the directory.
+
+    Args:
+      config: From `config.inherit.left_to_the_file`: what the file decides is open, or
+        given to be held against it.
+
+    Returns:
+      0.
+    """
+    console.route_warnings()
+    with RunDirectory(config.run_dir) as directory:
+        if directory.flags.exists():
+            return _again(config, directory)
+        return _convert(config, directory)
+
+
+def _again(config: Config, directory: RunDirectory) -> int:
+    """The same conversion a second time: the weights that are there are left alone."""
+    stored = from_flagfile(directory.flags.read_text())
+    if stored.source != config.source:
+        raise RunDirectoryError(
+            message(
+                f"--source={config.source} in --run_dir={config.run_dir}",
+                f"--source={stored.source}, which was converted there",
+                "another --run_dir",
+            )
+        )
+    trained.checkpoint_folder(config.run_dir)  # raises where it is damaged
+    console.say(f"{config.run_dir} holds {config.source} already; nothing was changed")
+    return 0
+
+
+def _convert(config: Config, directory: RunDirectory) -> int:
+    start = time.monotonic()
+    store = CheckpointStore(directory.checkpoints, keep=1)
+    if store.steps():
+        raise RunDirectoryError(
+            message(
+                f"checkpoints without flags.cfg in --run_dir={config.run_dir}",
+                "an empty folder",
+                "another --run_dir",
+            )
+        )
+    kind, _, path = config.source.partition(":")
+    foreign = weights.open_source(kind, path)
+    final = _configuration(config, foreign.network)
+    record = weights.describe(kind, path, foreign)
+    step = foreign.step
+    try:
+        tensors = foreign.matched.read()
+        tensors["step"] = tf.constant(step, tf.int64)
+        store.save_tensors(step, tensors)
+        # The encoder is loaded below: two copies of a large network are enough.
+        del tensors, foreign
+        memory.give_back_freed()
+        record["preprocessing"] = _preprocessing(final)
+        record["written_by"] = f"tfssl {tfssl.__version__}"
+        trained.write_provenance(directory, record)
+        width = _try(final)
+        directory.write_atomic(directory.flags, to_flagfile(final))
+    except BaseException:
+        # A directory is converted whole or not at all.
+        shutil.rmtree(store.path(step), ignore_errors=True)
+        directory.provenance.unlink(missing_ok=True)
+        directory.licence.unlink(missing_ok=True)
+        raise
+    seconds = time.monotonic() - start
+    directory.add_results(
+        {"convert": {"source": config.source, "features": width, "seconds": seconds}}
+    )
+    _announce(final, record, seconds)
+    return 0
+
+
+def _configuration(config: Config, network: weights.Network) -> Config:
+    """The flags of the run: the file's facts, and what was given beside them.
+
+    Raises:
+      ConfigError: Something given contradicts the file, or the rules.
+    """
+    facts = _facts(network)
+    problems = [
+        message(
+            f"--{name}={asked} for --source={config.source}",
+            f"--{name}={value}, which the file holds",
+            f"leaving --{name} away, or --{name}={value}",
+        )
+        for name, value in facts.items()
+        if (asked := getattr(config, name)) not in (None, "") and asked != value
+        if name != "encoder" or parse_encoder(asked) != network.spec
+    ]
+    if not problems:
+        small = network.spec.cifar
+        config = resolve(
+            dataclasses.replace(
+                config,
+                mode="convert",
+                image_size=config.image_size or (32 if small else 224),
+                augment=config.augment or _recipe(network),
+                **facts,
+            )
+        )
+        problems = validate(config)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _facts(network: weights.Network) -> dict[str, Any]:
+    """Flags that the file decides."""
+    name = network.spec.name
+    if parse_encoder(name) != network.spec:
+        raise CheckpointError(
+            message(
+                f"an encoder of width {network.spec.width!r}",
+                "a width that a name can say, such as 1, 2 or 0.25",
+                "a file of such a network",
+            )
+        )
+    return {
+        "method": network.method,
+        "encoder": name,
+        "encoder_family": network.family,
+        **network.heads,
+    }
+
+
+def _recipe(network: weights.Network) -> str:
+    """The recipe that such weights were made with; it decides the normalisation."""
+    layers = network.heads.get("projector_layers")
+    if network.spec.cifar:
+        return f"{network.method}_cifar"
+    if network.method == "moco":
+        return "moco_v1" if layers == 1 else "moco_v2"
+    return "simclr_v1" if (network.method, layers) == ("simclr", 2) else network.method
+
+
+def _preprocessing(config: Config) -> dict[str, Any]:
+    return {
+        "image_size": config.image_size,
+        "augment": config.augment,
+        "evaluation": dataclasses.asdict(assemble.transform(config)),
+    }
+
+
+def _try(config: Config) -> int:
+    """Loads the encoder as any evaluation does and runs it once.
+
+    Returns:
+      Length of its features.
+
+    Raises:
+      CheckpointError: They are not finite, or equal for different pictures.
+    """
+    encoder, _ = trained.load_encoder(config)
+    size = config.image_size
+    shape = [PROBE_IMAGES, size, size, 3]
+    images = tf.random.stateless_uniform(shape, seed=[0, 0])
+    encode = assemble.compiled_encode(encoder, assemble.transform(config))
+    features = encode(images).numpy()
+    if not np.isfinite(features).all() or (features[0] == features[1]).all():
+        raise CheckpointError(
+            message(
+                f"features of --source={config.source} that are not finite or do not "
+                "depend on the picture",
+                "a trained encoder",
+                "another copy of the file",
+            )
+        )
+    return features.shape[-1]
+
+
+def _announce(config: Config, record: dict[str, Any], seconds: float) -> None:
+    source, network = record["source"], record["network"]
+    console.say(
+        f"{source['form']}: {network['encoder']} of the family "
+        f"{network['encoder_family']}, {network['encoder_parameters']:,} parameters in "
+        f"the encoder, step {source['step']}"
+    )
+    parts = ", ".join(f"{role} {count}" for role, count in record["used"].items())
+    console.say(f"tensors used: {parts}")
+    for entry in record["ignored"]:
+        console.say(f"ignored: {entry['count']} ({entry['why']})")
+    for note in record["notes"]:
+        console.say(f"note: {note}")
+    licence = record["licence"]
+    console.say(f"licence of the published weights: {licence['weights']}")
+    console.say(licence["asks"])
+    console.say(f"converted to {config.run_dir} in {seconds:.1f} s")

@@ -1,0 +1,138 @@
+"""`--mode=doctor`: looks at the data before a training; says what limits its speed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import tensorflow as tf
+
+from tfssl.build import assemble
+from tfssl.config import Config
+from tfssl.data import Source, audit
+from tfssl.data.source import first_line
+from tfssl.errors import DataError
+from tfssl.runs import RunDirectory
+from tfssl.show import console
+from tfssl.tasks import speed
+
+FILE = "doctor.json"
+_NO_HASH = "not looked for: pip install ImageHash"
+
+
+def run(config: Config) -> int:
+    """Writes `run_dir/doctor.json` and prints it as a table; trains nothing.
+
+    It needs no trained run and leaves none behind: no `flags.cfg`, no checkpoint.
+
+    Returns:
+      0, whatever it found.
+    """
+    console.route_warnings()
+    with RunDirectory(config.run_dir) as directory:
+        found = _examine(config)
+        text = json.dumps(found, indent=1) + "\n"
+        directory.write_atomic(directory.path / FILE, text)
+    for line in report(found):
+        console.say(line)
+    console.say(f"all names: {directory.path / FILE}")
+    return 0
+
+
+def report(found: dict[str, Any]) -> list[str]:
+    """The content of `doctor.json` as lines for people."""
+    rows = [("", "training", "held out")]
+    parts = [found["train"], found["held_out"]]
+    for key in ("images", *_FINDINGS):
+        rows.append((key, *(_count(part, key) for part in parts)))
+    for key in ("mean", "std"):
+        rows.append((f"colour {key}", *(_colour(part, key) for part in parts)))
+    if found["train"]["of"] > found["train"]["images"]:
+        rows[1] = ("images looked at", *(f"{_count(p, 'images')} of {p['of']}" if p
+                   else "-" for p in parts))  # fmt: skip
+    lines = [console.table(rows)]
+    if leaks := found["leakage"]:
+        near = leaks["near"]
+        close = _NO_HASH if near is None else f"{near['count']} nearly"
+        lines.append(
+            f"held-out images that are training images: {leaks['exact']['count']} "
+            f"exactly, {close}"
+        )
+    if classes := found["train"]["classes"]:
+        (low, fewest), (high, most) = classes["smallest"], classes["largest"]
+        lines.append(
+            f"{classes['classes']} classes: {fewest} images of {low}, "
+            f"{most} of {high}, median {classes['median']:g}; "
+            f"{classes['unlabelled']} without a label"
+        )
+    lines += found["notes"]
+    rates = found["images_per_second"]
+    if rates:
+        named = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items() if rate)
+        lines.append(f"images a second: {named}")
+    return [*lines, found["verdict"]]
+
+
+_FINDINGS = (
+    "unreadable", "tiny", "cmyk", "16 bit", "animated", "grey",
+    "exact duplicates", "near duplicates",
+)  # fmt: skip
+
+
+def _count(part: dict[str, Any] | None, key: str) -> str:
+    value = part[key] if part else None
+    if value is None:
+        return "-"
+    return str(value["count"] if isinstance(value, dict) else value)
+
+
+def _colour(part: dict[str, Any] | None, key: str) -> str:
+    return " ".join(f"{x:.3f}" for x in part["colour"][key]) if part else "-"
+
+
+def _examine(config: Config) -> dict[str, Any]:
+    notes = []
+    train = assemble.source(config, config.train_split, memory=0)
+    seen = _look(config, train, "training images")
+    held_out = None
+    try:
+        held_out = assemble.evaluation_source(config, memory=0)
+    except DataError as error:
+        notes.append(f"no held-out images: {error}")
+    others = _look(config, held_out, "held-out images") if held_out else []
+    found = {
+        "dataset": config.dataset,
+        "train": _summary(config, train, seen),
+        "held_out": _summary(config, held_out, others) if held_out else None,
+        "leakage": audit.leakage(seen, others) if held_out else None,
+        "images_per_second": {},
+        "notes": notes,
+    }
+    if found["train"]["near duplicates"] is None:
+        notes.append(f"near duplicates {_NO_HASH}")
+    try:
+        source = assemble.training_source(config)
+        console.say("measuring decoding, pipeline and step, ten seconds each")
+        found["images_per_second"] = speed.rates(config, source)
+        found["verdict"] = speed.verdict(found["images_per_second"])
+    except (DataError, tf.errors.OpError) as error:
+        found["verdict"] = f"Speed was not measured: {first_line(error)}"
+    return found
+
+
+def _look(config: Config, source: Source, title: str) -> list[audit.Looked]:
+    total = source.num_examples
+    count = min(total, config.doctor_images or total)
+    with console.Counter(count, title, shown=config.progress) as bar:
+        return audit.look(source, config.doctor_images, bar.show)
+
+
+def _summary(
+    config: Config, source: Source, seen: list[audit.Looked]
+) -> dict[str, Any]:
+    tiny = config.image_size // 2  # enlarged to more than twice its size
+    return audit.summary(seen, tiny) | {
+        "of": source.num_examples,
+        "tiny means": f"shorter side below {tiny} pixels",
+        "classes": audit.balance(source),
+    }

@@ -1,0 +1,153 @@
+"""`--mode=linear`: linear evaluation of a frozen encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfssl import optim
+from tfssl.build import assemble
+from tfssl.build.features import features
+from tfssl.build.supervised import OneView
+from tfssl.config import Config
+from tfssl.core import seeds
+from tfssl.data import Source, require_labels, tenth, without_tenth
+from tfssl.evaluate import Features, top_k
+from tfssl.methods import LinearProbe
+from tfssl.runs import RunDirectory
+from tfssl.show import console
+from tfssl.tasks.subjects import Subject, add_score, subjects
+from tfssl.train import RunState, StopRequest
+
+MOMENTUM = 0.9
+
+
+def run(config: Config) -> int:
+    """Trains linear classifiers on the frozen encoder and scores the best one.
+
+    Protocol: SGD with Nesterov momentum .9, cosine, no decay, crop and flip; one
+    classifier per rate of `--linear_learning_rates`, all at once. With several rates a
+    tenth of the training images is held out to choose among them, as in BYOL's
+    appendix C.1; the held-out split is looked at once, by the chosen one.
+
+    Returns:
+      0, or 42 if a signal stopped it (nothing is kept of a half evaluation).
+    """
+    console.route_warnings()
+    with RunDirectory(config.run_dir) as directory:
+        data = assemble.labelled_source(config)
+        evaluation = assemble.evaluation_source(config)
+        require_labels(data, "--mode=linear")
+        if config.label_fraction != "1":
+            console.say(f"linear: {data.num_examples} images, {data.name}")
+        for subject in subjects(config):
+            scores = _evaluate(config, subject, data, evaluation)
+            if scores is None:
+                console.say("linear evaluation stopped; nothing of it was kept")
+                return 42
+            add_score(directory, subject, "linear", scores)
+            console.say(
+                f"linear top-1 of {subject.title}: {100 * scores['top1']:.1f} %"
+            )
+    return 0
+
+
+def learning_rates(config: Config) -> list[float]:
+    """The rates of `--linear_learning_rates`, for the linear batch size."""
+    scale = config.linear_batch_size / 256
+    return [float(r) * scale for r in config.linear_learning_rates.split(",")]
+
+
+def _evaluate(
+    config: Config, subject: Subject, data: Source, evaluation: Source
+) -> dict[str, Any] | None:
+    rates = learning_rates(config)
+    fit = without_tenth(data) if len(rates) > 1 else data
+    probe = _train(config, subject, fit, rates)
+    if probe is None:
+        return None
+    encode = assemble.compiled_encode(subject.encoder, subject.transform)
+
+    def encoded(source: Source) -> Features:
+        return features(encode, source, subject.transform, image_size=config.image_size)
+
+    best, chosen_on = 0, "the only learning rate"
+    if len(rates) > 1:
+        held_out = encoded(tenth(data))
+        accuracy = [top_k(row, held_out.labels, 1) for row in _logits(probe, held_out)]
+        best = int(np.argmax(accuracy))
+        chosen_on = f"best of {len(rates)} rates on {len(held_out)} held-out images"
+    test = encoded(evaluation)
+    logits = _logits(probe, test)[best]
+    rate = float(config.linear_learning_rates.split(",")[best])
+    return {
+        "top1": top_k(logits, test.labels, 1),
+        "top5": top_k(logits, test.labels, min(5, data.num_classes or 5)),
+        "learning_rate": rate,
+        "epochs": config.linear_epochs,
+        "batch_size": config.linear_batch_size,
+        "label_fraction": config.label_fraction,
+        "protocol": (
+            f"linear classifier on the frozen encoder, SGD Nesterov {MOMENTUM}, "
+            f"cosine, {config.linear_epochs} epochs of {fit.num_examples} images "
+            f"(label fraction {config.label_fraction}), "
+            f"batch {config.linear_batch_size}, crop and flip, no decay, learning rate "
+            f"{rate}/256 ({chosen_on}), scored on {len(test)} images"
+        ),
+    }
+
+
+def _train(
+    config: Config, subject: Subject, data: Source, rates: Sequence[float]
+) -> LinearProbe | None:
+    strategy = assemble.strategy(config)
+    batch = min(config.linear_batch_size, data.num_examples)
+    total = config.linear_epochs * data.num_examples // batch
+    seed = seeds.init_seed(config.seed, "linear")
+    show = OneView(config, data, subject.transform, batch, seed)
+    with strategy.scope():
+        frozen = _in_scope(subject.encoder)
+        probe = LinearProbe(
+            frozen,
+            num_classes=data.num_classes,
+            feature_dim=frozen.output_shape[-1],
+            rate_factors=[rate / rates[0] for rate in rates],
+        )
+        optimizer = optim.build_optimizer(
+            "sgd",
+            optim.build_schedule("cosine", peak=rates[0], total=total),
+            momentum=MOMENTUM,
+            nesterov=True,
+        )
+        state = RunState.create(probe, optimizer)
+    title = f"linear, {subject.title}"
+    with (
+        console.Progress(total, 0, title, shown=config.progress) as bar,
+        StopRequest() as stop,
+    ):
+        done = show.train(
+            strategy,
+            state,
+            total,
+            stop=stop,
+            log_every=max(1, total),
+            # The sum over all rates, some of them far too high, would tell nothing.
+            on_progress=lambda row: bar.show(row | {"loss": row["best_probe_loss"]}),
+        )
+    return probe if done else None
+
+
+def _in_scope(encoder: keras.Model) -> keras.Model:
+    """A copy whose variables belong to the strategy in scope."""
+    copy = keras.models.clone_model(encoder)
+    copy.set_weights(encoder.get_weights())
+    return copy
+
+
+def _logits(probe: LinearProbe, data: Features) -> np.ndarray:
+    """`[probes, n, classes]`."""
+    return probe.bank(tf.constant(data.features)).numpy()

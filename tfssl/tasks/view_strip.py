@@ -1,0 +1,71 @@
+"""The augmented views of a few training images, as pictures to look at."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfssl.augment import Recipe
+from tfssl.build import assemble
+from tfssl.config import Config
+from tfssl.data import Source, training
+from tfssl.train import make_photometry
+
+VIEWS = 8
+"""Images in the strip."""
+
+
+def view_strip(config: Config, source: Source) -> np.ndarray:
+    """The views of step 0 as training sees them, before normalisation.
+
+    Returns:
+      uint8 `[VIEWS, 2, S, S, 3]`.
+    """
+    recipe = assemble.recipe(config)
+    shown = first_views(
+        source, recipe, seed=config.seed, images=VIEWS, image_size=config.image_size
+    )
+    return shown.views
+
+
+class FirstViews(NamedTuple):
+    """The views of a few images.
+
+    Attributes:
+      views: Before normalisation, uint8 `[images, V, S, S, 3]`.
+      cut: Before photometry too, of the same shape.
+      ids: Of the examples that they show, int64 `[images]`.
+    """
+
+    views: np.ndarray
+    cut: np.ndarray
+    ids: np.ndarray
+
+
+def first_views(
+    source: Source, recipe: Recipe, *, seed: int, images: int, image_size: int
+) -> FirstViews:
+    """What a run whose global batch were so small would see at step 0.
+
+    Args:
+      source: The data set.
+      recipe: How to draw the views.
+      seed: The run's seed.
+      images: How many; fewer where the source has no more.
+      image_size: Side S.
+    """
+    count = min(images, source.num_examples)
+    settings = {"seed": seed, "global_batch": count, "replica_batch": count}
+    batch = next(
+        iter(training(source, recipe, start_step=0, image_size=image_size, **settings))
+    )
+    photometric = make_photometry(recipe, **settings)
+    views = np.stack(
+        [v.numpy() for v in photometric(batch["views"], tf.constant(0))], 1
+    )
+    if recipe.mean is not None:
+        views = views * np.asarray(recipe.std) + np.asarray(recipe.mean)
+    pixels = np.clip(np.round(views * 255), 0, 255).astype(np.uint8)
+    return FirstViews(pixels, batch["views"].numpy(), batch["id"].numpy())
