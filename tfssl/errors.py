@@ -5,6 +5,8 @@ Layer 0: imports nothing. `main` prints them as one line without a traceback.
 
 from __future__ import annotations
 
+import unicodedata
+
 
 class TfsslError(Exception):
     """Base of every error that tfssl raises on purpose."""
@@ -77,3 +79,33 @@ def unknown(kind: str, name: object, known: object) -> str:
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"{kind}={close[0]}" if close else f"one of the {len(names)} known names"
     return message(f"{kind}={name}", "one of " + ", ".join(names), hint)
+
+
+def printable(name: object) -> str:
+    r"""Returns a name as text that every page, file and stream can take.
+
+    Paths on Linux are bytes. Python keeps those that are not UTF-8 as lone surrogates,
+    at which every writer of UTF-8 fails; a line break or an escape sequence in a name
+    would break the line that it stands in.
+
+    Args:
+      name: A path, or the name of a class.
+
+    Returns:
+      The name with bytes that are not UTF-8 as `\xff`, and control characters and
+      line separators as `\n`, `\x1b`, `\u2028`. All else stays as it is.
+    """
+    return "".join(
+        _escaped(c) if unicodedata.category(c) in _UNPRINTABLE else c for c in str(name)
+    )
+
+
+_UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
+
+
+def _escaped(character: str) -> str:
+    # "surrogateescape" (PEP 383) put byte 0xff into "\udcff".
+    byte = ord(character) - 0xDC00
+    if 0x80 <= byte <= 0xFF:
+        return f"\\x{byte:02x}"
+    return character.encode("unicode_escape").decode()
