@@ -1,6 +1,6 @@
 """The errors that tfssl raises on purpose; each says got, expected, try.
 
-Layer 0: imports nothing. `main` prints them as one line without a traceback.
+Layer 0: imports nothing of ours. `main` prints them as one line without a traceback.
 """
 
 from __future__ import annotations

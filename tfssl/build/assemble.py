@@ -10,17 +10,16 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfssl.config import launch
 from tfssl import optim
 from tfssl.augment import Recipe, eval_transform, named, photometry, with_strength
 from tfssl.augment.recipes import EvalTransform
+from tfssl.build.networks import METHOD_BUILDERS, PROBE
+from tfssl.config import Config, launch
 from tfssl.config.rules.training import milestones
-from tfssl.config import Config
 from tfssl.core import runtime
 from tfssl.data import Source, is_small, open_source, training
 from tfssl.errors import DataError, message
 from tfssl.show import console
-from tfssl.build.networks import METHOD_BUILDERS, PROBE
 from tfssl.train import RunState, make_device_views, make_photometry
 from tfssl.train.replica_step import Photometric
 

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from tfssl import models, optim
 from tfssl.config import Config
-from tfssl.core import seeds
 from tfssl.config.encoder_name import is_foreign
+from tfssl.core import seeds
 from tfssl.errors import ConfigError, message
 from tfssl.methods import (
     BYOL,

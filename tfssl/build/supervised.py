@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from tfssl.augment import RECIPES, Recipe
 from tfssl.augment.recipes import EvalTransform
+from tfssl.build import assemble
 from tfssl.config import Config
 from tfssl.data import Source
-from tfssl.build import assemble
 from tfssl.train import RunState, StopRequest, make_photometry, make_run_steps, train
 
 

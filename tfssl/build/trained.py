@@ -9,12 +9,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfssl.build import networks
 from tfssl.config import Config, modes
+from tfssl.config.inherit import stored_config
+from tfssl.config.remote import working_copy
 from tfssl.core import runtime, variables
 from tfssl.errors import CheckpointError, message
-from tfssl.config.inherit import stored_config
-from tfssl.build import networks
-from tfssl.config.remote import working_copy
 from tfssl.runs import CheckpointStore, RunDirectory, checkpoint
 from tfssl.weights import licence_text
 from tfssl.weights.network import CLASSIFIER
