@@ -43,22 +43,22 @@ def config_of(case: str):
 def train(strategy, case: str) -> dict:
     import tensorflow as tf
 
-    from tfssl.build import assemble
+    from tfssl import build
     from tfssl.train import make_photometry, make_run_steps
 
     config = config_of(case)
     runtime.set_precision(config.precision)
-    source = assemble.training_source(config)
-    recipe = assemble.recipe(config)
+    source = build.training_source(config)
+    recipe = build.recipe(config)
     settings = {"seed": config.seed, "global_batch": config.batch_size}
     parts = {"micro_batches": config.micro_batches}
     with strategy.scope():
-        state = assemble.state(config, source.num_examples, source.num_classes)
-    rows = assemble.replica_batch(config.batch_size, strategy)
+        state = build.state(config, source.num_examples, source.num_classes)
+    rows = build.replica_batch(config.batch_size, strategy)
     photometric = make_photometry(recipe, replica_batch=rows, **settings, **parts)
     run_steps = make_run_steps(strategy, state, photometric, **parts)
     settings |= {"start_step": 0, "image_size": config.image_size}
-    iterator = assemble.training_batches(strategy, source, recipe, **settings, **parts)
+    iterator = build.training_batches(strategy, source, recipe, **settings, **parts)
     found = {}
     calls = [run_steps(iterator, tf.constant(k, tf.int64)) for k in (2, STEPS - 2)]
     for key in calls[0]:

@@ -26,7 +26,8 @@ startup.prepare_environment()
 
 import tensorflow as tf  # noqa: E402
 
-from tfssl.build import assemble, networks  # noqa: E402
+from tfssl import build  # noqa: E402
+from tfssl.build import networks  # noqa: E402
 from tfssl.config import Config, resolve  # noqa: E402
 from tfssl.core import runtime, variables  # noqa: E402
 from tfssl.methods import Batch  # noqa: E402
@@ -61,12 +62,12 @@ class Bench:
 
     def __init__(self, config: Config, steps: int):
         self.config, self.steps = config, steps
-        self.strategy = assemble.strategy(config)
+        self.strategy = build.strategy(config)
         runtime.set_precision(config.precision)
         with self.strategy.scope():
-            self.state = assemble.state(config, 50_000, 10)
+            self.state = build.state(config, 50_000, 10)
         photometric = make_photometry(
-            assemble.recipe(config),
+            build.recipe(config),
             seed=0,
             global_batch=config.batch_size,
             replica_batch=config.batch_size,

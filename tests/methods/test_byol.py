@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.tiny import tiny
-from tfssl.build import assemble
+from tfssl import build
 from tfssl.core import variables
 from tfssl.methods import Batch
 
@@ -13,7 +13,7 @@ from tfssl.methods import Batch
 def make(**overrides):
     flags = {"batch_size": 8, "train_steps": 100, "ema_momentum": 0.9, **overrides}
     config = tiny("byol", **flags)
-    return assemble.state(config, num_examples=64, num_classes=None).method
+    return build.state(config, num_examples=64, num_classes=None).method
 
 
 def test_target_starts_as_a_copy_and_follows_with_tau():

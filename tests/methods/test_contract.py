@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.tiny import tiny
-from tfssl.build import assemble
+from tfssl import build
 from tfssl.core import variables
 from tfssl.methods import DICTIONARIES, METHODS, Batch, Method
 
@@ -40,7 +40,7 @@ CASES = [
 def case(request):
     name = request.param.partition("+")[0]
     config = tiny(name, batch_size=ROWS, **VARIANTS.get(request.param, {}))
-    state = assemble.state(config, num_examples=64, num_classes=10)
+    state = build.state(config, num_examples=64, num_classes=10)
     views = tf.random.stateless_uniform([2, ROWS, 16, 16, 3], [1, 2])
     rows = tf.range(ROWS, dtype=tf.int64)
     batch = Batch(tuple(tf.unstack(views)), rows % 10, 5 * rows)
@@ -160,10 +160,10 @@ def test_initial_weights_are_a_function_of_the_seed(case):
     name = case[0].partition("+")[0]
     config = tiny(name, batch_size=ROWS)
     first, second = (
-        snapshot(assemble.state(config, num_examples=64, num_classes=10).method)
+        snapshot(build.state(config, num_examples=64, num_classes=10).method)
         for _ in range(2)
     )
     assert not changed(first, second)
     other = tiny(name, batch_size=ROWS, seed=6)
-    third = snapshot(assemble.state(other, num_examples=64, num_classes=10).method)
+    third = snapshot(build.state(other, num_examples=64, num_classes=10).method)
     assert any("stem_conv/kernel" in n for n in changed(first, third))

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tests.methods.one_matrix import PIXELS, as_images, descend, networks, unit
 from tests.tiny import tiny
-from tfssl.build import assemble
+from tfssl import build
 from tfssl.core import variables
 from tfssl.errors import ConfigError
 from tfssl.methods import Batch, EndToEnd, FeatureBank, MemoryBank
@@ -120,12 +120,12 @@ def test_draws_are_uniform_and_a_function_of_seed_and_step():
 def test_more_keys_than_images_are_refused():
     config = tiny("moco", dictionary="bank", queue_size=65)
     with pytest.raises(ConfigError, match="--queue_size=64"):
-        assemble.state(config, num_examples=64, num_classes=None)
+        build.state(config, num_examples=64, num_classes=None)
 
 
 def test_the_flag_chooses():
     made = {
-        name: assemble.state(tiny("moco", **flags), 64, None).method
+        name: build.state(tiny("moco", **flags), 64, None).method
         for name, flags in {
             "batch": {"dictionary": "batch", "queue_size": None, "symmetric": True},
             "bank": {"dictionary": "bank", "ema_momentum": 0.75},

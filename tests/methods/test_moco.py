@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.tiny import tiny
-from tfssl.build import assemble
+from tfssl import build
 from tfssl.core import variables
 from tfssl.errors import ConfigError
 from tfssl.methods import Batch, KeyQueue
@@ -13,7 +13,7 @@ from tfssl.methods import Batch, KeyQueue
 
 def make(**overrides):
     config = tiny("moco", batch_size=8, queue_size=32, ema_momentum=0.9, **overrides)
-    return assemble.state(config, num_examples=64, num_classes=None).method
+    return build.state(config, num_examples=64, num_classes=None).method
 
 
 def batch():

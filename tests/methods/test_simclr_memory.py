@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tests.methods.one_matrix import PIXELS, as_images, descend, networks, unit
 from tests.tiny import tiny
-from tfssl.build import assemble
+from tfssl import build
 from tfssl.core import variables
 from tfssl.methods import Batch, KeyNetwork, KeyQueue, SimCLR
 
@@ -61,10 +61,10 @@ def test_four_steps():
 
 
 def test_the_flags_choose():
-    plain = assemble.state(tiny("simclr"), 64, None).method
+    plain = build.state(tiny("simclr"), 64, None).method
     assert not any(n.startswith(("key/", "queue/")) for n in plain.checkpoint_items())
     config = tiny("simclr", queue_size=64, ema_momentum=0.75)
-    method = assemble.state(config, 64, None).method
+    method = build.state(config, 64, None).method
     items = method.checkpoint_items()
     assert items["queue/keys"].shape == (64, 16)
     assert method._memory_network._momentum == 0.75

@@ -27,8 +27,8 @@ from tests.goldens.byol import byol_rule
 from tests.goldens.moco import moco_rule
 from tests.goldens.simclr import simclr_rule
 from tests.models import official_names as names
-from tfssl import optim
-from tfssl.build import assemble, networks
+from tfssl import build, optim
+from tfssl.build import networks
 from tfssl.config import Config, resolve
 from tfssl.config.encoder_name import parse_encoder
 from tfssl.core import runtime, variables
@@ -98,7 +98,7 @@ def simclr(run_id: str) -> Case:
 
     return Case(
         steps=run["record_steps"],
-        make=lambda: assemble.state(config, batch, run["num_classes"]),
+        make=lambda: build.state(config, batch, run["num_classes"]),
         views=lambda step: (np.stack(views, 1), labels),
         name=name,
         value=lambda official: rule.value(by_name[official], run["variant"]),
@@ -136,7 +136,7 @@ def byol(run_id: str) -> Case:
             config, settings["ncls"], steps, batch
         )
         optimizer = optim.LARS(
-            optim.as_keras_schedule(assemble.learning_rate(config, batch, steps)),
+            optim.as_keras_schedule(build.learning_rate(config, batch, steps)),
             momentum=settings["mom"],
             weight_decay=settings["wd"],
             trust_coefficient=settings["eta"],
@@ -236,7 +236,7 @@ def moco(run_id: str) -> Case:
 
     return Case(
         steps=settings["steps"],
-        make=lambda: assemble.state(config, batch, None),
+        make=lambda: build.state(config, batch, None),
         views=views,
         name=name,
         value=value,

@@ -10,14 +10,14 @@ import uuid
 
 import pytest
 import tensorflow as tf
-from tests.modes.test_end_to_end import (
+
+from tests import worker_processes
+from tests.tasks.test_end_to_end import (
     StopAfterOneCall,
     argv,
     assert_same_run,
     tensors,
 )
-
-from tests import worker_processes
 from tests.tiny import COMMON, OF_METHOD, tiny
 from tfssl.config import launch, remote
 from tfssl.config.flagfile import to_flagfile

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from tests.modes.test_end_to_end import StopAfterOneCall, argv
 
+from tests.tasks.test_end_to_end import StopAfterOneCall, argv
 from tfssl.main import main
 from tfssl.runs import checkpoint
 from tfssl.tasks import finetune

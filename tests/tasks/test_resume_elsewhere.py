@@ -6,8 +6,8 @@ import sys
 
 import numpy as np
 import pytest
-from tests.modes.test_end_to_end import argv, tensors
 
+from tests.tasks.test_end_to_end import argv, tensors
 from tests.worker_processes import ROOT
 
 pytestmark = pytest.mark.slow

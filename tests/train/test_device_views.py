@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.tiny import tiny
-from tfssl.build import assemble
+from tfssl import build
 from tfssl.core import collectives
 from tfssl.data import Folder, in_memory, is_small, parse_split, training
 from tfssl.train import make_device_views
@@ -40,7 +40,7 @@ def batches(source, recipe, cut, replicas, parts):
     ],
 )
 def test_the_device_cuts_what_the_host_cuts(source, name, replicas, parts, monkeypatch):
-    recipe = assemble.recipe(tiny("simclr", augment=name))
+    recipe = build.recipe(tiny("simclr", augment=name))
     rank = tf.Variable(0)
     monkeypatch.setattr(collectives, "replica_id", lambda: rank)
     rows = BATCH // replicas
@@ -74,11 +74,11 @@ def test_the_device_cuts_what_the_host_cuts(source, name, replicas, parts, monke
 
 def test_a_run_takes_its_images_there(source):
     config = tiny("simclr", image_size=SIZE, batch_size=BATCH)
-    strategy = assemble.strategy(config)
-    make = assemble.views_of_batches(config, source, BATCH, strategy)
-    assert assemble.on_device(config, source)
-    given = assemble.training_batches(
-        strategy, source, assemble.recipe(config), seed=config.seed, start_step=0,
+    strategy = build.strategy(config)
+    make = build.views_of_batches(config, source, BATCH, strategy)
+    assert build.on_device(config, source)
+    given = build.training_batches(
+        strategy, source, build.recipe(config), seed=config.seed, start_step=0,
         global_batch=BATCH, image_size=SIZE, cut=False,
     )  # fmt: skip
     batch = next(given)

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tests.tiny import tiny
-from tfssl.build import assemble
+from tfssl import build
 from tfssl.core import runtime, variables
 from tfssl.train import make_photometry, make_run_steps
 from tfssl.train.loss_scale import PATIENCE, START, LossScale
@@ -54,15 +54,15 @@ def float16():
 
 def steps(method, count, prepare=lambda state: None):
     config = tiny(method, precision="mixed_float16")
-    source = assemble.training_source(config)
-    recipe = assemble.recipe(config)
+    source = build.training_source(config)
+    recipe = build.recipe(config)
     strategy = tf.distribute.get_strategy()
-    state = assemble.state(config, source.num_examples, source.num_classes)
+    state = build.state(config, source.num_examples, source.num_classes)
     prepare(state)
     settings = {"seed": config.seed, "global_batch": config.batch_size}
     photometric = make_photometry(recipe, replica_batch=config.batch_size, **settings)
     run_steps = make_run_steps(strategy, state, photometric)
-    batches = assemble.training_batches(
+    batches = build.training_batches(
         strategy, source, recipe, start_step=0, image_size=16, **settings
     )
     start = {name: v.numpy() for name, v in state.items().items()}

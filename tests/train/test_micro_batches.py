@@ -6,8 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tests.tiny import tiny
-from tfssl import optim
-from tfssl.build import assemble
+from tfssl import build, optim
 from tfssl.core import variables
 from tfssl.methods import Batch, SimCLR
 from tfssl.models.heads import Projector
@@ -52,7 +51,7 @@ def built(name, **flags):
     config = tiny(name, batch_size=ROWS, queue_size=48 if name == "moco" else 0)
     for key, value in flags.items():
         object.__setattr__(config, key, value)
-    return assemble.state(config, num_examples=64, num_classes=10).method
+    return build.state(config, num_examples=64, num_classes=10).method
 
 
 def one_step(method, parts):
@@ -155,7 +154,7 @@ def test_other_losses_are_added_up(name):
 
 
 def test_a_part_is_coloured_as_its_rows_of_the_whole_batch():
-    recipe = assemble.recipe(tiny("simclr"))
+    recipe = build.recipe(tiny("simclr"))
     settings = {"seed": 3, "global_batch": ROWS, "replica_batch": ROWS}
     images = data()["views"]
     whole = make_photometry(recipe, **settings)(images, STEP)

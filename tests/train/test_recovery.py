@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from tests.modes.test_end_to_end import argv, tensors
 
+from tests.tasks.test_end_to_end import argv, tensors
 from tfssl.main import main
 from tfssl.runs import checkpoint
 from tfssl.tasks import pretrain

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.tiny import tiny
-from tfssl.build import assemble
+from tfssl import build
 from tfssl.methods import METHODS
 from tfssl.train import make_photometry, profile_steps
 from tfssl.train.profile_step import PIECES
@@ -14,15 +14,15 @@ from tfssl.train.profile_step import PIECES
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_pieces_are_timed_and_the_state_is_untouched(method):
     config = tiny(method)
-    strategy = assemble.strategy(config)
-    source = assemble.training_source(config)
+    strategy = build.strategy(config)
+    source = build.training_source(config)
     with strategy.scope():
-        state = assemble.state(config, source.num_examples, source.num_classes)
-    recipe, batch = assemble.recipe(config), config.batch_size
+        state = build.state(config, source.num_examples, source.num_classes)
+    recipe, batch = build.recipe(config), config.batch_size
     photometric = make_photometry(
         recipe, seed=0, global_batch=batch, replica_batch=batch
     )
-    batches = assemble.training_batches(
+    batches = build.training_batches(
         strategy,
         source,
         recipe,

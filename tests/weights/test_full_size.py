@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from tests.weights.conftest import TESTS, kit
-from tfssl.build import assemble, trained
+from tfssl import build
+from tfssl.build import trained
 from tfssl.config.inherit import stored_config
 from tfssl.main import main
 from tfssl.runs import checkpoint
@@ -39,7 +40,7 @@ def convert(source, run_dir, size):
 def features(config, images):
     """As any evaluation computes them, from images in [0, 1]."""
     encoder, _ = trained.load_encoder(config)
-    encode = assemble.compiled_encode(encoder, assemble.transform(config))
+    encode = build.compiled_encode(encoder, build.transform(config))
     return encode(images).numpy()
 
 
@@ -105,7 +106,7 @@ def test_moco(tmp_path, case, fmt):
         tensors = checkpoint.read(folder, "key/encoder/")
         for v in encoder.weights:
             v.assign(tensors[f"key/encoder/{v.path}"])
-    encode = assemble.compiled_encode(encoder, assemble.transform(config))
+    encode = build.compiled_encode(encoder, build.transform(config))
     images = tools.rule.fixed_images(4, facts["size"], facts["image_seed"])
     assert l2_error(encode(images).numpy(), values[f"{case}/pooled"]) < 1e-5
 

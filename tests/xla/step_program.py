@@ -14,7 +14,7 @@ import sys
 import tensorflow as tf
 
 from tests.tiny import tiny
-from tfssl.build import assemble
+from tfssl import build
 from tfssl.core import runtime
 from tfssl.train import make_photometry
 from tfssl.train.replica_step import ReplicaStep
@@ -35,10 +35,10 @@ def make(case: str):
     runtime.set_precision(precision or "float32")
     # Recipes for large images: with blur and solarisation.
     config = tiny(method, image_size=32, augment=_RECIPES[method], optimizer="lars")
-    state = assemble.state(config, num_examples=64, num_classes=10)
+    state = build.state(config, num_examples=64, num_classes=10)
     rows = config.batch_size
     photometric = make_photometry(
-        assemble.recipe(config),
+        build.recipe(config),
         seed=0,
         global_batch=rows,
         replica_batch=rows,

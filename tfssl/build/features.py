@@ -1,4 +1,4 @@
-"""Features of the training and held-out images, for kNN while and after training."""
+"""Features of images: what kNN, probes, report and conversion look at."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from tfssl.augment import photometry
 from tfssl.augment.recipes import EvalTransform
 from tfssl.data import Source, inference, spread
 from tfssl.evaluate import Features, extract_features
@@ -25,7 +26,7 @@ def features(
     """Encodes a source, each example once.
 
     Args:
-      encode: See `assemble.compiled_encode`.
+      encode: See `compiled_encode`.
       source: Training or held-out images.
       transform: Of the encoder's family.
       image_size: Side in pixels.
@@ -45,3 +46,16 @@ def pixels(image_size: int) -> keras.Model:
     """An "encoder" whose features are the pixels: the baseline of baselines."""
     images = keras.Input((image_size, image_size, 3))
     return keras.Model(images, keras.layers.Flatten()(images), name="raw_pixels")
+
+
+def compiled_encode(
+    model: keras.Model, evaluation: EvalTransform
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Images in [0, 1] to float32 features, in inference mode."""
+
+    @tf.function
+    def encode(images):
+        normalised = photometry.normalize(images, evaluation.mean, evaluation.std)
+        return tf.cast(model(normalised, training=False), tf.float32)
+
+    return encode

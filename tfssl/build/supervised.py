@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from tfssl import build
 from tfssl.augment import RECIPES, Recipe
 from tfssl.augment.recipes import EvalTransform
-from tfssl.build import assemble
 from tfssl.config import Config
 from tfssl.data import Source
 from tfssl.train import RunState, StopRequest, make_photometry, make_run_steps, train
@@ -59,11 +59,11 @@ class OneView:
           DataError: The batch cannot be split over the replicas.
         """
         recipe = self.recipe()
-        rows = assemble.replica_batch(self.batch, strategy)
+        rows = build.replica_batch(self.batch, strategy)
         photometric = make_photometry(
             recipe, seed=self.seed, global_batch=self.batch, replica_batch=rows
         )
-        batches = assemble.training_batches(
+        batches = build.training_batches(
             strategy,
             self.data,
             recipe,

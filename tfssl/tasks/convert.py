@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 import tfssl
-from tfssl import weights
-from tfssl.build import assemble, trained
+from tfssl import build, weights
+from tfssl.build import trained
 from tfssl.config import Config, resolve
 from tfssl.config.encoder_name import parse_encoder
 from tfssl.config.flagfile import from_flagfile, to_flagfile
@@ -172,7 +172,7 @@ def _preprocessing(config: Config) -> dict[str, Any]:
     return {
         "image_size": config.image_size,
         "augment": config.augment,
-        "evaluation": dataclasses.asdict(assemble.transform(config)),
+        "evaluation": dataclasses.asdict(build.transform(config)),
     }
 
 
@@ -189,7 +189,7 @@ def _try(config: Config) -> int:
     size = config.image_size
     shape = [PROBE_IMAGES, size, size, 3]
     images = tf.random.stateless_uniform(shape, seed=[0, 0])
-    encode = assemble.compiled_encode(encoder, assemble.transform(config))
+    encode = build.compiled_encode(encoder, build.transform(config))
     features = encode(images).numpy()
     if not np.isfinite(features).all() or (features[0] == features[1]).all():
         raise CheckpointError(

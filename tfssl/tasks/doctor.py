@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfssl.build import assemble
+from tfssl import build
 from tfssl.config import Config
 from tfssl.data import Source, audit
 from tfssl.data.source import first_line
@@ -92,11 +92,11 @@ def _colour(part: dict[str, Any] | None, key: str) -> str:
 
 def _examine(config: Config) -> dict[str, Any]:
     notes = []
-    train = assemble.source(config, config.train_split, memory=0)
+    train = build.source(config, config.train_split, memory=0)
     seen = _look(config, train, "training images")
     held_out = None
     try:
-        held_out = assemble.evaluation_source(config, memory=0)
+        held_out = build.evaluation_source(config, memory=0)
     except DataError as error:
         notes.append(f"no held-out images: {error}")
     others = _look(config, held_out, "held-out images") if held_out else []
@@ -111,7 +111,7 @@ def _examine(config: Config) -> dict[str, Any]:
     if found["train"]["near duplicates"] is None:
         notes.append(f"near duplicates {_NO_HASH}")
     try:
-        source = assemble.training_source(config)
+        source = build.training_source(config)
         console.say("measuring decoding, pipeline and step, ten seconds each")
         found["images_per_second"] = speed.rates(config, source)
         found["verdict"] = speed.verdict(found["images_per_second"])

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 import tfssl
-from tfssl.build import assemble, trained
+from tfssl import build
+from tfssl.build import trained
 from tfssl.config import Config
 from tfssl.config.encoder_name import is_foreign
 from tfssl.export import (
@@ -40,7 +41,7 @@ def run(config: Config) -> int:
         if config.format == "saved_model":
             export_saved_model(
                 encoder,
-                assemble.transform(config),
+                build.transform(config),
                 str(path),
                 image_size=config.image_size,
                 metadata=metadata,
@@ -50,7 +51,7 @@ def run(config: Config) -> int:
                 max_pixels=config.max_image_pixels,
             )
         else:
-            facts = preprocessing(assemble.transform(config), config.image_size)
+            facts = preprocessing(build.transform(config), config.image_size)
             metadata |= {"preprocessing": facts}
             _write_file(config, encoder, folder, path, metadata, texts)
     console.say(f"exported to {path}")

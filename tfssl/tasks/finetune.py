@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 
-from tfssl import optim
-from tfssl.build import assemble, networks, trained
+from tfssl import build, optim
+from tfssl.build import networks, trained
 from tfssl.build.features import features
 from tfssl.build.supervised import OneView
 from tfssl.config import Config, difference
@@ -46,9 +46,9 @@ def run(config: Config) -> int:
     """
     console.route_warnings()
     with RunDirectory(config.run_dir) as directory:
-        data = assemble.labelled_source(config)
+        data = build.labelled_source(config)
         require_labels(data, "--mode=finetune")
-        evaluation = assemble.evaluation_source(config)
+        evaluation = build.evaluation_source(config)
         with RunDirectory(directory.finetune) as own:
             _refuse_other_flags(config, own)
             job = _FineTuning(config, data, own, directory.push_soon)
@@ -116,7 +116,7 @@ class _FineTuning:
                 )
             )
         self._total = config.finetune_epochs * data.num_examples // self._batch
-        self._strategy = assemble.strategy(config)
+        self._strategy = build.strategy(config)
         runtime.set_precision(config.precision)
         with self._strategy.scope():
             self._method = networks.fine_tune(config, data.num_classes)
@@ -147,7 +147,7 @@ class _FineTuning:
         show = OneView(
             config,
             self._data,
-            assemble.transform(config),
+            build.transform(config),
             self._batch,
             seeds.init_seed(config.seed, "finetune"),
         )
@@ -190,9 +190,9 @@ class _FineTuning:
         items, own = plain.checkpoint_items(), self._method.checkpoint_items()
         variables.copy_values([own[name] for name in items], list(items.values()))
         logits_of = keras.Sequential([plain.encoder, plain.head()])
-        transform = assemble.transform(config)
+        transform = build.transform(config)
         found = features(
-            assemble.compiled_encode(logits_of, transform),
+            build.compiled_encode(logits_of, transform),
             evaluation,
             transform,
             image_size=config.image_size,

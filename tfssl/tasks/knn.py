@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfssl.build import assemble
+from tfssl import build
 from tfssl.build.features import features
 from tfssl.config import Config
 from tfssl.data import Source, require_labels
@@ -22,8 +22,8 @@ def run(config: Config) -> int:
     """
     console.route_warnings()
     with RunDirectory(config.run_dir) as directory:
-        train = assemble.source(config, config.train_split)
-        evaluation = assemble.evaluation_source(config)
+        train = build.source(config, config.train_split)
+        evaluation = build.evaluation_source(config)
         require_labels(train, "--mode=knn")
         for subject in subjects(config):
             scores = _score(config, subject, train, evaluation)
@@ -35,7 +35,7 @@ def run(config: Config) -> int:
 def _score(
     config: Config, subject: Subject, train: Source, evaluation: Source
 ) -> dict[str, Any]:
-    encode = assemble.compiled_encode(subject.encoder, subject.transform)
+    encode = build.compiled_encode(subject.encoder, subject.transform)
     bank, queries = (
         features(encode, source, subject.transform, image_size=config.image_size)
         for source in (train, evaluation)

@@ -9,8 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl import optim
-from tfssl.build import assemble
+from tfssl import build, optim
 from tfssl.build.features import features
 from tfssl.build.supervised import OneView
 from tfssl.config import Config
@@ -39,8 +38,8 @@ def run(config: Config) -> int:
     """
     console.route_warnings()
     with RunDirectory(config.run_dir) as directory:
-        data = assemble.labelled_source(config)
-        evaluation = assemble.evaluation_source(config)
+        data = build.labelled_source(config)
+        evaluation = build.evaluation_source(config)
         require_labels(data, "--mode=linear")
         if config.label_fraction != "1":
             console.say(f"linear: {data.num_examples} images, {data.name}")
@@ -70,7 +69,7 @@ def _evaluate(
     probe = _train(config, subject, fit, rates)
     if probe is None:
         return None
-    encode = assemble.compiled_encode(subject.encoder, subject.transform)
+    encode = build.compiled_encode(subject.encoder, subject.transform)
 
     def encoded(source: Source) -> Features:
         return features(encode, source, subject.transform, image_size=config.image_size)
@@ -104,7 +103,7 @@ def _evaluate(
 def _train(
     config: Config, subject: Subject, data: Source, rates: Sequence[float]
 ) -> LinearProbe | None:
-    strategy = assemble.strategy(config)
+    strategy = build.strategy(config)
     batch = min(config.linear_batch_size, data.num_examples)
     total = config.linear_epochs * data.num_examples // batch
     seed = seeds.init_seed(config.seed, "linear")

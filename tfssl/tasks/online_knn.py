@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tfssl.build import assemble, trained
+from tfssl import build
+from tfssl.build import trained
 from tfssl.build.features import features
 from tfssl.config import Config
 from tfssl.core import variables
@@ -30,11 +31,11 @@ class OnlineKnn:
         require_labels(train, "--knn_every (0 switches it off)")
         self._config = config
         self._train = train
-        self._eval = assemble.evaluation_source(config)
+        self._eval = build.evaluation_source(config)
         self._method = method
         self._encoder = trained.fresh_encoder(config)
-        self._transform = assemble.transform(config)
-        self._encode = assemble.compiled_encode(self._encoder, self._transform)
+        self._transform = build.transform(config)
+        self._encode = build.compiled_encode(self._encoder, self._transform)
 
     def score(self, step: int) -> dict[str, float]:
         """Top-1 accuracy now, as `knn_top1` in [0, 1]."""

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from tfssl.build import assemble
+from tfssl import build
 from tfssl.config import Config, launch
 from tfssl.config.flagfile import from_flagfile
 from tfssl.config.inherit import contradictions
@@ -67,20 +67,18 @@ class _Pretraining:
 
     def __init__(self, config: Config, directory: RunDirectory | None):
         self._config = config
-        self._strategy = assemble.strategy(config)
+        self._strategy = build.strategy(config)
         runtime.set_precision(config.precision)
-        source = assemble.training_source(config)
+        source = build.training_source(config)
         self._source = source
-        self._rows = assemble.replica_batch(
+        self._rows = build.replica_batch(
             config.batch_size, self._strategy, config.micro_batches
         )
-        self._total = assemble.total_steps(config, source.num_examples)
+        self._total = build.total_steps(config, source.num_examples)
         self._per_epoch = max(1, source.num_examples // config.batch_size)
         self._save_every = config.checkpoint_every or self._per_epoch
         with self._strategy.scope():
-            self._state = assemble.state(
-                config, source.num_examples, source.num_classes
-            )
+            self._state = build.state(config, source.num_examples, source.num_classes)
         self._record = (
             Recorded(config, source, self._state, directory, self._save_every)
             if directory
@@ -106,7 +104,7 @@ class _Pretraining:
     def _train(self, start: int, stop: StopRequest) -> bool:
         """Trains, with rewinds, until the end (True) or a signal (False)."""
         config = self._config
-        photometric = assemble.views_of_batches(
+        photometric = build.views_of_batches(
             config, self._source, self._rows, self._strategy
         )
         if steps := config.profile_steps:
@@ -141,17 +139,17 @@ class _Pretraining:
                 )
 
     def _batches(self, step: int) -> Iterator:
-        return assemble.training_batches(
+        return build.training_batches(
             self._strategy,
             self._source,
-            assemble.recipe(self._config),
+            build.recipe(self._config),
             seed=self._config.seed,
             start_step=step,
             global_batch=self._config.batch_size,
             image_size=self._config.image_size,
             micro_batches=self._config.micro_batches,
             service=self._config.data_service,
-            cut=not assemble.on_device(self._config, self._source),
+            cut=not build.on_device(self._config, self._source),
         )
 
     def _actions(self) -> list[Action]:

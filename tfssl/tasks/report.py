@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 import tfssl
-from tfssl.build import assemble, trained
+from tfssl import build
+from tfssl.build import trained
 from tfssl.build.features import features
 from tfssl.config import SPECS, Config
 from tfssl.data import inference, spread
@@ -48,7 +49,7 @@ def _write(config: Config, directory: RunDirectory) -> None:
         results=directory.read_results(),
         profile=directory.read_profile(),
         flags={name: getattr(config, name) for name in SPECS},
-        views=view_strip(config, assemble.source(config, config.train_split)),
+        views=view_strip(config, build.source(config, config.train_split)),
         versions={"tfssl": tfssl.__version__, "tensorflow": tf.__version__},
     )
     _add_features(config, data)
@@ -98,9 +99,9 @@ def _add_features(config: Config, data: ReportData) -> None:
     except CheckpointError:
         console.say("no checkpoint yet: the report shows no features")
         return
-    source = spread(assemble.evaluation_source(config), HELD_OUT)
-    transform = assemble.transform(config)
-    encode = assemble.compiled_encode(encoder, transform)
+    source = spread(build.evaluation_source(config), HELD_OUT)
+    transform = build.transform(config)
+    encode = build.compiled_encode(encoder, transform)
     size = config.image_size
     table = features(encode, source, transform, image_size=size)
     pictures = [

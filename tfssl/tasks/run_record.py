@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 
+from tfssl import build
 from tfssl.augment import describe
-from tfssl.build import assemble, trained
+from tfssl.build import trained
 from tfssl.config import Config
 from tfssl.config.flagfile import to_flagfile
 from tfssl.data import Source
@@ -163,7 +164,7 @@ class Recorded(Silent):
             f"{config.method} · {config.encoder} · {self.source.name}, "
             f"{self.source.num_examples} images of {config.image_size} px · {devices}"
         )
-        self.say(describe(assemble.recipe(config)))
+        self.say(describe(build.recipe(config)))
         where = f"from step {start} " if start else ""
         self.say(f"{where}to step {total}, run directory {config.run_dir}")
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from tfssl import build
 from tfssl.augment import geometry
-from tfssl.build import assemble
 from tfssl.config import Config
 from tfssl.core import runtime
 from tfssl.data import Encoded, Source, header, training
@@ -103,11 +103,11 @@ def _decode_rate(source: Source) -> float | None:
 
 
 def _pipeline_rate(config: Config, source: Source) -> float:
-    strategy = assemble.strategy(config)
-    batches = assemble.training_batches(
+    strategy = build.strategy(config)
+    batches = build.training_batches(
         strategy,
         source,
-        assemble.recipe(config),
+        build.recipe(config),
         seed=config.seed,
         start_step=0,
         global_batch=config.batch_size,
@@ -119,20 +119,20 @@ def _pipeline_rate(config: Config, source: Source) -> float:
 
 def _step_rate(config: Config, source: Source) -> float:
     """Of the real step of the configured run, on one batch again and again."""
-    strategy = assemble.strategy(config)
+    strategy = build.strategy(config)
     runtime.set_precision(config.precision)
     parts = config.micro_batches
-    rows = assemble.replica_batch(config.batch_size, strategy, parts)
+    rows = build.replica_batch(config.batch_size, strategy, parts)
     with strategy.scope():
-        state = assemble.state(config, source.num_examples, source.num_classes)
-    photometry = assemble.photometric(config, rows)
+        state = build.state(config, source.num_examples, source.num_classes)
+    photometry = build.photometric(config, rows)
     run_steps = make_run_steps(strategy, state, photometry, micro_batches=parts)
 
     def one_batch(context: tf.distribute.InputContext) -> tf.data.Dataset:
         del context
         batches = training(
             source,
-            assemble.recipe(config),
+            build.recipe(config),
             seed=config.seed,
             start_step=0,
             global_batch=config.batch_size,

@@ -7,8 +7,9 @@ from typing import Any
 
 import keras
 
+from tfssl import build
 from tfssl.augment.recipes import EvalTransform
-from tfssl.build import assemble, trained
+from tfssl.build import trained
 from tfssl.build.features import pixels
 from tfssl.config import Config
 from tfssl.runs import RunDirectory
@@ -33,7 +34,7 @@ class Subject:
 
 def subjects(config: Config) -> list[Subject]:
     """The trained encoder last, baselines before it with `--baselines`."""
-    transform = assemble.transform(config)
+    transform = build.transform(config)
     trained_encoder, _ = trained.load_encoder(config)
     found = [Subject("", "the trained encoder", trained_encoder, transform)]
     if config.baselines:

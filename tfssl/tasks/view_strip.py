@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfssl import build
 from tfssl.augment import Recipe
-from tfssl.build import assemble
 from tfssl.config import Config
 from tfssl.data import Source, training
 from tfssl.train import make_photometry
@@ -23,7 +23,7 @@ def view_strip(config: Config, source: Source) -> np.ndarray:
     Returns:
       uint8 `[VIEWS, 2, S, S, 3]`.
     """
-    recipe = assemble.recipe(config)
+    recipe = build.recipe(config)
     shown = first_views(
         source, recipe, seed=config.seed, images=VIEWS, image_size=config.image_size
     )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tests.tiny import tiny
-from tfssl.build import assemble
+from tfssl import build
 
 IMAGENET = 1_281_167
 
@@ -11,8 +11,8 @@ IMAGENET = 1_281_167
 def rates(steps, method="moco", images=IMAGENET, **flags):
     flags = {"train_steps": 0, "warmup_epochs": 0.0, "batch_size": 256, **flags}
     config = tiny(method, **{"learning_rate": 0.03, "lr_schedule": "step", **flags})
-    total = assemble.total_steps(config, images)
-    rate = assemble.learning_rate(config, images, total)
+    total = build.total_steps(config, images)
+    rate = build.learning_rate(config, images, total)
     return [rate(step) for step in steps]
 
 
