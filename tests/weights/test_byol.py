@@ -10,7 +10,7 @@ import pytest
 from tests.weights.conftest import small_byol
 from tfssl.errors import CheckpointError
 from tfssl.models import build_encoder, byol_mlp
-from tfssl.weights import open_source
+from tfssl.weights import open_published
 
 NAME = "resnet18x0.125"
 
@@ -65,17 +65,17 @@ def test_every_tensor_goes_where_it_belongs(
             seeded = data[f"{role}_params"][f"res_net18/~/{stem}"]["w"]
             want[f"{role}/encoder/stem_conv/kernel"] = seeded
         byol_kit.writer.write(path, data, style)
-    foreign = open_source("byol", path)
-    assert foreign.network.spec.name == NAME
-    assert foreign.network.heads == {
+    published = open_published("byol", path)
+    assert published.network.spec.name == NAME
+    assert published.network.heads == {
         "projector_hidden": 24,
         "projector_dim": 16,
         "predictor_hidden": 20,
     }
-    assert foreign.step == 312784
-    ignored = foreign.matched.ignored
+    assert published.step == 312784
+    ignored = published.matched.ignored
     assert {"opt_state", "rng"} <= {n for names in ignored.values() for n in names}
-    tensors = foreign.matched.read()
+    tensors = published.matched.read()
     assert set(tensors) == set(want)
     for name, array in want.items():
         np.testing.assert_array_equal(tensors[name], array, err_msg=name)
@@ -94,7 +94,7 @@ def test_nothing_of_dill_haiku_or_jax_is_imported(byol_kit, tmp_path, monkeypatc
     path = tmp_path / "pretrain.pkl"
     byol_kit.writer.write(path, small_byol(byol_kit.rule), "dill2020")
     monkeypatch.setattr(builtins, "__import__", watched)
-    open_source("byol", path)
+    open_published("byol", path)
     assert not [n for n in asked if n.split(".")[0] in ("dill", "haiku", "jax", "byol")]
 
 
@@ -148,7 +148,7 @@ def test_what_does_not_fit_is_named(byol_kit, tmp_path, damage, words):
     path = tmp_path / "pretrain.pkl"
     byol_kit.writer.write(path, data)
     with pytest.raises(CheckpointError) as caught:
-        open_source("byol", path)
+        open_published("byol", path)
     assert words in str(caught.value)
 
 
@@ -157,7 +157,7 @@ def test_cut_short(byol_kit, tmp_path):
     byol_kit.writer.write(path, small_byol(byol_kit.rule))
     path.write_bytes(path.read_bytes()[:100_000])
     with pytest.raises(CheckpointError, match="while reading"):
-        open_source("byol", path)
+        open_published("byol", path)
 
 
 @pytest.mark.parametrize("content", [{"a": 1}, [1, 2], {"experiment_state": {}}])
@@ -165,4 +165,4 @@ def test_other_pickles(tmp_path, content):
     path = tmp_path / "other.pkl"
     path.write_bytes(pickle.dumps(content, protocol=2))
     with pytest.raises(CheckpointError):
-        open_source("byol", path)
+        open_published("byol", path)

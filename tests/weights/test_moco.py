@@ -14,7 +14,7 @@ from tfssl.config.inherit import stored_config
 from tfssl.errors import CheckpointError, TfsslError
 from tfssl.main import main
 from tfssl.models import build_encoder, moco_head
-from tfssl.weights import open_source
+from tfssl.weights import open_published
 
 pytestmark = pytest.mark.slow  # PyTorch takes seconds to import
 NAME = "resnet18x0.125"
@@ -52,16 +52,18 @@ def test_every_tensor_goes_where_it_belongs(
     moco_kit, official_names, tmp_path, fmt, place, mlp
 ):
     state = small_moco(moco_kit.rule, mlp)
-    foreign = open_source("moco", write(moco_kit, tmp_path / "m", state, fmt, place))
-    assert foreign.network.spec.name == NAME
-    assert foreign.network.heads == {
+    published = open_published(
+        "moco", write(moco_kit, tmp_path / "m", state, fmt, place)
+    )
+    assert published.network.spec.name == NAME
+    assert published.network.heads == {
         "projector_layers": 1 + mlp,
         "projector_dim": 16,
         "queue_size": 512,
     }
-    assert fmt in foreign.form and foreign.facts["epoch"] == 200
-    assert foreign.matched.ignored["state of the optimiser"] == ["optimizer"]
-    tensors, want = foreign.matched.read(), expected(state, official_names, mlp)
+    assert fmt in published.form and published.facts["epoch"] == 200
+    assert published.matched.ignored["state of the optimiser"] == ["optimizer"]
+    tensors, want = published.matched.read(), expected(state, official_names, mlp)
     assert set(tensors) == set(want)
     for name, value in want.items():
         np.testing.assert_array_equal(tensors[name], value, err_msg=name)
@@ -72,7 +74,7 @@ def test_what_does_not_fit_is_named(moco_kit, tmp_path):
     del state["module.encoder_k.layer2.0.bn1.bias"]
     state["module.encoder_q.extra.weight"] = np.ones(3, np.float32)
     with pytest.raises(CheckpointError) as caught:
-        open_source("moco", write(moco_kit, tmp_path / "m", state))
+        open_published("moco", write(moco_kit, tmp_path / "m", state))
     assert "missing encoder_k.layer2.0.bn1.bias [16]" in str(caught.value)
     assert "surplus encoder_q.extra.weight [3]" in str(caught.value)
 
@@ -187,7 +189,7 @@ def test_refused_and_not_executed(moco_kit, tmp_path, kind, fmt, make):
     else:
         torch.save(content, path, _use_new_zipfile_serialization=fmt == "zip")
     with pytest.raises(CheckpointError) as caught:
-        open_source(kind, path)
+        open_published(kind, path)
     assert not marker.exists()
     assert "nothing in it was executed" in str(caught.value)
     assert "weights_only" not in str(caught.value)
@@ -198,4 +200,4 @@ def test_without_pytorch_it_says_what_to_install(tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(TfsslError, match=r"pip install 'tfssl\[torch\]'"):
-        open_source("moco", tmp_path / "m.pth.tar")
+        open_published("moco", tmp_path / "m.pth.tar")

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tests.weights.conftest import small_simclr
 from tfssl.errors import CheckpointError
 from tfssl.models import build_encoder, simclr_head
-from tfssl.weights import open_source
+from tfssl.weights import open_published
 
 SELECTIVE = {"depth": 50, "sk": 0.0625, "width": 0.25, "cifar": False}
 
@@ -60,16 +60,16 @@ def test_every_tensor_goes_where_it_belongs(
     rows = small_simclr(simclr_kit.rule, **network)
     more = {"ema": True} if form == "tf1" else {}
     path = write(simclr_kit, tmp_path / "ckpt-250228", rows, form, **more)
-    foreign = open_source("simclr", path)
-    assert foreign.network.spec.name == name
-    assert foreign.network.heads["projector_layers"] == 3
-    assert foreign.network.heads["projector_hidden"] == 0
-    assert foreign.step == 250228
-    ignored = " ".join(foreign.matched.ignored)
+    published = open_published("simclr", path)
+    assert published.network.spec.name == name
+    assert published.network.heads["projector_layers"] == 3
+    assert published.network.heads["projector_hidden"] == 0
+    assert published.step == 250228
+    ignored = " ".join(published.matched.ignored)
     assert "slot of the optimiser" in ignored
     assert ("moving average" in ignored) == (form == "tf1")
     assert_same(
-        foreign.matched.read(), expected(simclr_kit, official_names, rows, name)
+        published.matched.read(), expected(simclr_kit, official_names, rows, name)
     )
 
 
@@ -77,25 +77,27 @@ def test_depth_and_selective_kernels_are_read_off_the_names(simclr_kit, tmp_path
     for depth in (34, 101):
         rows = small_simclr(simclr_kit.rule, depth, layers=0, classes=0)
         path = write(simclr_kit, tmp_path / f"m{depth}", rows, slots=False)
-        foreign = open_source("simclr", path)
-        assert foreign.network.spec.name == f"resnet{depth}x0.125_cifar"
-        assert foreign.network.heads == {}
+        published = open_published("simclr", path)
+        assert published.network.spec.name == f"resnet{depth}x0.125_cifar"
+        assert published.network.heads == {}
 
 
 def test_version_1_has_an_encoder_and_a_classifier_only(simclr_kit, tmp_path):
     rows = small_simclr(simclr_kit.rule, layers=0)
-    foreign = open_source("simclr", write(simclr_kit, tmp_path / "m", rows, ema=True))
-    roles = {row.name.split("/")[0] for row, _ in foreign.matched.pairs}
+    published = open_published(
+        "simclr", write(simclr_kit, tmp_path / "m", rows, ema=True)
+    )
+    roles = {row.name.split("/")[0] for row, _ in published.matched.pairs}
     assert roles == {"online", "probe"}
-    assert "finetuned_1pct" in foreign.notes[0]
+    assert "finetuned_1pct" in published.notes[0]
 
 
 @pytest.mark.parametrize("given", ["", "m.index", "m.data-00000-of-00001", "m"])
 def test_prefix_folder_and_files_mean_the_same(simclr_kit, tmp_path, given):
     rows = small_simclr(simclr_kit.rule)
     write(simclr_kit, tmp_path / "m", rows)
-    foreign = open_source("simclr", tmp_path / given)
-    names = [file.name for file in foreign.files]
+    published = open_published("simclr", tmp_path / given)
+    names = [file.name for file in published.files]
     assert names == ["m.data-00000-of-00001", "m.index"]
 
 
@@ -103,10 +105,10 @@ def test_a_folder_of_several_checkpoints_must_say_which(simclr_kit, tmp_path):
     rows = small_simclr(simclr_kit.rule)
     for step in (1, 2):
         write(simclr_kit, tmp_path / f"m-{step}", rows, step=step)
-    assert open_source("simclr", tmp_path).step == 2
+    assert open_published("simclr", tmp_path).step == 2
     (tmp_path / "checkpoint").unlink()
     with pytest.raises(CheckpointError, match="m-1, m-2"):
-        open_source("simclr", tmp_path)
+        open_published("simclr", tmp_path)
 
 
 class _Node(tf.Module):
@@ -163,10 +165,10 @@ def test_a_saved_model_is_read_by_its_object_graph(
     reader = tf.train.load_checkpoint(str(tmp_path / "m" / "variables" / "variables"))
     keys = reader.get_variable_to_shape_map()
     assert any(key.startswith("trainable_variables_list/") for key in keys)
-    foreign = open_source("simclr", tmp_path / "m")
-    assert "SavedModel" in foreign.form
+    published = open_published("simclr", tmp_path / "m")
+    assert "SavedModel" in published.form
     want = expected(simclr_kit, official_names, rows, "resnet18x0.125_cifar")
-    assert_same(foreign.matched.read(), want)
+    assert_same(published.matched.read(), want)
 
 
 # --- strictness -------------------------------------------------------------------
@@ -175,7 +177,7 @@ def test_a_saved_model_is_read_by_its_object_graph(
 def refused(kit, path, rows) -> str:
     write(kit, path, rows)
     with pytest.raises(CheckpointError) as caught:
-        open_source("simclr", path)
+        open_published("simclr", path)
     return str(caught.value)
 
 
@@ -205,16 +207,16 @@ def test_an_average_does_not_stand_in_for_a_lost_weight(simclr_kit, tmp_path):
         str(tmp_path / "n"), [(n, reader.get_tensor(n)) for n in sorted(names)]
     )
     with pytest.raises(CheckpointError, match="missing base_model/conv2d_1/kernel"):
-        open_source("simclr", tmp_path / "n")
+        open_published("simclr", tmp_path / "n")
 
 
 def test_other_files_are_refused(tmp_path, simclr_kit):
     (tmp_path / "m.index").write_bytes(b"no table" * 20)
     with pytest.raises(CheckpointError, match="whole TensorFlow checkpoint"):
-        open_source("simclr", tmp_path / "m")
+        open_published("simclr", tmp_path / "m")
     simclr_kit.writer._save(str(tmp_path / "o"), [("weights", np.ones(3, np.float32))])
     with pytest.raises(CheckpointError, match="1 tensors without base_model/conv2d"):
-        open_source("simclr", tmp_path / "o")
+        open_published("simclr", tmp_path / "o")
 
 
 def test_nan_is_refused(simclr_kit, tmp_path):
@@ -225,4 +227,4 @@ def test_nan_is_refused(simclr_kit, tmp_path):
         bad + [(r.name, simclr_kit.rule.weight(r.name, r.shape)) for r in rows[1:]],
     )
     with pytest.raises(CheckpointError, match="NaN or infinity in base_model/conv2d/k"):
-        open_source("simclr", tmp_path / "m").matched.read()
+        open_published("simclr", tmp_path / "m").matched.read()

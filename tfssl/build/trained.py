@@ -16,8 +16,7 @@ from tfssl.config.remote import working_copy
 from tfssl.core import runtime, variables
 from tfssl.errors import CheckpointError, message
 from tfssl.runs import CheckpointStore, RunDirectory, checkpoint
-from tfssl.weights import licence_text
-from tfssl.weights.network import CLASSIFIER
+from tfssl.weights import CLASSIFIER, licence_text
 
 ENCODER = "online/encoder"
 """Prefix of the encoder's tensors in a checkpoint, whatever the method."""

@@ -63,7 +63,7 @@ SOURCE_KINDS: Mapping[str, str] = {
     "torchvision": "moco",
 }
 """Kinds of `--source=KIND:PATH`, and the method whose family and preprocessing they
-have; `tfssl.weights.SOURCES` has the same kinds."""
+have; `tfssl.weights.READERS` has the same kinds."""
 
 EXPORT_FORMATS = ("saved_model", "torchvision", "keras")
 

@@ -75,16 +75,16 @@ def _convert(config: Config, directory: RunDirectory) -> int:
             )
         )
     kind, _, path = config.source.partition(":")
-    foreign = weights.open_source(kind, path)
-    final = _configuration(config, foreign.network)
-    record = weights.describe(kind, path, foreign)
-    step = foreign.step
+    published = weights.open_published(kind, path)
+    final = _configuration(config, published.network)
+    record = weights.describe(kind, path, published)
+    step = published.step
     try:
-        tensors = foreign.matched.read()
+        tensors = published.matched.read()
         tensors["step"] = tf.constant(step, tf.int64)
         store.save_tensors(step, tensors)
         # The encoder is loaded below: two copies of a large network are enough.
-        del tensors, foreign
+        del tensors, published
         memory.give_back_freed()
         record["preprocessing"] = _preprocessing(final)
         record["written_by"] = f"tfssl {tfssl.__version__}"

@@ -21,8 +21,7 @@ from tfssl.export import (
 )
 from tfssl.runs import RunDirectory, checkpoint
 from tfssl.show import console
-from tfssl.weights import licence_text
-from tfssl.weights.network import CLASSIFIER
+from tfssl.weights import CLASSIFIER, licence_text
 
 
 def run(config: Config) -> int:

@@ -16,10 +16,24 @@ from tfssl.errors import CheckpointError, message
 from tfssl.models.families import FAMILIES
 from tfssl.models.table import encoder_table
 from tfssl.weights import byol_pickle, match
-from tfssl.weights.network import CLASSIFIER, Foreign, Network, NotThis, norm_leaves
-from tfssl.weights.tensors import Tensors, Wanted, float32, same, vector
+from tfssl.weights.published import (
+    CLASSIFIER,
+    Licence,
+    Network,
+    NotThis,
+    Published,
+    Tensors,
+    Wanted,
+    norm_leaves,
+)
 
 FAMILY = FAMILIES["byol"]
+LICENCE = Licence(
+    "CC BY-NC 4.0",
+    "deepmind-research, byol (storage.googleapis.com/deepmind-byol/checkpoints)",
+    "Name the source and that the file was converted; NO COMMERCIAL USE.",
+    "https://creativecommons.org/licenses/by-nc/4.0/legalcode",
+)
 _FIELDS = (
     "online_params",
     "target_params",
@@ -39,7 +53,7 @@ _LEAVES = {
 }
 
 
-def open_file(path: Path) -> Foreign:
+def open_file(path: Path) -> Published:
     """Reads a pre-training checkpoint of the official BYOL (`pretrain_res50x1.pkl`).
 
     Args:
@@ -75,7 +89,7 @@ def open_file(path: Path) -> Foreign:
     _require_equal_counters(found)
     step = tree.get("step")
     step = int(byol_pickle.array(step, "step").read()) if step is not None else 0
-    return Foreign(network, matched, "pickle of BYOL", [path], step)
+    return Published(network, matched, "pickle of BYOL", [path], LICENCE, step)
 
 
 def _tensors(state: dict[str, Any]) -> Tensors:
@@ -170,29 +184,30 @@ def _encoder(spec: EncoderSpec, torso: str, role: str) -> list[Wanted]:
         if row.is_norm:
             rows += _norm(ours, module, (1, 1, 1, *row.shape))
         else:
-            rows.append(Wanted(f"{ours}/kernel", f"{module}/w", row.shape, same))
+            rows.append(Wanted(f"{ours}/kernel", f"{module}/w", row.shape))
     return rows
 
 
 def _norm(ours: str, module: str, shape: tuple[int, ...]) -> list[Wanted]:
     rows = []
     for leaf in norm_leaves(FAMILY):
-        counter = leaf == "counter"
         official = f"{module}/{_LEAVES[leaf]}"
-        layout = float32 if counter else vector
-        rows.append(
-            Wanted(f"{ours}/{leaf}", official, () if counter else shape, layout)
-        )
+        if leaf == "counter":
+            # A whole number of theirs, a float of ours.
+            rows.append(Wanted(f"{ours}/{leaf}", official, (), np.float32))
+        else:
+            # (1, 1, 1, C) or (1, C) to (C,)
+            rows.append(Wanted(f"{ours}/{leaf}", official, shape, np.ravel))
     return rows
 
 
 def _mlp(role: str, head: str, dim: int, hidden: int, out: int) -> list[Wanted]:
     ours, module = f"{role}/{head}/{head}_layer", f"{role}/{head}"
     return [
-        Wanted(f"{ours}0_dense/kernel", f"{module}/linear/w", (dim, hidden), same),
-        Wanted(f"{ours}0_dense/bias", f"{module}/linear/b", (hidden,), same),
+        Wanted(f"{ours}0_dense/kernel", f"{module}/linear/w", (dim, hidden)),
+        Wanted(f"{ours}0_dense/bias", f"{module}/linear/b", (hidden,)),
         *_norm(f"{ours}0_bn", f"{module}/batch_norm", (1, hidden)),
-        Wanted(f"{ours}1_dense/kernel", f"{module}/linear_1/w", (hidden, out), same),
+        Wanted(f"{ours}1_dense/kernel", f"{module}/linear_1/w", (hidden, out)),
     ]
 
 
@@ -206,8 +221,8 @@ def _classifier(found: Tensors, dim: int) -> list[Wanted]:
         return []
     kernel, bias = (dim, sizes[0]), (sizes[0],)
     return [
-        Wanted(f"{CLASSIFIER}/kernel", "online/classifier/w", kernel, same),
-        Wanted(f"{CLASSIFIER}/bias", "online/classifier/b", bias, same),
+        Wanted(f"{CLASSIFIER}/kernel", "online/classifier/w", kernel),
+        Wanted(f"{CLASSIFIER}/bias", "online/classifier/b", bias),
     ]
 
 

@@ -1,24 +1,20 @@
-"""Which network a file holds, and that every tensor of it is accounted for."""
+"""Finds the network that a file holds, and accounts for every tensor of the file."""
 
 from __future__ import annotations
 
 import collections
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
-
-import numpy as np
-import tensorflow as tf
 
 from tfssl.config.encoder_name import BLOCKS, BOTTLENECK_FROM, EncoderSpec
 from tfssl.errors import CheckpointError, message
-from tfssl.weights.tensors import Tensor, Tensors, Wanted
+from tfssl.weights.published import Matched, Tensor, Tensors, Wanted
 
 _FLOATS = ("float16", "bfloat16", "float32")
 _SHOWN = 12
 
 
 def candidates(widths: Mapping[str, float]) -> Iterator[EncoderSpec]:
-    """Every encoder that a file could hold.
+    """Yields every encoder that a file could hold.
 
     Args:
       widths: Width that the stem's channels mean, by form of the network: `"plain"`
@@ -40,7 +36,7 @@ def nearest(
     specs: Iterable[EncoderSpec],
     wanted: Callable[[EncoderSpec], list[Wanted]],
 ) -> EncoderSpec:
-    """The encoder whose tensors differ least from those of a file.
+    """Returns the encoder whose tensors differ least from those of a file.
 
     A whole file fits one without any difference; of a damaged one the differences to
     the nearest are what helps.
@@ -62,44 +58,6 @@ def nearest(
         )
 
     return min(specs, key=differences)
-
-
-@dataclasses.dataclass(frozen=True)
-class Matched:
-    """A file in which every tensor is used or ignored for a reason.
-
-    Attributes:
-      pairs: What to read and how.
-      ignored: Reason to the names that it concerns.
-    """
-
-    pairs: list[tuple[Wanted, Tensor]]
-    ignored: dict[str, list[str]]
-
-    def read(self) -> dict[str, tf.Tensor]:
-        """Reads everything: our names to tensors of ours.
-
-        Raises:
-          CheckpointError: A tensor holds NaN or infinity.
-        """
-        tensors = {}
-        while self.pairs:  # what is read is let go, so that one copy lives at a time
-            row, tensor = self.pairs.pop()
-            value = np.asarray(row.layout(_as_ours(tensor.read())), order="C")
-            if value.dtype.kind == "f" and not np.isfinite(value).all():
-                raise CheckpointError(
-                    message(
-                        f"NaN or infinity in {row.official}",
-                        "finite weights",
-                        "another copy of the file",
-                    )
-                )
-            tensors[row.name] = tf.constant(value)
-        return tensors
-
-
-def _as_ours(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.float32) if array.dtype.itemsize == 2 else array
 
 
 def match(

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tfssl.config.encoder_name import EncoderSpec
 from tfssl.errors import CheckpointError, message
 from tfssl.models.families import FAMILIES
@@ -21,14 +23,36 @@ from tfssl.models.torch_names import (
     torch_shape,
 )
 from tfssl.weights import match, torch_file
-from tfssl.weights.network import CLASSIFIER, Foreign, Network, NotThis, norm_leaves
-from tfssl.weights.tensors import Tensors, Wanted, same
+from tfssl.weights.published import (
+    CLASSIFIER,
+    Licence,
+    Network,
+    NotThis,
+    Published,
+    Tensors,
+    Wanted,
+    norm_leaves,
+)
 
 FAMILY = FAMILIES["moco"]
+MOCO = Licence(
+    "not stated for the weights: MIT for the code since January 2023, CC BY-NC 4.0 "
+    "in the README",
+    "facebookresearch/moco (dl.fbaipublicfiles.com/moco/moco_checkpoints)",
+    "Treat them as CC BY-NC 4.0 (name the source, no commercial use) unless you "
+    "know better.",
+    "https://github.com/facebookresearch/moco",
+)
+TORCHVISION = Licence(
+    "that of the file's author",
+    "a supervised ResNet with torchvision's names",
+    "Ask where the file comes from; terms of the training images may apply too.",
+    "https://github.com/pytorch/vision",
+)
 _QUERY, _KEY = "encoder_q.", "encoder_k."
 
 
-def open_moco(path: Path) -> Foreign:
+def open_moco(path: Path) -> Published:
     """Reads a checkpoint of the official MoCo (`moco_v2_800ep_pretrain.pth.tar`).
 
     Args:
@@ -54,10 +78,10 @@ def open_moco(path: Path) -> Foreign:
     matched = match.match(found, wanted, _reason, what=what)
     if "optimizer" in content:
         matched.ignored["state of the optimiser"] = ["optimizer"]
-    return Foreign(network, matched, _form(path), [path], 0, facts=_facts(content))
+    return Published(network, matched, _form(path), [path], MOCO, facts=_facts(content))
 
 
-def open_torchvision(path: Path) -> Foreign:
+def open_torchvision(path: Path) -> Published:
     """Reads the state dict of a supervised ResNet with torchvision's names.
 
     Args:
@@ -83,7 +107,9 @@ def open_torchvision(path: Path) -> Foreign:
         "padding) and the preprocessing (ImageNet mean and deviation)"
     ]
     facts = _facts(content) if content.get("state_dict") is not None else {}
-    return Foreign(network, matched, _form(path), [path], 0, notes, facts)
+    return Published(
+        network, matched, _form(path), [path], TORCHVISION, 0, notes, facts
+    )
 
 
 def _state_dict(content: Any, path: Path) -> Mapping[str, Any]:
@@ -188,12 +214,8 @@ def _queue(found: Tensors, network: Network) -> list[Wanted]:
     shape = (network.heads.get("queue_size", 0), network.heads["projector_dim"])
     return [
         _row("queue/keys", "queue", shape),
-        Wanted("queue/head", "queue_ptr", (1,), _scalar),
+        Wanted("queue/head", "queue_ptr", (1,), np.squeeze),
     ]
-
-
-def _scalar(array):
-    return same(array).reshape(())
 
 
 def _classifier(found: Tensors, dim: int) -> list[Wanted]:

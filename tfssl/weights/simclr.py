@@ -9,19 +9,28 @@ from tfssl.config.encoder_name import EncoderSpec
 from tfssl.errors import CheckpointError, message
 from tfssl.models.table import encoder_table
 from tfssl.weights import match, tensorflow_file
-from tfssl.weights.network import (
+from tfssl.weights.published import (
     CLASSIFIER,
-    Foreign,
+    Licence,
+    Matched,
     Network,
     NotThis,
+    Published,
+    Tensors,
+    Wanted,
     norm_leaves,
-    read_number,
 )
 from tfssl.weights.simclr_names import FAMILY, TF1, TF2, Style
-from tfssl.weights.tensors import Tensors, Wanted, same
+
+LICENCE = Licence(
+    "Apache-2.0",
+    "google-research/simclr (gs://simclr-checkpoints, gs://simclr-checkpoints-tf2)",
+    "Keep this notice; commercial use is allowed.",
+    "https://www.apache.org/licenses/LICENSE-2.0",
+)
 
 
-def open_file(path: Path) -> Foreign:
+def open_file(path: Path) -> Published:
     """Reads a TensorFlow 1 or 2 checkpoint, or a SavedModel, of SimCLR.
 
     Args:
@@ -45,9 +54,15 @@ def open_file(path: Path) -> Foreign:
         *_classifier(found, style, network.spec.feature_dim),
     ]
     matched = match.match(found, wanted, lambda name: _reason(style, name), what=what)
-    step = read_number(found, "global_step", "global_step/.ATTRIBUTES/VARIABLE_VALUE")
+    steps = (
+        int(found[name].read())
+        for name in ("global_step", "global_step/.ATTRIBUTES/VARIABLE_VALUE")
+        if name in found and not found[name].shape
+    )
     files = tensorflow_file.files_of(prefix)
-    return Foreign(network, matched, kind, files, step or 0, _notes(matched))
+    return Published(
+        network, matched, kind, files, LICENCE, next(steps, 0), _notes(matched)
+    )
 
 
 def _network(found: Tensors, style: Style) -> Network:
@@ -77,7 +92,7 @@ def _encoder(spec: EncoderSpec, style: Style) -> list[Wanted]:
     for row in encoder_table(spec, FAMILY):
         for leaf in norm_leaves(FAMILY) if row.is_norm else ("kernel",):
             ours = f"online/encoder/{row.name}/{leaf}"
-            rows.append(Wanted(ours, f"{paths[row.name]}/{leaf}", row.shape, same))
+            rows.append(Wanted(ours, f"{paths[row.name]}/{leaf}", row.shape))
     return rows
 
 
@@ -105,12 +120,12 @@ def _projector(found: Tensors, style: Style, dim: int) -> list[Wanted]:
         out = _out(found, style, layer)
         ours = f"online/projector/projector_layer{layer}"
         kernel = f"{style.dense.format(layer)}/kernel"
-        rows.append(Wanted(f"{ours}_dense/kernel", kernel, (width, out), same))
+        rows.append(Wanted(f"{ours}_dense/kernel", kernel, (width, out)))
         for leaf in norm_leaves(FAMILY):
             if layer == layers - 1 and leaf == "beta":
                 continue  # the last batch norm has none
             official = f"{style.norm.format(layer)}/{leaf}"
-            rows.append(Wanted(f"{ours}_bn/{leaf}", official, (out,), same))
+            rows.append(Wanted(f"{ours}_bn/{leaf}", official, (out,)))
         width = out
     return rows
 
@@ -122,8 +137,7 @@ def _classifier(found: Tensors, style: Style, dim: int) -> list[Wanted]:
         return []
     shapes = {"kernel": (dim, sizes[0]), "bias": (sizes[0],)}
     return [
-        Wanted(f"{CLASSIFIER}/{leaf}", names[leaf], shapes[leaf], same)
-        for leaf in shapes
+        Wanted(f"{CLASSIFIER}/{leaf}", names[leaf], shapes[leaf]) for leaf in shapes
     ]
 
 
@@ -131,7 +145,7 @@ def _reason(style: Style, name: str) -> str | None:
     return next((why for text, why in style.reasons if re.search(text, name)), None)
 
 
-def _notes(matched: match.Matched) -> list[str]:
+def _notes(matched: Matched) -> list[str]:
     if not any(row.name.startswith(CLASSIFIER) for row, _ in matched.pairs):
         return []
     return [

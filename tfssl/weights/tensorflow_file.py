@@ -18,7 +18,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from tfssl.errors import CheckpointError, message
-from tfssl.weights.tensors import Tensor, Tensors
+from tfssl.weights.published import Tensor, Tensors
 
 _GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _FILE = re.compile(r"(.+)\.(index|meta|data-\d+-of-\d+)")

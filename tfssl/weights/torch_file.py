@@ -14,7 +14,7 @@ import numpy as np
 
 from tfssl.core.torch_extra import import_torch
 from tfssl.errors import CheckpointError, message
-from tfssl.weights.tensors import Tensor
+from tfssl.weights.published import Tensor
 
 
 def load(path: Path, what: str) -> Any:

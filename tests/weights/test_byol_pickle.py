@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import os
 import pickle
 import struct
@@ -92,6 +93,16 @@ def hostile(marker: str) -> dict[str, bytes]:
             b"c_codecs\nencode\n", b"}", text("__code__"), text("x"), b"s", b"b"
         ),
         "call_of_text": program(text("os.system"), run),
+        "defaults_of_a_function": program(
+            b"c_codecs\nencode\n", b"N}", text("__defaults__"), text("x"), b"s\x86b"
+        ),
+        "state_of_a_class": program(
+            b"coptax\nEmptyState\n", b"}", text("__new__"), text("x"), b"sb"
+        ),
+        "array_by_system": program(
+            b"cdill._dill\n_create_array\n", b"(", system, text(command), b"\x85NNtR"
+        ),
+        "known_extension": program(b"\x82\xf0", run),
         "object_array": program(
             b"cnumpy.core.multiarray\n_reconstruct\n",
             b"cnumpy\nndarray\n",
@@ -108,12 +119,50 @@ def hostile(marker: str) -> dict[str, bytes]:
 
 
 NAMES = sorted(hostile("x"))
+NAMED = {
+    "reduce_2": "posix.system",
+    "reduce_4": "posix.system",
+    "inside": "posix.system",
+    "global_only": "os.system",
+    "nested_global": "os.path.os.system",
+    "stack_global": "os.system",
+    "builtins_eval": "builtins.eval",
+    "builtins_getattr": "builtins.getattr",
+    "namedtuple": "os.system",
+    "namedtuple_fields": "__import__",
+    "import_module": "'os'",
+    "get_attr": "'os'",
+    "get_attr_of_known": "_codecs.register",
+    "attribute_chain": "__globals__",
+    "dill_create_code": "_create_code",
+    "dill_create_function": "_create_function",
+    "instance": "os.system",
+    "object": "os.system",
+    "array_by_system": "os.system",
+    "persistent": "outside the file",
+    "numpy_load": "numpy.load",
+    "runstring": "runstring",
+    "state_of_a_function": "a state for Function",
+    "defaults_of_a_function": "a state for Function",
+    "known_extension": "os.system",
+}
+"""Words of the message: what was asked for."""
 LATER = {"object_array": "a numeric type"}
 """Known functions only, so what is wrong shows when the array is understood."""
 
 
+@pytest.fixture
+def known_extension():
+    """A number for `os.system` that this process has unpickled before."""
+    copyreg.add_extension("os", "system", 0xF0)
+    pickle.loads(program(b"\x82\xf0"))
+    yield
+    copyreg.remove_extension("os", "system", 0xF0)
+    copyreg.clear_extension_cache()
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_refused_and_not_executed(tmp_path, name):
+def test_refused_and_not_executed(tmp_path, name, known_extension):
     marker = tmp_path / "ran"
     path = tmp_path / "evil.pkl"
     path.write_bytes(hostile(str(marker))[name])
@@ -123,6 +172,7 @@ def test_refused_and_not_executed(tmp_path, name):
     assert not marker.exists()
     want = LATER.get(name, "nothing in it was executed")
     assert want in str(caught.value)
+    assert NAMED.get(name, "") in str(caught.value)
 
 
 def test_the_markers_are_real(tmp_path):
@@ -164,3 +214,10 @@ def test_a_memo_that_contains_itself_ends(tmp_path):
     assert tree["loop"] is tree
     with pytest.raises(CheckpointError):
         byol_pickle.array(tree, "x")
+
+
+def test_a_high_number_in_the_memo_takes_no_memory(tmp_path):
+    """The unpickler in C reserves 16 bytes for every number below."""
+    path = tmp_path / "memo.pkl"
+    path.write_bytes(program(b"}r" + struct.pack("<I", 2**31 - 1)))
+    assert byol_pickle.load_tree(path) == {}
