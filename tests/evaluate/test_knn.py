@@ -134,7 +134,6 @@ def test_k_is_cut_to_the_bank_and_says_so():
     got = knn(train, train, k=200, num_classes=3)
     assert got.k == 3
     assert "200" in got.note and "3" in got.note
-    assert got.as_dict()["note"] == got.note
     assert got.top1 == 1.0
     assert knn(train, train, k=2, num_classes=3).note == ""
 
@@ -156,16 +155,38 @@ def test_a_class_without_a_vote_is_not_among_the_five():
 @pytest.mark.parametrize(
     ("train_labels", "test_labels", "words"),
     [
-        ([0, -1, 1], [0, 1, 1], "training set without a label"),
-        ([0, 1, 1], [-1, -1, -1], "test set without a label"),
+        ([-1, -1, -1], [0, 1, 1], "no label at all for the 3 training images"),
+        ([0, 1, 1], [-1, -2, -1], "no label at all for the 3 held-out images"),
         ([0, 1, 9], [0, 1, 1], "label 9"),
+        ([0, 1, 1], [0, 1, 3], "label 3 among the held-out images"),
     ],
 )
-def test_labels_missing_or_too_large(train_labels, test_labels, words):
+def test_no_label_or_one_too_large(train_labels, test_labels, words):
     with pytest.raises(DataError, match=words) as error:
         knn(features(np.eye(3), train_labels), features(np.eye(3), test_labels),
             num_classes=3)  # fmt: skip
     assert "; try " in str(error.value)
+    # Nothing is advised that the program does not have, or that has dashes.
+    assert "embed" not in str(error.value) and "--" not in str(error.value)
+
+
+def test_rows_without_a_label_neither_vote_nor_count():
+    # Row 1 is the nearest of the second query: if it voted, class -1 would be class 2.
+    train = features([[1, 0, 0], [0, 1, 0], [0, 0.9, 0.1]], [0, -1, 1])
+    test = features([[1, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1]], [0, 1, -1, -2])
+    got = knn(train, test, k=1, num_classes=3, images=7)
+    assert got.predictions.tolist() == [0, 1, 1, 1]
+    assert got.top1 == got.top5 == 1.0
+    counts = got.classification.counts
+    assert (counts.images, counts.scored, counts.skipped) == (7, 2, 3)
+    assert (counts.unlabelled, counts.unknown_classes) == (1, 1)
+    assert "1 training images without a label" in got.note
+
+
+def test_one_image_and_one_class():
+    one = features([[1.0, 0]], [0])
+    got = knn(one, one, num_classes=1)
+    assert got.top1 == 1.0 and "every answer is right" in got.note
 
 
 def test_other_feature_size_is_refused():

@@ -90,7 +90,7 @@ def extract_features(
             message(
                 "a data set without one readable example",
                 "at least one image",
-                "another --eval_split, or look at the files that were skipped",
+                "another split, or a look at the files that were skipped",
             )
         )
     return Features(_stack(features), np.concatenate(labels), np.concatenate(ids))
@@ -113,8 +113,8 @@ def _check(encoded: np.ndarray, mask: np.ndarray) -> None:
                 f"features with NaN or infinity for {int(bad.sum())} of "
                 f"{int(mask.sum())} images of a batch",
                 "finite features",
-                "an earlier checkpoint (--init_from), or training again with a lower "
-                "--learning_rate, longer --warmup_epochs, or --precision=float32",
+                "an earlier checkpoint (init_from), or training again with a lower "
+                "learning_rate, longer warmup_epochs, or precision=float32",
             )
         )
 

@@ -8,12 +8,14 @@ Nothing is trained, so it is cheap enough to run during pre-training.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from tfssl.errors import DataError, message
 from tfssl.evaluate.features import Features
+from tfssl.evaluate.metrics import Classification, classification, labelled_rows
 
 # 16384 x 2048 similarities are 128 MB, whatever the data set.
 TRAIN_CHUNK = 16_384
@@ -26,33 +28,28 @@ class KnnResult:
     """What the neighbours say about the test set.
 
     Attributes:
-      top1: Share of test images whose class got the largest vote, 0 to 1.
-      top5: Share whose class is among the five largest votes. A class that no
-        neighbour has is not counted, also where five would not be reached.
       k: Neighbours really used.
-      temperature: Of the votes.
-      predictions: int64 `[n]`, the class with the largest vote.
+      predictions: int64 `[n]`, the class with the largest vote, also for rows without
+        a label.
+      classification: What the predictions are worth. A class that no neighbour has is
+        not among the best five, also where five would not be reached.
       note: Empty, or what differs from what was asked for.
     """
 
-    top1: float
-    top5: float
     k: int
-    temperature: float
     predictions: np.ndarray
+    classification: Classification
     note: str = ""
 
-    def as_dict(self) -> dict:
-        """The numbers, as they stand in `results.json`."""
-        out = {
-            "top1": self.top1,
-            "top5": self.top5,
-            "k": self.k,
-            "temperature": self.temperature,
-            "protocol": f"weighted kNN, k={self.k}, temperature {self.temperature:g}, "
-            "cosine similarity of frozen features",
-        }
-        return {**out, "note": self.note} if self.note else out
+    @property
+    def top1(self) -> float:
+        """Share of labelled test images whose class got the largest vote."""
+        return self.classification.metrics["top1"]
+
+    @property
+    def top5(self) -> float:
+        """Share of labelled test images whose class is among the five largest votes."""
+        return self.classification.metrics["top5"]
 
 
 def knn(
@@ -62,17 +59,21 @@ def knn(
     k: int = 200,
     temperature: float = 0.1,
     num_classes: int,
+    class_names: Sequence[str] = (),
+    images: int | None = None,
 ) -> KnnResult:
     """Classifies the test features by a weighted vote of their neighbours.
 
     `score[c] = sum over the k nearest i of class c of exp(cos(test, train_i) / T)`.
 
     Args:
-      train: The labelled bank, at least one row.
-      test: The rows to classify, same F.
+      train: The bank; its rows without a label have no vote.
+      test: The rows to classify, same F; those without a label are not scored.
       k: Neighbours that vote; cut to the size of the bank (the `note` says so).
       temperature: T > 0.
       num_classes: Classes; labels are in [0, num_classes).
+      class_names: One a class.
+      images: In the test split, with those that could not be read.
 
     Returns:
       Accuracies and predictions.
@@ -80,27 +81,41 @@ def knn(
     Raises:
       DataError: A set is empty, has no labels, or the two do not fit together.
     """
-    _check(train, test, k=k, temperature=temperature, num_classes=num_classes)
-    used, note = min(k, len(train)), ""
-    if used < k:
-        note = f"k cut from {k} to the {used} images of the training set"
-    similarity, index = nearest(train.features, test.features, used)
-    predictions = np.empty(len(test), np.int64)
-    hit1 = hit5 = 0
+    _check(train, test, k=k, temperature=temperature)
+    votes = labelled_rows(train.labels, num_classes, "training")
+    labelled_rows(test.labels, num_classes, "held-out")  # refused before the search
+    bank, labels = train.features, train.labels
+    if not votes.all():
+        bank, labels = bank[votes], labels[votes]
+    used = min(k, len(bank))
+    similarity, index = nearest(bank, test.features, used)
+    ranking = np.empty((len(test), min(5, num_classes)), np.int64)
     for start in range(0, len(test), VOTE_CHUNK):
         rows = slice(start, start + VOTE_CHUNK)
-        scores = vote(similarity[rows], train.labels[index[rows]], num_classes,
-                      temperature)  # fmt: skip
+        scores = vote(similarity[rows], labels[index[rows]], num_classes, temperature)
         # Stable: on a tie the lower class number is first, on every machine.
         order = np.argsort(-scores, axis=1, kind="stable")[:, :5]
         voted = np.take_along_axis(scores, order, axis=1) > 0
-        match = (order == test.labels[rows, None]) & voted
-        predictions[rows] = order[:, 0]
-        hit1 += int(match[:, 0].sum())
-        hit5 += int(match.any(axis=1).sum())
+        ranking[rows] = np.where(voted, order, -1)
     return KnnResult(
-        hit1 / len(test), hit5 / len(test), used, float(temperature), predictions, note
+        used,
+        ranking[:, 0],
+        classification(
+            ranking, test.labels, num_classes, class_names=class_names, images=images
+        ),
+        _note(k, used, num_classes, int((~votes).sum())),
     )
+
+
+def _note(k: int, used: int, num_classes: int, unlabelled: int) -> str:
+    said = []
+    if used < k:
+        said.append(f"k cut from {k} to the {used} labelled images of the training set")
+    if unlabelled:
+        said.append(f"{unlabelled} training images without a label have no vote")
+    if num_classes == 1:
+        said.append("with one class every answer is right")
+    return "; ".join(said)
 
 
 def vote(
@@ -200,35 +215,10 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return (rows / np.maximum(norm, 1e-12)[:, None]).astype(np.float32)
 
 
-def _check(
-    train: Features, test: Features, *, k: int, temperature: float, num_classes: int
-) -> None:
-    for name, part, flag in (
-        ("training", train, "--train_split"),
-        ("test", test, "--eval_split"),
-    ):
+def _check(train: Features, test: Features, *, k: int, temperature: float) -> None:
+    for name, part in (("train", train), ("test", test)):
         if not len(part):
-            raise DataError(
-                message(f"an empty {name} set", "images", f"another {flag}")
-            )
-        low, high = int(part.labels.min()), int(part.labels.max())
-        if low < 0:
-            raise DataError(
-                message(
-                    f"{int((part.labels < 0).sum())} of {len(part)} images of the "
-                    f"{name} set without a label",
-                    "a label for every image, kNN votes on labels",
-                    "a --dataset with class folders, or --mode=embed which needs none",
-                )
-            )
-        if high >= num_classes:
-            raise DataError(
-                message(
-                    f"label {high} in the {name} set",
-                    f"labels from 0 to {num_classes - 1}",
-                    "the same classes in --train_split and --eval_split",
-                )
-            )
+            raise DataError(message(f"{name} of 0 rows", "images", "another split"))
     if train.features.shape[1] != test.features.shape[1]:
         raise DataError(
             message(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -132,11 +133,12 @@ class Counter:
         self._bar.close()
 
 
-def table(rows: list[tuple[str, str, str]]) -> str:
-    """Three columns, the first one left-aligned."""
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    lines = [
-        f"  {a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows
-    ]
-    lines.insert(1, "  " + "-" * (sum(widths) + 4))
+def table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Returns the rows in columns, a line below the first; the first column left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *rest in rows:
+        cells = [first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]
+        lines.append("  " + "  ".join(cells).rstrip())
+    lines.insert(1, "  " + "-" * (sum(widths) + 2 * len(widths) - 2))
     return "\n".join(lines)

@@ -19,9 +19,11 @@ from tfssl.config.remote import is_remote
 from tfssl.core import runtime, seeds, variables
 from tfssl.data import Source, require_labels
 from tfssl.errors import ConfigError, RunDirectoryError, message
-from tfssl.evaluate import top_k
+from tfssl.evaluate import classification, rank
 from tfssl.runs import CheckpointStore, RunDirectory
+from tfssl.runs.scores import TRAINED, Confusion, Score, add_score
 from tfssl.show import console
+from tfssl.show.scores import score_line
 from tfssl.train import Action, RunState, StopRequest, recovery
 
 STOPPED = 42
@@ -55,10 +57,10 @@ def run(config: Config) -> int:
             if not job.train():
                 console.say("fine-tuning stopped, saved; the same command goes on")
                 return STOPPED
-            scores = job.score(evaluation)
-            own.add_results({"finetune": scores})
-        directory.add_results({"finetune": scores})
-    console.say(f"fine-tuned top-1: {100 * scores['top1']:.1f} %")
+            score, confusion = job.score(evaluation)
+            add_score(own, score, confusion)
+        add_score(directory, score, confusion)
+    console.say(score_line(score))
     return 0
 
 
@@ -182,7 +184,7 @@ class _FineTuning:
             return f"{self._config.run_dir.rstrip('/')}/{self._own.path.name}"
         return str(self._own.path)
 
-    def score(self, evaluation: Source) -> dict[str, Any]:
+    def score(self, evaluation: Source) -> tuple[Score, Confusion]:
         """Accuracy on held-out images, in float32 with moving statistics."""
         config, classes = self._config, self._data.num_classes
         runtime.set_precision("float32")
@@ -191,28 +193,44 @@ class _FineTuning:
         variables.copy_values([own[name] for name in items], list(items.values()))
         logits_of = keras.Sequential([plain.encoder, plain.head()])
         transform = build.transform(config)
-        found = features(
+        table = features(
             build.compiled_encode(logits_of, transform),
             evaluation,
             transform,
             image_size=config.image_size,
         )
-        return {
-            "top1": top_k(found.features, found.labels, 1),
-            "top5": top_k(found.features, found.labels, min(5, classes)),
+        found = classification(
+            rank(table.features),
+            table.labels,
+            classes,
+            class_names=self._data.class_names,
+            images=evaluation.num_examples,
+        )
+        settings = {
             "epochs": config.finetune_epochs,
             "batch_size": self._batch,
             "label_fraction": config.label_fraction,
-            "protocol": (
-                f"whole network trained on {self._data.num_examples} labelled images "
-                f"(label fraction {config.label_fraction}) for "
-                f"{config.finetune_epochs} epochs, {config.finetune_optimizer}, peak "
-                f"rate {learning_rate(config):g}, cosine, batch {self._batch}, decay "
-                f"{config.finetune_weight_decay:g}, crop and flip, "
-                f"{config.finetune_layer} projector layers kept; scored on "
-                f"{len(found)} images in float32 with moving statistics"
-            ),
         }
+        text = (
+            f"whole network trained on {self._data.num_examples} labelled images "
+            f"(label fraction {config.label_fraction}) for "
+            f"{config.finetune_epochs} epochs, {config.finetune_optimizer}, peak "
+            f"rate {learning_rate(config):g}, cosine, batch {self._batch}, decay "
+            f"{config.finetune_weight_decay:g}, crop and flip, "
+            f"{config.finetune_layer} projector layers kept; scored on "
+            f"{found.counts} in float32 with moving statistics"
+        )
+        score = Score(
+            "finetune",
+            evaluation.name,
+            TRAINED,
+            found.metrics,
+            settings,
+            found.intervals,
+            found.counts,
+            description=text,
+        )
+        return score, found.confusion
 
     def _optimizer(self) -> keras.optimizers.Optimizer:
         config = self._config

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tfssl import build
 from tfssl.build.features import features
 from tfssl.config import Config
 from tfssl.data import Source, require_labels
 from tfssl.evaluate import knn
 from tfssl.runs import RunDirectory
+from tfssl.runs.scores import Confusion, Score, add_score
 from tfssl.show import console
-from tfssl.tasks.subjects import Subject, add_score, subjects
+from tfssl.show.scores import score_line
+from tfssl.tasks.subjects import Subject, subjects
 
 
 def run(config: Config) -> int:
@@ -26,15 +26,15 @@ def run(config: Config) -> int:
         evaluation = build.evaluation_source(config)
         require_labels(train, "--mode=knn")
         for subject in subjects(config):
-            scores = _score(config, subject, train, evaluation)
-            add_score(directory, subject, "knn", scores)
-            console.say(f"kNN top-1 of {subject.title}: {100 * scores['top1']:.1f} %")
+            score, confusion = _score(config, subject, train, evaluation)
+            add_score(directory, score, confusion)
+            console.say(score_line(score))
     return 0
 
 
 def _score(
     config: Config, subject: Subject, train: Source, evaluation: Source
-) -> dict[str, Any]:
+) -> tuple[Score, Confusion]:
     encode = build.compiled_encode(subject.encoder, subject.transform)
     bank, queries = (
         features(encode, source, subject.transform, image_size=config.image_size)
@@ -46,18 +46,24 @@ def _score(
         k=config.knn_k,
         temperature=config.knn_temperature,
         num_classes=train.num_classes,
+        class_names=train.class_names,
+        images=evaluation.num_examples,
     )
     if result.note:
         console.say(result.note)
-    return {
-        "top1": result.top1,
-        "top5": result.top5,
-        "k": result.k,
-        "temperature": result.temperature,
-        "protocol": (
-            f"weighted kNN, cosine similarity, k={result.k}, T={result.temperature}, "
-            f"{len(bank)} training and {len(queries)} held-out images, "
-            "encoder in float32 with moving statistics"
-        ),
-        "note": result.note,
-    }
+    found = result.classification
+    score = Score(
+        "knn",
+        evaluation.name,
+        subject.key,
+        found.metrics,
+        {"k": config.knn_k, "temperature": config.knn_temperature},
+        found.intervals,
+        found.counts,
+        {"k": result.k},
+        f"weighted kNN, cosine similarity, k={result.k}, T={config.knn_temperature}, "
+        f"{len(bank)} training images, scored on {found.counts}, "
+        "encoder in float32 with moving statistics",
+        result.note,
+    )
+    return score, found.confusion

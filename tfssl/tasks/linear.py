@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -15,11 +14,13 @@ from tfssl.build.supervised import OneView
 from tfssl.config import Config
 from tfssl.core import seeds
 from tfssl.data import Source, require_labels, tenth, without_tenth
-from tfssl.evaluate import Features, top_k
+from tfssl.evaluate import Features, classification, rank, top_k
 from tfssl.methods import LinearProbe
 from tfssl.runs import RunDirectory
+from tfssl.runs.scores import Confusion, Score, add_score
 from tfssl.show import console
-from tfssl.tasks.subjects import Subject, add_score, subjects
+from tfssl.show.scores import score_line
+from tfssl.tasks.subjects import Subject, subjects
 from tfssl.train import RunState, StopRequest
 
 MOMENTUM = 0.9
@@ -44,14 +45,12 @@ def run(config: Config) -> int:
         if config.label_fraction != "1":
             console.say(f"linear: {data.num_examples} images, {data.name}")
         for subject in subjects(config):
-            scores = _evaluate(config, subject, data, evaluation)
-            if scores is None:
+            scored = _evaluate(config, subject, data, evaluation)
+            if scored is None:
                 console.say("linear evaluation stopped; nothing of it was kept")
                 return 42
-            add_score(directory, subject, "linear", scores)
-            console.say(
-                f"linear top-1 of {subject.title}: {100 * scores['top1']:.1f} %"
-            )
+            add_score(directory, *scored)
+            console.say(score_line(scored[0]))
     return 0
 
 
@@ -63,7 +62,7 @@ def learning_rates(config: Config) -> list[float]:
 
 def _evaluate(
     config: Config, subject: Subject, data: Source, evaluation: Source
-) -> dict[str, Any] | None:
+) -> tuple[Score, Confusion] | None:
     rates = learning_rates(config)
     fit = without_tenth(data) if len(rates) > 1 else data
     probe = _train(config, subject, fit, rates)
@@ -81,23 +80,35 @@ def _evaluate(
         best = int(np.argmax(accuracy))
         chosen_on = f"best of {len(rates)} rates on {len(held_out)} held-out images"
     test = encoded(evaluation)
-    logits = _logits(probe, test)[best]
+    found = classification(
+        rank(_logits(probe, test)[best]),
+        test.labels,
+        data.num_classes,
+        class_names=data.class_names,
+        images=evaluation.num_examples,
+    )
     rate = float(config.linear_learning_rates.split(",")[best])
-    return {
-        "top1": top_k(logits, test.labels, 1),
-        "top5": top_k(logits, test.labels, min(5, data.num_classes or 5)),
-        "learning_rate": rate,
-        "epochs": config.linear_epochs,
-        "batch_size": config.linear_batch_size,
-        "label_fraction": config.label_fraction,
-        "protocol": (
-            f"linear classifier on the frozen encoder, SGD Nesterov {MOMENTUM}, "
-            f"cosine, {config.linear_epochs} epochs of {fit.num_examples} images "
-            f"(label fraction {config.label_fraction}), "
-            f"batch {config.linear_batch_size}, crop and flip, no decay, learning rate "
-            f"{rate}/256 ({chosen_on}), scored on {len(test)} images"
-        ),
-    }
+    score = Score(
+        "linear",
+        evaluation.name,
+        subject.key,
+        found.metrics,
+        {
+            "learning_rates": config.linear_learning_rates,
+            "epochs": config.linear_epochs,
+            "batch_size": config.linear_batch_size,
+            "label_fraction": config.label_fraction,
+        },
+        found.intervals,
+        found.counts,
+        {"learning_rate": rate},
+        f"linear classifier on the frozen encoder, SGD Nesterov {MOMENTUM}, "
+        f"cosine, {config.linear_epochs} epochs of {fit.num_examples} images "
+        f"(label fraction {config.label_fraction}), "
+        f"batch {config.linear_batch_size}, crop and flip, no decay, learning rate "
+        f"{rate}/256 ({chosen_on}), scored on {found.counts}",
+    )
+    return score, found.confusion
 
 
 def _train(

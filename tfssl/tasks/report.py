@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -17,8 +16,10 @@ from tfssl.data import inference, spread
 from tfssl.errors import CheckpointError
 from tfssl.evaluate import collapse_signals
 from tfssl.runs import RunDirectory
+from tfssl.runs.scores import confusions_of, scores_of
 from tfssl.show import console
 from tfssl.show.report import ReportData, build_page, read_log
+from tfssl.show.scores import RunScores, text_table
 from tfssl.show.tensorboard import write_projector
 from tfssl.tasks.view_strip import view_strip
 
@@ -47,6 +48,7 @@ def _write(config: Config, directory: RunDirectory) -> None:
         created=datetime.datetime.now().strftime("%Y-%m-%d %H:%M"),
         log=read_log(directory.log),
         results=directory.read_results(),
+        chain=chain(directory),
         profile=directory.read_profile(),
         flags={name: getattr(config, name) for name in SPECS},
         views=view_strip(config, build.source(config, config.train_split)),
@@ -57,8 +59,8 @@ def _write(config: Config, directory: RunDirectory) -> None:
         write_projector(directory.tensorboard, data)
     page = build_page(data)
     directory.write_atomic(directory.report / "index.html", page)
-    if table := score_table(data.results):
-        console.say(table)
+    if rows := text_table(data.chain):
+        console.say(console.table(rows))
     for what, path in (
         ("report", directory.report / "index.html"),
         ("numbers", directory.results),
@@ -69,27 +71,19 @@ def _write(config: Config, directory: RunDirectory) -> None:
             console.say(f"{what}: {path}")
 
 
-def score_table(results: dict[str, Any]) -> str:
-    """KNN and linear top-1 of the trained encoder and its baselines, as text.
-
-    Args:
-      results: The content of `results.json`.
-
-    Returns:
-      A table, or nothing where nothing was scored yet.
-    """
-    baselines = results.get("baselines", {})
-    rows = [("top-1", "kNN", "linear")]
-    for title, scores in (
-        ("raw pixels", baselines.get("raw_pixels", {})),
-        ("encoder before training", baselines.get("untrained", {})),
-        ("encoder after training", results),
-    ):
-        cells = [scores.get(protocol, {}).get("top1") for protocol in ("knn", "linear")]
-        if any(cell is not None for cell in cells):
-            text = ["-" if cell is None else f"{100 * cell:.1f} %" for cell in cells]
-            rows.append((title, *text))
-    return console.table(rows) if len(rows) > 1 else ""
+def chain(directory: RunDirectory) -> list[RunScores]:
+    """Returns the scores of a run and of the runs inside it that began from it."""
+    found = [("", directory)]
+    if directory.path.is_dir():
+        found += [
+            (folder.name, RunDirectory(folder))
+            for folder in sorted(directory.path.iterdir())
+            if (folder / directory.results.name).is_file()
+        ]
+    return [
+        RunScores(name, scores_of(run.read_results()), confusions_of(run))
+        for name, run in found
+    ]
 
 
 def _add_features(config: Config, data: ReportData) -> None:
@@ -111,4 +105,5 @@ def _add_features(config: Config, data: ReportData) -> None:
     data.features, data.labels = table.features, table.labels
     data.images = np.round(np.concatenate(pictures) * 255).astype(np.uint8)
     data.class_names = list(source.class_names)
-    data.collapse = collapse_signals(table.features).as_dict()
+    if len(table) > 1:
+        data.collapse = collapse_signals(table.features).as_dict()

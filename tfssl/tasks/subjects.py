@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import keras
 
@@ -12,7 +11,7 @@ from tfssl.augment.recipes import EvalTransform
 from tfssl.build import trained
 from tfssl.build.features import pixels
 from tfssl.config import Config
-from tfssl.runs import RunDirectory
+from tfssl.runs.scores import RAW_PIXELS, TRAINED, UNTRAINED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Subject:
     """An encoder to be scored.
 
     Attributes:
-      key: Its place in `results.json`: `""` for the trained encoder, else a baseline.
+      key: Its name in a `Score`.
       title: For the console.
       encoder: Normalised images to features.
       transform: Its images' resize, crop and normalisation.
@@ -36,13 +35,13 @@ def subjects(config: Config) -> list[Subject]:
     """The trained encoder last, baselines before it with `--baselines`."""
     transform = build.transform(config)
     trained_encoder, _ = trained.load_encoder(config)
-    found = [Subject("", "the trained encoder", trained_encoder, transform)]
+    found = [Subject(TRAINED, "the trained encoder", trained_encoder, transform)]
     if config.baselines:
         plain = dataclasses.replace(transform, mean=None, std=None)
         found = [
-            Subject("raw_pixels", "raw pixels", pixels(config.image_size), plain),
+            Subject(RAW_PIXELS, "raw pixels", pixels(config.image_size), plain),
             Subject(
-                "untrained",
+                UNTRAINED,
                 "the encoder before training",
                 trained.fresh_encoder(config),
                 transform,
@@ -50,15 +49,3 @@ def subjects(config: Config) -> list[Subject]:
             *found,
         ]
     return found
-
-
-def add_score(
-    directory: RunDirectory, subject: Subject, protocol: str, scores: dict[str, Any]
-) -> None:
-    """Writes one score into `results.json`, baselines under `baselines`."""
-    if not subject.key:
-        directory.add_results({protocol: scores})
-        return
-    baselines = directory.read_results().get("baselines", {})
-    of_subject = baselines.get(subject.key, {}) | {protocol: scores}
-    directory.add_results({"baselines": {subject.key: of_subject}})

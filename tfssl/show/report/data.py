@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tfssl.errors import DataError, message
+from tfssl.errors import DataError, message, printable
+from tfssl.runs.scores import scores_of
+from tfssl.show.scores import RunScores
 
 
 @dataclasses.dataclass
@@ -22,9 +24,10 @@ class ReportData:
       log: Rows of `log.jsonl` in the order of `step`, see `read_log`. Known fields:
         step, epoch, loss, learning_rate, images_per_second, data_wait (share of the
         time, 0 to 1), gradient_norm, knn_top1; other numbers are drawn as well.
-      results: `results.json`: `knn` and `linear`, each with `top1`, `top5` (0 to 1)
-        and `protocol`; the same under `baselines` / `raw_pixels` and `untrained`;
+      results: `results.json`: the list `scores`, or what stood in its place before;
         `skipped_files`.
+      chain: The scores of this run and of those that began from it; those in `results`
+        alone if empty.
       flags: Flag name to value.
       views: uint8 `[n, V, S, S, 3]`, the V augmented views of n images.
       features: float `[n, F]` of n held-out images.
@@ -43,6 +46,7 @@ class ReportData:
     created: str = ""
     log: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     results: dict[str, Any] = dataclasses.field(default_factory=dict)
+    chain: list[RunScores] = dataclasses.field(default_factory=list)
     flags: dict[str, Any] = dataclasses.field(default_factory=dict)
     views: np.ndarray | None = None
     features: np.ndarray | None = None
@@ -56,6 +60,8 @@ class ReportData:
 
     def __post_init__(self) -> None:
         """Refuses parts that do not belong together."""
+        if not self.chain:
+            self.chain = [RunScores("", scores_of(self.results))]
         rows = {
             name: len(value)
             for name in ("features", "labels", "images")
@@ -88,7 +94,7 @@ class ReportData:
         if label is None:
             return ""
         named = label < len(self.class_names)
-        return str(self.class_names[label]) if named else f"class {label}"
+        return printable(self.class_names[label]) if named else f"class {label}"
 
 
 def read_log(path: str | Path) -> list[dict[str, Any]]:

@@ -11,12 +11,16 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from tfssl.errors import printable
+from tfssl.runs.scores import TRAINED, Score
 from tfssl.show.report import figures
 from tfssl.show.report.data import ReportData
 from tfssl.show.report.feature_space import choose_queries, flat_map, neighbours
 from tfssl.show.report.inline import both_themes, picture_tile
+from tfssl.show.scores import METRICS, SUBJECTS, groups, number, spelled
 
 QUERIES, NEIGHBOURS, VIEW_ROWS, SKIPPED_ROWS, MAP_ROWS = 8, 5, 8, 100, 10_000
+SCORED_FACTS = 3
 
 # field: (heading, how `figures.curve` draws it)
 CURVES = {
@@ -56,7 +60,7 @@ def build_page(data: ReportData) -> str:
         data=data,
         facts=_facts(data, last),
         subtitle=_subtitle(data.flags),
-        headline=_headline(data),
+        tables=_headline(data),
         curves=_curves(data.log, curves)[:MOST_CURVES],
         views=_views(data.views),
         neighbours=_neighbours(data),
@@ -78,10 +82,6 @@ def _template() -> jinja2.Template:
     )
     environment.filters["percent"] = lambda v: f"{100 * v:.1f} %"
     return environment.get_template("page.html.j2")
-
-
-def _share(value: Any) -> float | None:
-    return float(value) if _is_number(value) and np.isfinite(value) else None
 
 
 def _is_number(value: Any) -> bool:
@@ -113,48 +113,70 @@ def _facts(data: ReportData, last: dict[str, Any]) -> list[tuple[str, str, str]]
         facts.append(("epochs", f"{last['epoch']:.4g}", ""))
     if _is_number(last.get("loss")):
         facts.append(("loss", f"{last['loss']:.4g}", ""))
-    top1 = _share((data.results.get("knn") or {}).get("top1"))
-    where = "kNN top-1"
-    if top1 is None:
-        online = [_share(r.get("knn_top1")) for r in data.log]
-        known = [share for share in online if share is not None]
-        top1, where = (known[-1] if known else None), "online kNN top-1"
-    if top1 is not None:
-        facts.append((where, f"{100 * top1:.1f} %", ""))
+    scored = [g for g in groups(data.chain) if g.scores[-1].subject == TRAINED]
+    for group in scored[:SCORED_FACTS]:
+        name, value = next(iter(group.scores[-1].metrics.items()))
+        head = " ".join([group.run, group.protocol, spelled(name, METRICS)]).strip()
+        facts.append((head, number(value), ""))
+    online = [r["knn_top1"] for r in data.log if _is_number(r.get("knn_top1"))]
+    if online and not scored:
+        facts.append(("online kNN top-1", number(online[-1]), ""))
     rate = _median(data.log, "images_per_second")
     if rate is not None:
         facts.append(("images/s", f"{rate:,.0f}", ""))
     return facts
 
 
-def _headline(data: ReportData) -> dict[str, Any]:
-    """Rows of the table of accuracies, and the protocols below it."""
-    baselines = data.results.get("baselines") or {}
-    found = [
-        ("Raw pixels", baselines.get("raw_pixels"), False),
-        ("Untrained encoder", baselines.get("untrained"), False),
-        ("Trained encoder", data.results, True),
+def _headline(data: ReportData) -> list[dict[str, Any]]:
+    """Tables of scores, one for each leading metric: accuracies apart from overlaps."""
+    tables: dict[str, dict[str, Any]] = {}
+    for group in groups(data.chain):
+        leading = next(iter(group.scores[-1].metrics))
+        table = tables.setdefault(leading, {"metrics": {}, "groups": [], "notes": {}})
+        for score in group.scores:
+            table["metrics"] |= dict.fromkeys(score.metrics)
+            for text in filter(None, (score.description, score.note)):
+                table["notes"].setdefault(f"{group.protocol}: {printable(text)}")
+        table["groups"].append(group)
+    return [
+        {
+            "heads": [spelled(name, METRICS) for name in table["metrics"]],
+            "groups": [
+                {
+                    "title": " · ".join(filter(None, (g.run, g.protocol, g.dataset))),
+                    "rows": [_score_row(s, list(table["metrics"])) for s in g.scores],
+                }
+                for g in table["groups"]
+            ],
+            "notes": list(table["notes"]),
+        }
+        for table in tables.values()
     ]
-    rows: list[dict[str, Any]] = []
-    protocols: dict[tuple[str, str], None] = {}
-    for name, part, ours in found:
-        cells: list[float | None] = []
-        for protocol, word in (("knn", "kNN"), ("linear", "Linear")):
-            result = (part or {}).get(protocol) or {}
-            cells += [_share(result.get("top1")), _share(result.get("top5"))]
-            if result.get("protocol"):
-                protocols.setdefault((word, result["protocol"]), None)
-            if result.get("note"):
-                protocols.setdefault((word, f"{result['note']} ({name.lower()})"), None)
-        if ours or any(c is not None for c in cells):
-            rows.append({"name": name, "ours": ours, "cells": cells})
-    measured = any(c is not None for row in rows for c in row["cells"])
-    tuned = data.results.get("finetune") or {}
-    if (share := _share(tuned.get("top1"))) is not None:
-        protocols[f"Fine-tuned, top-1 {100 * share:.1f} %", tuned["protocol"]] = None
-        measured = True
-    return {"rows": rows, "protocols": list(protocols), "measured": measured,
-            "classes": len(data.class_names)}  # fmt: skip
+
+
+def _score_row(score: Score, metrics: list[str]) -> dict[str, Any]:
+    cells = []
+    for name in metrics:
+        value = score.metrics.get(name)
+        # Among five classes every label is one of the best five.
+        few = name == "top5" and score.counts and 0 < score.counts.classes <= 5
+        if value is None or few:
+            cells.append(None)
+            continue
+        low_high = [number(end) for end in score.intervals.get(name, ())]
+        cells.append(
+            {
+                "text": number(value),
+                "width": 100 * value if 0 <= value <= 1 else None,
+                "interval": " to ".join(low_high),
+            }
+        )
+    return {
+        "name": spelled(score.subject, SUBJECTS),
+        "ours": score.subject == TRAINED,
+        "cells": cells,
+        "images": str(score.counts).removesuffix(" images") if score.counts else "",
+    }
 
 
 def _curves(
