@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -9,6 +10,8 @@ from collections.abc import Sequence
 
 from tfssl.config import Config, launch, modes, startup
 from tfssl.config import command_line as cli
+from tfssl.config.complete import settle
+from tfssl.config.help_text import HELP_FLAGS, help_text
 from tfssl.config.inherit import Parsed
 from tfssl.config.remote import is_remote
 from tfssl.config.rules import field_problems
@@ -25,8 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
       The exit code: 0 done, 1 it failed, 2 the flags are wrong.
     """
     argv = list(sys.argv if argv is None else argv)
-    if cli.HELP_FLAGS.intersection(argv[1:]):
-        print(cli.help_text())
+    if HELP_FLAGS.intersection(argv[1:]):
+        with contextlib.suppress(BrokenPipeError):
+            print(help_text(argv), flush=True)
+            return 0
+        # `tfssl --help | head`: Python flushes once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     try:
         config = _configuration(cli.parse(argv))
@@ -71,11 +78,11 @@ def _configuration(parsed: Parsed) -> Config:
     """
     asked = parsed.config
     if not (is_remote(asked.run_dir) or is_remote(asked.init_from)):
-        return cli.settle(parsed)
+        return settle(parsed)
     wrong = parsed.problems or field_problems(asked)
     if not wrong and not launch.problems(asked, os.environ):
         _fetch(asked)
-    config = cli.settle(parsed)
+    config = settle(parsed)
     if config.strategy == "tpu" != asked.strategy:
         raise ConfigError(
             message(

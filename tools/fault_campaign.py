@@ -29,7 +29,7 @@ from pathlib import Path
 import fault_runs as runs
 from fault_runs import METHODS, STEPS, Run
 
-from tfssl.config import presets
+from tfssl.config import tables
 
 Outcome = tuple[int, bool, str]
 """Faults that hit, whether the run ended equal, a remark."""
@@ -214,7 +214,7 @@ def main() -> int:
     pool = concurrent.futures.ThreadPoolExecutor(options.jobs)
     try:
         subjects = [*METHODS]
-        if "multiworker" in presets.STRATEGIES_AVAILABLE:
+        if "multiworker" in tables.STRATEGIES:
             subjects += [f"{method} x2" for method in METHODS]
         done = pool.map(lambda s: (s, runs.undisturbed(s, root)), subjects)
         references = dict(done)

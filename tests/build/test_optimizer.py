@@ -21,9 +21,9 @@ def test_milestones_are_epochs_as_the_method_counts_them():
     steps = [m * epoch + d for m in (120, 160) for d in (-1, 0)]
     usual = rates(steps, epochs=200)
     np.testing.assert_allclose(usual, [0.03, 0.003, 0.003, 0.0003])
-    assert rates(steps, epochs=200, lr_milestones="120,160") == usual
+    assert rates(steps, epochs=200, lr_milestones=(120.0, 160.0)) == usual
     # The others: 150.5 epochs of 5004.56 updates, floored.
-    more = {"epochs": 200, "lr_milestones": "150.5", "lr_decay": 0.25}
+    more = {"epochs": 200, "lr_milestones": (150.5,), "lr_decay": 0.25}
     got = rates([753_185, 753_186], "byol", **more)
     np.testing.assert_allclose(got, [0.03, 0.0075])
 
@@ -50,5 +50,5 @@ def test_warm_up_and_milestones():
         "batch_size": 100,
         "lr_scaling": "none",
     }
-    got = rates([0, 10, 20, 49, 50], "simclr", 1000, lr_milestones="5", **flags)
+    got = rates([0, 10, 20, 49, 50], "simclr", 1000, lr_milestones=(5.0,), **flags)
     np.testing.assert_allclose(got, [0.0, 0.015, 0.03, 0.03, 0.003])

@@ -13,7 +13,10 @@ import pytest
 from tfssl import main
 from tfssl.config import SPECS, Config, resolve
 from tfssl.config import command_line as cli
+from tfssl.config.complete import settle
 from tfssl.config.flagfile import to_flagfile
+from tfssl.config.help_text import help_text
+from tfssl.config.ownership import unread_flags
 from tfssl.errors import ConfigError, TfsslError
 
 
@@ -28,7 +31,7 @@ def problems_of(*arguments: str) -> list[str]:
 
 
 def test_no_flags_are_the_defaults():
-    assert parse() == (Config(), frozenset(), ())
+    assert parse() == (Config(), frozenset(), (), frozenset())
 
 
 def test_every_type_and_both_forms():
@@ -72,12 +75,12 @@ def test_everything_wrong_at_once():
             "--temprature",
             "0.4",
             "--noprogres",
-            "--label_fraction=.1",
+            "--finetune_layer=1",
             "--such=1",
             "--epochs=ten",
             "--baselines=maybe",
             "--method=bylo",
-            "--mode=pretain,detect",
+            "--mode=pretain,linear",
             "--virtual_devices=2",
             "stray",
         )
@@ -86,12 +89,11 @@ def test_everything_wrong_at_once():
         "--batchsize; expected a flag that --help lists; try --batch_size (did you",
         "--temprature; expected a flag that --help lists; try --temperature (did you",
         "--noprogress (did you mean",
-        "--mode=linear or finetune, which alone reads it",
+        "--mode=finetune, which alone reads it",
         "--epochs=ten; expected a whole number",
         "--baselines=maybe; expected true or false",
         "--method=byol",
         "--mode=pretrain",
-        "--mode=detect, which is not available",
         "--run_dir",
         "--virtual_devices=2 with --strategy=auto",
         "'stray'",
@@ -161,19 +163,19 @@ def test_pretraining_in_another_runs_directory(tmp_path):
 def test_a_flag_that_no_mode_reads_is_refused(tmp_path, mode, fraction, refused):
     words = [f"--mode={mode}", f"--run_dir={tmp_path}", f"--label_fraction={fraction}"]
     parsed = cli.parse(["tfssl", *words])
-    problems = cli.unread_flags(parsed)
+    problems = unread_flags(parsed)
     assert len(problems) == refused
     if refused:
         with pytest.raises(ConfigError, match="--label_fraction=0.1 with --mode"):
-            cli.settle(parsed)
+            settle(parsed)
 
 
 def test_help_lists_every_flag_by_group():
-    text = cli.help_text()
+    text = help_text()
     for name, spec in SPECS.items():
         assert f"  --{name}=" in text
         assert f"\n{spec.group}:" in text
-    assert "(simclr: 0.1, moco: 0.2)" in text
+    assert "--temperature=(simclr: 0.1, moco: 0.2)" in text
     assert "--seed=0\n      source of all randomness (>= 0, <= 2147483647)" in text
     assert max(map(len, text.splitlines())) <= 88
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfssl.config import presets
+from tfssl.config import tables
 from tfssl.errors import ConfigError
 from tfssl.export.saved_model import inference_clone
 from tfssl.models import (
@@ -210,6 +210,6 @@ def test_save_load_and_clone_for_export(normalization, tmp_path):
 
 
 def test_names():
-    assert tuple(NORMALIZATIONS) == presets.NORMALIZATIONS
+    assert tuple(NORMALIZATIONS) == tables.NORMALIZATIONS
     with pytest.raises(ConfigError, match="one of batch, group_ws, none"):
         encoder("layer")

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from tfssl import optim
-from tfssl.config import presets
+from tfssl.config import Config
+from tfssl.config.methods import BYOL
 
 IMAGENET = 1_281_167
 
@@ -59,9 +60,7 @@ def test_byol_presets(golden):
         total = optim.total_steps(IMAGENET, batch, epochs, family="byol")
         assert total == preset["max_steps"]
         assert optim.warmup_steps(IMAGENET, batch, 10) == preset["warmup_steps"]
-        ours = presets.method_defaults(
-            "byol", image_size=224, epochs=epochs, optimizer=""
-        )
+        ours = BYOL.published(Config(method="byol", image_size=224, epochs=epochs))
         assert ours["warmup_epochs"] == 10
         assert ours["learning_rate"] == preset["base_learning_rate"]
         assert ours["weight_decay"] == preset["weight_decay"]

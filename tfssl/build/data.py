@@ -35,7 +35,8 @@ def source(config: Config, split: str, **more: Any) -> Source:
 
 def labelled_source(config: Config) -> Source:
     """The training images whose labels may be used: `--label_fraction` of them."""
-    return source(config, config.train_split, label_fraction=config.label_fraction)
+    fraction = config.text("label_fraction")
+    return source(config, config.train_split, label_fraction=fraction)
 
 
 def evaluation_source(config: Config, **more: Any) -> Source:

@@ -43,9 +43,7 @@ def encoder(config: Config, seed: int) -> keras.Model:
         normalization=config.normalization,
         batch_norm_groups=config.batch_norm_groups,
         batch_norm_interleaved=config.batch_norm_interleaved,
-        zero_init_last_gamma={"auto": None, "true": True, "false": False}[
-            config.zero_init_last_gamma
-        ],
+        zero_init_last_gamma=config.zero_init_last_gamma,
     )
 
 

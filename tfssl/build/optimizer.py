@@ -9,7 +9,6 @@ import keras
 from tfssl import optim
 from tfssl.build.networks import PROBE
 from tfssl.config import Config
-from tfssl.config.rules.training import milestones
 
 
 def total_steps(config: Config, num_examples: int) -> int:
@@ -37,7 +36,7 @@ def learning_rate(config: Config, num_examples: int, steps: int) -> Callable:
         ),
         steps_per_epoch=max(1, num_examples // config.batch_size),
         boundaries=optim.milestone_steps(
-            num_examples, config.batch_size, milestones(config), family=config.method
+            num_examples, config.batch_size, config.lr_milestones, family=config.method
         ),
         decay=config.lr_decay or None,
         decay_steps=config.lr_decay_steps,

@@ -1,25 +1,33 @@
 """Everything a run depends on, before TensorFlow loads: flags, rules, stored runs."""
 
-from tfssl.config.fields import (
+from tfssl.config.config import (
     IDENTITY,
     RESUMABLE,
     SPECS,
     Config,
-    Spec,
     difference,
-    left_open,
+    identity,
+    known_row,
+    method_row,
     modes,
     resolve,
 )
+from tfssl.config.flag import Flags, Spec, flag
+from tfssl.config.method_row import MethodRow
 
 __all__ = [
     "IDENTITY",
     "RESUMABLE",
     "SPECS",
     "Config",
+    "Flags",
+    "MethodRow",
     "Spec",
     "difference",
-    "left_open",
+    "flag",
+    "identity",
+    "known_row",
+    "method_row",
     "modes",
     "resolve",
 ]

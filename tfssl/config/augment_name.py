@@ -6,7 +6,7 @@ Layer 0, no TensorFlow. `figure5:FIRST` is on the diagonal of that figure, and
 
 from __future__ import annotations
 
-from tfssl.config import presets
+from tfssl.config import tables
 from tfssl.errors import ConfigError, message, unknown
 
 FIGURE5 = "figure5:"
@@ -57,6 +57,6 @@ def check_augment(name: str) -> None:
     Raises:
       ConfigError: See `figure5_operators`, or an unknown recipe.
     """
-    if not figure5_operators(name) and name not in presets.TWO_VIEW_RECIPES:
-        known = (*presets.TWO_VIEW_RECIPES, f"{FIGURE5}FIRST+SECOND")
+    if not figure5_operators(name) and name not in tables.TWO_VIEW_RECIPES:
+        known = (*tables.TWO_VIEW_RECIPES, f"{FIGURE5}FIRST+SECOND")
         raise ConfigError(unknown("--augment", name, known))

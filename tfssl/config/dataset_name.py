@@ -58,11 +58,8 @@ def missing(dataset: str, data_dir: str | None = None) -> list[str]:
     return []
 
 
-def missing_list(label_fraction: str) -> str:
+def missing_list(label_fraction: float | str) -> str:
     """The local file that `--label_fraction` names, if it is not there; else ""."""
-    try:
-        float(label_fraction)
-    except ValueError:
-        gone = "://" not in label_fraction and not os.path.isfile(label_fraction)
-        return label_fraction if gone else ""
+    if isinstance(label_fraction, str) and "://" not in label_fraction:
+        return "" if os.path.isfile(label_fraction) else label_fraction
     return ""

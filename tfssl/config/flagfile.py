@@ -5,41 +5,54 @@ Layer 0, no TensorFlow.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from tfssl.config import SPECS, Config, left_open
+from tfssl.config.config import Config, specs
+from tfssl.config.flag import Spec
 from tfssl.errors import ConfigError, message, unknown
 
 
-def parse_value(name: str, text: str) -> Any:
+def parse_value(name: str, spec: Spec, text: str) -> Any:
     """Reads one flag's value as written on a command line or in a flagfile.
 
     Raises:
-      ConfigError: The text is not of the flag's type.
+      ConfigError: The text is not of the flag's kind.
     """
-    kind = SPECS[name].kind
-    words = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
     try:
-        return words[text.lower()] if kind is bool else kind(text)
-    except (KeyError, ValueError):
-        expected = {
-            bool: ("true or false", f"--{name} or --no{name}"),
-            int: ("a whole number", f"--{name}={SPECS[name].default or 1}"),
-            float: ("a number", f"--{name}={SPECS[name].default or 0.1}"),
-        }[kind]
-        raise ConfigError(message(f"--{name}={text}", *expected)) from None
+        return spec.kind.parse(text)
+    except ValueError:
+        near = spec.kind.text(spec.default) if spec.default else spec.kind.example
+        hint = f"--{name} or --no{name}" if spec.boolean else f"--{name}={near}"
+        raise ConfigError(message(f"--{name}={text}", spec.kind.name, hint)) from None
+
+
+def parse_values(
+    texts: Mapping[str, str], known: Mapping[str, Spec]
+) -> tuple[dict[str, Any], list[str]]:
+    """Reads the values of known flags.
+
+    Returns:
+      Flag to value, and the problems of those that cannot be read.
+    """
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, text in texts.items():
+        try:
+            values[name] = parse_value(name, known[name], text)
+        except ConfigError as error:
+            problems += error.problems
+    return values, problems
 
 
 def to_flagfile(config: Config) -> str:
     """Writes a configuration as an absl flagfile; `from_flagfile` is its inverse."""
     lines = []
-    for name, spec in SPECS.items():
+    for name, spec in config.specs.items():
         if f"# {spec.group}" not in lines:
             lines.append(f"# {spec.group}")
-        value = getattr(config, name)
-        if not left_open(name, value):
-            text = str(value).lower() if spec.kind is bool else str(value)
-            lines.append(f"--{name}={text}")
+        if not config.left_open(name):
+            lines.append(f"--{name}={config.text(name)}")
     return "\n".join(lines) + "\n"
 
 
@@ -49,19 +62,18 @@ def from_flagfile(text: str) -> Config:
     Raises:
       ConfigError: A line is no flag of ours, or its value has the wrong type.
     """
-    values: dict[str, Any] = {}
-    problems: list[str] = []
+    texts: dict[str, str] = {}
     for line in map(str.strip, text.splitlines()):
-        if not line or line.startswith(("#", "//")):
-            continue
-        name, _, value = line.removeprefix("--").partition("=")
-        if name not in SPECS:
-            problems.append(unknown("the flag", f"--{name}", (f"--{n}" for n in SPECS)))
-            continue
-        try:
-            values[name] = parse_value(name, value)
-        except ConfigError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigError(problems)
+        if line and not line.startswith(("#", "//")):
+            name, _, value = line.removeprefix("--").partition("=")
+            texts[name] = value
+    known = specs(texts.get("method", ""))
+    strange = [name for name in texts if name not in known]
+    problems = [
+        unknown("the flag", f"--{n}", (f"--{k}" for k in known)) for n in strange
+    ]
+    read = {name: value for name, value in texts.items() if name in known}
+    values, wrong = parse_values(read, known)
+    if problems or wrong:
+        raise ConfigError(problems + wrong)
     return Config(**values)

@@ -9,17 +9,10 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from tfssl.config import (
-    IDENTITY,
-    SPECS,
-    Config,
-    difference,
-    left_open,
-    presets,
-    resolve,
-)
+from tfssl.config.config import Config, difference, identity, resolve
 from tfssl.config.flagfile import from_flagfile
 from tfssl.config.remote import working_copy
+from tfssl.config.tables import SOURCE_KINDS
 from tfssl.errors import ConfigError, message
 
 FLAGS_FILE = "flags.cfg"
@@ -33,11 +26,13 @@ class Parsed(NamedTuple):
       config: Its values, defaults where it says nothing.
       given: Names of the flags that it, or a flagfile on it, gives.
       problems: What could not be read at all.
+      typed: Of `given`, those that stand on the command line itself; None: all.
     """
 
     config: Config
     given: frozenset[str]
     problems: tuple[str, ...] = ()
+    typed: frozenset[str] | None = None
 
 
 def stored_config(path: str) -> Config | None:
@@ -78,27 +73,29 @@ def inherit(parsed: Parsed, stored: Config) -> Config:
       ConfigError: Given flags contradict the stored run; all are listed.
     """
     stored = resolve(stored)
-    fixed = set(IDENTITY)
+    specs = stored.specs
+    fixed = identity(stored)
+    of_weights = {name for name, spec in specs.items() if spec.scope == "encoder"}
     if parsed.config.init_from or stored.source:
         # Converted weights saw none of our data: any may be evaluated with them.
-        fixed = {name for name in fixed if SPECS[name].scope == "encoder"}
+        fixed = of_weights
     values = {
-        name: value
+        name: getattr(parsed.config, name)
         for name in sorted(parsed.given)
-        if not left_open(name, value := getattr(parsed.config, name))
+        if not parsed.config.left_open(name)
     }
     source = parsed.config.init_from or parsed.config.run_dir
     problems = [
         message(
-            f"--{name}={value} for the run in {source}",
-            f"--{name}={getattr(stored, name)}, with which it was trained",
+            f"--{name}={parsed.config.text(name)} for the run in {source}",
+            f"--{name}={_text(stored, name)}, with which it was trained",
             f"leaving --{name} away"
-            + ("" if SPECS[name].scope == "encoder" else _ELSEWHERE.format(source)),
+            + ("" if name in of_weights else _ELSEWHERE.format(source)),
         )
         for name, value in values.items()
         if name in fixed
         and name not in _OF_THE_COMMAND
-        and value != getattr(stored, name)
+        and value != getattr(stored, name, None)
     ]
     if problems:
         raise ConfigError(problems)
@@ -115,7 +112,7 @@ def left_to_the_file(parsed: Parsed) -> Config:
     config = parsed.config
     kind = config.source.partition(":")[0]
     open_: dict[str, object] = {"encoder": "", "image_size": None}
-    open_["method"] = presets.SOURCE_KINDS.get(kind, config.method)
+    open_["method"] = SOURCE_KINDS.get(kind, config.method)
     values = {k: v for k, v in open_.items() if k not in parsed.given}
     return dataclasses.replace(config, **values)  # type: ignore[arg-type]
 
@@ -176,11 +173,13 @@ def contradictions(config: Config, stored: Config) -> list[str]:
                 f"--encoder_family={stored.encoder_family}",
             )
         ]
-    pairs = difference(resolve(config), resolve(stored), only=IDENTITY)
-    if not pairs:
+    config, stored = resolve(config), resolve(stored)
+    both = identity(config) | identity(stored)
+    names = [name for name, _, _ in difference(config, stored, only=both)]
+    if not names:
         return []
-    asked = " ".join(f"--{name}={_text(value)}" for name, value, _ in pairs)
-    holds = " ".join(f"--{name}={_text(value)}" for name, _, value in pairs)
+    asked = " ".join(f"--{name}={_text(config, name)}" for name in names)
+    holds = " ".join(f"--{name}={_text(stored, name)}" for name in names)
     return [
         message(
             f"{asked} in --run_dir={config.run_dir}",
@@ -190,5 +189,6 @@ def contradictions(config: Config, stored: Config) -> list[str]:
     ]
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
+def _text(config: Config, name: str) -> str:
+    """A value as written; nothing where the method has no such flag."""
+    return config.text(name) if name in config.specs else ""

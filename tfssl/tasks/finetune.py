@@ -14,8 +14,8 @@ from tfssl.build.features import features
 from tfssl.build.supervised import OneView
 from tfssl.config import Config, difference
 from tfssl.config.flagfile import from_flagfile, to_flagfile
-from tfssl.config.presets import FINETUNE_RATES
 from tfssl.config.remote import is_remote
+from tfssl.config.tasks import FINETUNE_RATES
 from tfssl.core import runtime, seeds, variables
 from tfssl.data import Source, require_labels
 from tfssl.errors import ConfigError, RunDirectoryError, message
@@ -76,7 +76,7 @@ def _refuse_other_flags(config: Config, own: RunDirectory) -> None:
     if not own.flags.exists():
         return
     stored = from_flagfile(own.flags.read_text())
-    names = [n for n in vars(config) if n.startswith("finetune_") or n in _RECIPE]
+    names = [n for n in config.specs if n.startswith("finetune_") or n in _RECIPE]
     if found := difference(config, stored, names):
         flags = ", ".join(f"--{n}={a} instead of {b}" for n, a, b in found)
         raise RunDirectoryError(
@@ -209,11 +209,11 @@ class _FineTuning:
         settings = {
             "epochs": config.finetune_epochs,
             "batch_size": self._batch,
-            "label_fraction": config.label_fraction,
+            "label_fraction": config.text("label_fraction"),
         }
         text = (
             f"whole network trained on {self._data.num_examples} labelled images "
-            f"(label fraction {config.label_fraction}) for "
+            f"(label fraction {config.text('label_fraction')}) for "
             f"{config.finetune_epochs} epochs, {config.finetune_optimizer}, peak "
             f"rate {learning_rate(config):g}, cosine, batch {self._batch}, decay "
             f"{config.finetune_weight_decay:g}, crop and flip, "

@@ -42,7 +42,7 @@ def run(config: Config) -> int:
         data = build.labelled_source(config)
         evaluation = build.evaluation_source(config)
         require_labels(data, "--mode=linear")
-        if config.label_fraction != "1":
+        if config.label_fraction != 1:
             console.say(f"linear: {data.num_examples} images, {data.name}")
         for subject in subjects(config):
             scored = _evaluate(config, subject, data, evaluation)
@@ -57,7 +57,7 @@ def run(config: Config) -> int:
 def learning_rates(config: Config) -> list[float]:
     """The rates of `--linear_learning_rates`, for the linear batch size."""
     scale = config.linear_batch_size / 256
-    return [float(r) * scale for r in config.linear_learning_rates.split(",")]
+    return [rate * scale for rate in config.linear_learning_rates]
 
 
 def _evaluate(
@@ -87,24 +87,24 @@ def _evaluate(
         class_names=data.class_names,
         images=evaluation.num_examples,
     )
-    rate = float(config.linear_learning_rates.split(",")[best])
+    rate = config.linear_learning_rates[best]
     score = Score(
         "linear",
         evaluation.name,
         subject.key,
         found.metrics,
         {
-            "learning_rates": config.linear_learning_rates,
+            "learning_rates": config.text("linear_learning_rates"),
             "epochs": config.linear_epochs,
             "batch_size": config.linear_batch_size,
-            "label_fraction": config.label_fraction,
+            "label_fraction": config.text("label_fraction"),
         },
         found.intervals,
         found.counts,
         {"learning_rate": rate},
         f"linear classifier on the frozen encoder, SGD Nesterov {MOMENTUM}, "
         f"cosine, {config.linear_epochs} epochs of {fit.num_examples} images "
-        f"(label fraction {config.label_fraction}), "
+        f"(label fraction {config.text('label_fraction')}), "
         f"batch {config.linear_batch_size}, crop and flip, no decay, learning rate "
         f"{rate}/256 ({chosen_on}), scored on {found.counts}",
     )

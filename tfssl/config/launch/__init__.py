@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, MutableMapping
 
-from tfssl.config import Config, presets
+from tfssl.config.config import Config
 from tfssl.config.launch import tpu
 from tfssl.config.launch.cluster import Cluster, read_cluster
+from tfssl.config.tasks import TASKS
 from tfssl.errors import ConfigError, message
 
 MULTIWORKER = "multiworker"
@@ -64,13 +65,13 @@ def is_chief(config: Config, environ: Mapping[str, str]) -> bool:
 def share(config: Config, mode: str, environ: Mapping[str, str]) -> Config | None:
     """What this process does of a mode.
 
-    Workers join in `MODES_ON_ALL_WORKERS`. The other modes are the chief's, on the
+    Workers join in tasks with `all_workers`. The other modes are the chief's, on the
     devices of its own machine: so each example is evaluated exactly once.
 
     Returns:
       The configuration to run the mode with, or None to leave it to the chief.
     """
-    if config.strategy != MULTIWORKER or mode in presets.MODES_ON_ALL_WORKERS:
+    if config.strategy != MULTIWORKER or TASKS[mode].all_workers:
         return config
     if not is_chief(config, environ):
         return None

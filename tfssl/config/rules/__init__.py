@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from tfssl.config import SPECS, Config, left_open, resolve
+from tfssl.config.config import Config, known_row, resolve
+from tfssl.config.flag import NUMBER, TEXT, WHOLE, Spec
+from tfssl.config.method_row import Rule
 from tfssl.config.rules import (
     convert,
     data,
@@ -20,7 +22,6 @@ from tfssl.config.rules import (
     method,
     training,
 )
-from tfssl.config.rules.rule import Rule
 from tfssl.errors import message, unknown
 
 _SUBJECTS = (job, convert, data, method, foreign_encoder, training, machine, export)
@@ -39,7 +40,8 @@ def validate(config: Config) -> list[str]:
     """
     problems = field_problems(config)
     config = resolve(config)
-    for rule in _RULES:
+    row = known_row(config.method)
+    for rule in (*_RULES, *(row.rules if row else ())):
         problems += rule(config)
     return problems
 
@@ -47,15 +49,15 @@ def validate(config: Config) -> list[str]:
 def field_problems(config: Config) -> list[str]:
     """The problems that one flag has by itself: type, bounds, choices, grammar."""
     problems: list[str] = []
-    for name, spec in SPECS.items():
+    for name, spec in config.specs.items():
         value = getattr(config, name)
-        if left_open(name, value):
+        if spec.left_open(value):
             continue
         if spec.choices and value not in spec.choices:
             problems.append(unknown(f"--{name}", value, spec.choices))
-        elif spec.kind in (int, float):
-            problems += _out_of_bounds(name, value)
-        elif spec.kind is str and not str(value).isprintable():
+        elif spec.kind in (WHOLE, NUMBER):
+            problems += _out_of_bounds(name, spec, value)
+        elif spec.kind is TEXT and not str(value).isprintable():
             problems.append(
                 message(f"--{name}={value!r}", "printable text", f"--{name} on a line")
             )
@@ -64,8 +66,7 @@ def field_problems(config: Config) -> list[str]:
     return problems
 
 
-def _out_of_bounds(name: str, value: float) -> Iterator[str]:
-    spec = SPECS[name]
+def _out_of_bounds(name: str, spec: Spec, value: float) -> Iterator[str]:
     near = spec.default or 1
     bounds: list[tuple[bool, str, float]] = []
     if spec.low is not None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tfssl.config import Config, modes, presets
+from tfssl.config import tables
+from tfssl.config.config import Config, modes
 from tfssl.config.encoder_name import parse_encoder
-from tfssl.config.rules.rule import Rule
+from tfssl.config.method_row import Rule
 from tfssl.errors import ConfigError, message, unknown
 
-_FORM = "KIND:PATH with KIND one of " + ", ".join(presets.SOURCE_KINDS)
+_FORM = "KIND:PATH with KIND one of " + ", ".join(tables.SOURCE_KINDS)
 
 
 def _source(config: Config) -> Iterator[str]:
@@ -19,8 +20,8 @@ def _source(config: Config) -> Iterator[str]:
     if not config.source:
         example = "--source=byol:pretrain_res50x1.pkl"
         yield message("--mode=convert without --source", _FORM, example)
-    elif kind not in presets.SOURCE_KINDS:
-        yield unknown("--source", kind, (f"{k}:PATH" for k in presets.SOURCE_KINDS))
+    elif kind not in tables.SOURCE_KINDS:
+        yield unknown("--source", kind, (f"{k}:PATH" for k in tables.SOURCE_KINDS))
     elif not path or "://" in path:
         yield message(
             f"--source={config.source}",

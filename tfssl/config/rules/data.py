@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tfssl.config import Config, presets
-from tfssl.config.rules.rule import Rule
+from tfssl.config import tables
+from tfssl.config.config import Config
+from tfssl.config.method_row import Rule
 from tfssl.errors import message
 
 
@@ -21,7 +22,7 @@ def _dataset(config: Config) -> Iterator[str]:
             )
     elif kind not in ("folder", "list", "tfds", "tfrecord") or not rest:
         hint = "--dataset=folder:" + (kind if "/" in kind else "DIR")
-        yield message(f"--dataset={config.dataset}", presets.DATASET_FORMS, hint)
+        yield message(f"--dataset={config.dataset}", tables.DATASET_FORMS, hint)
     if not config.train_split:
         yield message("--train_split=", "the name of a split", "--train_split=train")
 
@@ -36,13 +37,12 @@ def _features(config: Config) -> Iterator[str]:
 
 
 def _label_fraction(config: Config) -> Iterator[str]:
-    try:
-        share = float(config.label_fraction)
-    except ValueError:
-        share = 1.0 if config.label_fraction else 0.0  # a file, which cli looks for
+    share = config.label_fraction
+    if isinstance(share, str):
+        share = 1.0 if share else 0.0  # a file, which is looked for elsewhere
     if not 0 < share <= 1:
         yield message(
-            f"--label_fraction={config.label_fraction}",
+            f"--label_fraction={config.text('label_fraction')}",
             "a share above 0 and at most 1, or a file with a file name a line",
             "--label_fraction=0.1",
         )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tfssl.config import Config, modes
+from tfssl.config.config import Config, modes
 from tfssl.config.encoder_name import EncoderSpec, parse_encoder
-from tfssl.config.rules.rule import Rule
+from tfssl.config.method_row import Rule
 from tfssl.errors import ConfigError, message
 
 DEEPEST_TORCHVISION = 152

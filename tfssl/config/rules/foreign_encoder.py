@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 
-from tfssl.config import Config, modes
+from tfssl.config.config import Config, known_row, modes
 from tfssl.config.encoder_name import is_foreign, parse_foreign
-from tfssl.config.rules.rule import Rule
+from tfssl.config.method_row import Rule
 from tfssl.errors import ConfigError, message
 
 
@@ -29,7 +29,7 @@ def _path(config: Config) -> Iterator[str]:
 
 
 _OURS_ALONE: dict[str, object] = {
-    "zero_init_last_gamma": "auto",
+    "zero_init_last_gamma": None,
     "normalization": "batch",
     "batch_norm_groups": 0,
 }
@@ -39,15 +39,14 @@ def _left_as_it_is(config: Config) -> Iterator[str]:
     if not is_foreign(config.encoder):
         return
     for flag, default in _OURS_ALONE.items():
-        value = getattr(config, flag)
-        if value != default:
+        if getattr(config, flag) != default:
             yield message(
-                f"--{flag}={value} with --encoder={config.encoder}",
+                f"--{flag}={config.text(flag)} with --encoder={config.encoder}",
                 "one of our encoders: the layers of others stay as they are",
                 f"leaving --{flag} away",
             )
-    coupled = config.method == "simclr" or config.dictionary == "batch"
-    if config.micro_batches > 1 and coupled:
+    row = known_row(config.method)
+    if config.micro_batches > 1 and row and row.couples_rows(config):
         yield message(
             f"--micro_batches={config.micro_batches} with --encoder={config.encoder}",
             "--micro_batches=1: the second forward pass that this loss needs would "

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tfssl.config import Config, modes, presets
+from tfssl.config.config import Config, modes
+from tfssl.config.method_row import Rule
 from tfssl.config.remote import is_remote
-from tfssl.config.rules.rule import Rule, not_yet
+from tfssl.config.tasks import TASKS
 from tfssl.errors import message, unknown
 
 
 def _mode(config: Config) -> Iterator[str]:
     names = modes(config)
     if not names:
-        known = ", ".join(presets.MODES_AVAILABLE)
+        known = ", ".join(TASKS)
         yield message("--mode without a mode", f"one of {known}", "--mode=pretrain")
     for name in names:
-        if name in presets.MODES_PLANNED:
-            yield not_yet(f"--mode={name}", presets.MODES_AVAILABLE)
-        elif name not in presets.MODES_AVAILABLE:
-            yield unknown("--mode", name, presets.MODES_AVAILABLE)
-    trained = [name for name in names if name not in presets.MODES_BEFORE]
+        if name not in TASKS:
+            yield unknown("--mode", name, TASKS)
+    trained = [name for name in names if name not in TASKS or not TASKS[name].first]
     if "pretrain" in trained[1:] and "convert" not in names:
         yield message(
             f"--mode={config.mode}",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tfssl.config import Config, modes
-from tfssl.config.rules.rule import Rule
+from tfssl.config.config import Config, modes
+from tfssl.config.method_row import Rule
 from tfssl.errors import message
 
 

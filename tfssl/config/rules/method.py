@@ -1,17 +1,24 @@
-"""Rules on method, encoder and heads."""
+"""Rules on method, encoder and heads; a method's own rules stand with its row."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tfssl.config import SPECS, Config, left_open, presets
 from tfssl.config.augment_name import check_augment, figure5_operators
+from tfssl.config.config import Config, known_row, method_row, owners
 from tfssl.config.encoder_name import check_image_size, is_foreign, parse_encoder
-from tfssl.config.rules.rule import Rule
+from tfssl.config.method_row import Rule
 from tfssl.errors import ConfigError, message
 
 LARGEST_CIFAR_STEM_IMAGE = 128
 SMALLEST_STANDARD_STEM_IMAGE = 64
+
+
+def _method(config: Config) -> Iterator[str]:
+    try:
+        method_row(config.method)
+    except ConfigError as error:
+        yield from error.problems
 
 
 def _encoder(config: Config) -> Iterator[str]:
@@ -23,7 +30,7 @@ def _encoder(config: Config) -> Iterator[str]:
         yield from error.problems
         return
     size = config.image_size
-    if size < (SPECS["image_size"].low or 0):
+    if size < (config.specs["image_size"].low or 0):
         return  # already reported
     if spec.cifar and size > LARGEST_CIFAR_STEM_IMAGE:
         yield message(
@@ -46,21 +53,24 @@ def _encoder(config: Config) -> Iterator[str]:
 
 
 def _other_methods_flags(config: Config) -> Iterator[str]:
-    if config.method not in presets.METHODS:
+    row = known_row(config.method)
+    if row is None:
         return  # already reported
-    for name, methods in presets.METHOD_FLAGS.items():
+    own = row.specs()
+    for name, spec in config.specs.items():
+        methods = owners(name)
         value = getattr(config, name)
-        if config.method in methods or left_open(name, value) or value is False:
+        if name in own or not methods or spec.left_open(value) or value is False:
             continue
         yield message(
-            f"--{name}={value} with --method={config.method}",
+            f"--{name}={config.text(name)} with --method={config.method}",
             f"--{name} only with " + " or ".join(methods),
             f"leaving --{name} away, or --method={methods[0]}",
         )
 
 
 def _augment(config: Config) -> Iterator[str]:
-    if left_open("augment", config.augment):
+    if config.left_open("augment"):
         return
     try:
         check_augment(config.augment)
@@ -74,69 +84,6 @@ def _augment(config: Config) -> Iterator[str]:
             f"--augment={config.augment}",
             "1: the figure is drawn at one strength",
             "leaving --jitter_strength away",
-        )
-
-
-def _moco_layers(config: Config) -> Iterator[str]:
-    layers = config.projector_layers
-    if config.method == "moco" and layers is not None and layers > 2:
-        yield message(
-            f"--projector_layers={layers} with --method=moco",
-            "1 (MoCo v1) or 2 (MoCo v2)",
-            "--projector_layers=2",
-        )
-
-
-def _queue(config: Config) -> Iterator[str]:
-    if config.method not in ("simclr", "moco") or config.source:
-        return  # imported weights train nothing
-    if config.dictionary == "batch":
-        return  # it has no queue, see below
-    size = config.queue_size
-    if size is None or size < 0 or config.batch_size < 1:
-        return
-    if size == 0 and config.method == "moco":
-        yield message("--queue_size=0 with --method=moco", "keys", "--queue_size=4096")
-    if config.dictionary == "bank":
-        return
-    both = config.symmetric or config.method == "simclr"
-    keys = config.batch_size * (2 if both else 1)
-    if size % keys:
-        why = " (both views are enqueued)" if both else ""
-        yield message(
-            f"--queue_size={size} with --batch_size={config.batch_size}",
-            f"a multiple of {'twice ' * both}--batch_size{why}: a step replaces {keys} "
-            "keys whole",
-            f"--queue_size={max(1, round(size / keys)) * keys}",
-        )
-
-
-def _memory(config: Config) -> Iterator[str]:
-    momentum = config.ema_momentum
-    if config.method == "simclr" and not config.queue_size and momentum is not None:
-        yield message(
-            f"--ema_momentum={momentum} with --method=simclr without a memory",
-            "--ema_momentum only with byol, moco, or SimCLR v2's memory",
-            "--queue_size=65536",
-        )
-
-
-def _dictionary(config: Config) -> Iterator[str]:
-    if config.method != "moco":
-        return
-    if config.dictionary == "batch":
-        for flag in ("queue_size", "ema_momentum"):
-            if getattr(config, flag) is not None:
-                yield message(
-                    f"--{flag}={getattr(config, flag)} with --dictionary=batch",
-                    "neither: the keys are the batch's, and nothing follows",
-                    f"leaving --{flag} away, or --dictionary=queue",
-                )
-    if config.dictionary == "bank" and config.symmetric:
-        yield message(
-            "--symmetric with --dictionary=bank",
-            "one direction: the key is the image's own feature, not a view's",
-            "--nosymmetric, or --dictionary=batch",
         )
 
 
@@ -162,33 +109,10 @@ def _other_normalization(config: Config) -> Iterator[str]:
     )
 
 
-def _interleaved(config: Config) -> Iterator[str]:
-    if not config.batch_norm_interleaved or config.method != "moco":
-        return
-    if config.batch_norm_groups < 2:
-        yield message(
-            f"--batch_norm_interleaved with "
-            f"--batch_norm_groups={config.batch_norm_groups}",
-            "groups to interleave",
-            "--batch_norm_groups=8",
-        )
-    if config.virtual_devices > 1:
-        yield message(
-            f"--batch_norm_interleaved with --virtual_devices={config.virtual_devices}",
-            "one replica: interleaved groups cross from one to the other",
-            "--nobatch_norm_interleaved, or --strategy=one --virtual_devices=0",
-        )
-
-
-FIELD_RULES: tuple[Rule, ...] = (_augment,)
+FIELD_RULES: tuple[Rule, ...] = (_method, _augment)
 RULES: tuple[Rule, ...] = (
     _encoder,
     _other_methods_flags,
-    _moco_layers,
-    _queue,
-    _memory,
-    _dictionary,
     _batch_norm_groups,
     _other_normalization,
-    _interleaved,
 )

@@ -5,23 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from tfssl.config import SPECS, Config, presets
-from tfssl.config.rules.rule import Rule
+from tfssl.config.config import Config, known_row
+from tfssl.config.method_row import WARMUP_SHARE, Rule
+from tfssl.config.methods import METHODS
+from tfssl.config.tables import SCHEDULES
 from tfssl.errors import message
 
 
 def _linear_learning_rates(config: Config) -> Iterator[str]:
-    for text in config.linear_learning_rates.split(","):
-        try:
-            fits = 0 < float(text) < math.inf
-        except ValueError:
-            fits = False
-        if not fits:
-            yield message(
-                f"--linear_learning_rates={config.linear_learning_rates}",
-                f"numbers > 0 with commas between them, not {text!r}",
-                "--linear_learning_rates=0.1,0.3,1",
-            )
+    rates = config.linear_learning_rates
+    if not rates or not all(0 < rate < math.inf for rate in rates):
+        yield message(
+            f"--linear_learning_rates={config.text('linear_learning_rates')}",
+            "numbers > 0 with commas between them",
+            "--linear_learning_rates=0.1,0.3,1",
+        )
 
 
 def _length(config: Config) -> Iterator[str]:
@@ -30,7 +28,7 @@ def _length(config: Config) -> Iterator[str]:
         yield message(
             f"--warmup_epochs={warmup:g} with --epochs={config.epochs}",
             "a warm-up shorter than the run",
-            f"--warmup_epochs={presets.WARMUP_SHARE * config.epochs:g}",
+            f"--warmup_epochs={WARMUP_SHARE * config.epochs:g}",
         )
 
 
@@ -46,14 +44,20 @@ def _epoch_cosine(config: Config) -> Iterator[str]:
             )
 
 
+def _keepers() -> str:
+    names = [name for name, row in METHODS.items() if row.keeps_projector]
+    return f"only {' and '.join(names)} keeps layers of its projector"
+
+
 def _finetune_layer(config: Config) -> Iterator[str]:
     layer, layers = config.finetune_layer, config.projector_layers
     if not layer:
         return
-    if config.method != "simclr":
+    row = known_row(config.method)
+    if row and not row.keeps_projector:
         yield message(
             f"--finetune_layer={layer} with --method={config.method}",
-            "0: only SimCLR keeps layers of its projector",
+            "0: " + _keepers(),
             "--finetune_layer=0",
         )
     elif layers is not None and layer > layers:
@@ -73,40 +77,29 @@ _SCHEDULES_OF = {
 
 
 def _other_schedules_flags(config: Config) -> Iterator[str]:
-    if config.lr_schedule not in presets.LR_SCHEDULES:
+    if config.lr_schedule not in SCHEDULES:
         return  # already reported
     for flag, schedules in _SCHEDULES_OF.items():
-        value = getattr(config, flag)
-        if value != SPECS[flag].default and config.lr_schedule not in schedules:
+        default = config.specs[flag].default
+        if getattr(config, flag) != default and config.lr_schedule not in schedules:
             yield message(
-                f"--{flag}={value} with --lr_schedule={config.lr_schedule}",
+                f"--{flag}={config.text(flag)} with --lr_schedule={config.lr_schedule}",
                 f"--{flag} only with " + " or ".join(schedules),
                 f"leaving --{flag} away, or --lr_schedule={schedules[0]}",
             )
 
 
-def milestones(config: Config) -> list[float]:
-    """The epochs of `--lr_milestones`.
-
-    Raises:
-      ValueError: One is no number.
-    """
-    return [float(text) for text in config.lr_milestones.split(",") if text.strip()]
-
-
 def _milestones(config: Config) -> Iterator[str]:
     if not config.lr_milestones or config.lr_schedule != "step":
         return
-    try:
-        epochs = milestones(config)
-    except ValueError:
-        epochs = []
+    epochs = config.lr_milestones
     end = math.inf if config.train_steps else config.epochs
     # NaN fails every comparison.
     rising = all(a < b for a, b in zip([0.0, *epochs], [*epochs, end], strict=True))
-    if not epochs or not rising:
+    if not rising:
         yield message(
-            f"--lr_milestones={config.lr_milestones} with --epochs={config.epochs}",
+            f"--lr_milestones={config.text('lr_milestones')} with "
+            f"--epochs={config.epochs}",
             "rising epochs above 0 and before the end, with commas between them",
             f"--lr_milestones={0.6 * config.epochs:g},{0.8 * config.epochs:g}",
         )

@@ -1,0 +1,116 @@
+"""Completes a command line by the stored run and the method, and checks it."""
+
+from __future__ import annotations
+
+import os
+
+from tfssl.config import dataset_name, launch
+from tfssl.config.config import Config, modes, resolve
+from tfssl.config.inherit import (
+    Parsed,
+    contradictions,
+    foreign_start,
+    inherit,
+    left_to_the_file,
+    not_converted,
+    stored_config,
+)
+from tfssl.config.ownership import unread_flags
+from tfssl.config.rules import field_problems, validate
+from tfssl.config.tasks import TASKS
+from tfssl.errors import ConfigError, message
+
+
+def settle(parsed: Parsed) -> Config:
+    """Completes a command line by the stored run and the method, and checks it.
+
+    Raises:
+      ConfigError: Anything is wrong; `problems` holds everything that is.
+    """
+    config, problems = parsed.config, list(parsed.problems)
+    if problems and not parsed.given:
+        raise ConfigError(problems)  # nothing was read: the rest would be guesses
+    names = set(modes(config))
+    needing = {name for name, task in TASKS.items() if task.on_a_run}
+    on_a_run = bool(names) and names <= needing | {"convert"}
+    path = (on_a_run and config.init_from) or config.run_dir
+    try:
+        stored = stored_config(path) if path else None
+        if "convert" in names and stored is None:
+            return _before_the_file(parsed, problems)
+        if "convert" in names and stored:
+            problems += not_converted(config, stored)
+        if on_a_run and path and not problems:
+            config = inherit(parsed, _required(stored, path, config.mode))
+        # Without the run, rules between flags would judge defaults that nobody chose.
+        guess = on_a_run and not path
+        problems += field_problems(config) if guess else validate(config)
+        problems += missing_paths(config)
+        problems += unread_flags(parsed, stored if on_a_run else None)
+        problems += launch.problems(config, os.environ)
+        if not on_a_run and not problems:
+            problems += contradictions(config, stored) if stored else _start(config)
+    except ConfigError as error:
+        problems += error.problems + field_problems(config)
+    if problems:
+        raise ConfigError(problems)
+    return resolve(config)
+
+
+def missing_paths(config: Config, source: str = "") -> list[str]:
+    """The local files and folders that a configuration names and that are not there."""
+    gone = []
+    for flag, start in (("init_from", config.init_from), ("source", source)):
+        # A TensorFlow checkpoint is a prefix of several files.
+        whole, prefix = os.path.exists(start), os.path.exists(start + ".index")
+        if start and "://" not in start and not whole and not prefix:
+            gone.append((flag, start))
+    if set(modes(config)) - {"export", "report"}:
+        absent = dataset_name.missing(config.dataset, config.data_dir)
+        gone += [("dataset", path) for path in absent]
+    if names := dataset_name.missing_list(config.label_fraction):
+        gone.append(("label_fraction", names))
+    return [
+        message(
+            f"--{flag}={config.text(flag)}: {path} is not there",
+            "a path on this machine",
+            f"a path that exists, seen from {os.getcwd()}",
+        )
+        for flag, path in gone
+    ]
+
+
+def _before_the_file(parsed: Parsed, problems: list[str]) -> Config:
+    """A conversion whose file says the rest, so it is neither resolved nor ruled on."""
+    config = left_to_the_file(parsed)
+    problems += field_problems(config)
+    problems += missing_paths(config, source=config.source.partition(":")[2])
+    problems += unread_flags(parsed, None)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _start(config: Config) -> list[str]:
+    """Problems of the weights that a new run is to start from."""
+    if not config.source:
+        return foreign_start(config)
+    return [
+        message(
+            f"--source={config.source} with --mode={config.mode}",
+            "--source only with --mode=convert",
+            "--mode=convert into a run directory of its own, then --init_from of that",
+        )
+    ]
+
+
+def _required(stored: Config | None, path: str, mode: str) -> Config:
+    if stored is None:
+        raise ConfigError(
+            message(
+                f"--mode={mode} on {path}, which holds no run",
+                "a run directory, with its flags.cfg",
+                "--mode=pretrain first, or --init_from=RUN_DIR",
+            )
+        )
+    return stored

@@ -1,0 +1,159 @@
+"""One field of a dataclass is one flag: default, help, bounds and choices together.
+
+A group of flags is a frozen dataclass whose fields are made by `flag`. Layer 0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+
+class Kind(NamedTuple):
+    """A type of value, and how it is written.
+
+    Attributes:
+      name: For messages.
+      parse: Text to value.
+
+    Raises:
+          ValueError: The text is not of this kind.
+      text: Value to text; `parse` is its inverse.
+      example: A text of this kind.
+    """
+
+    name: str
+    parse: Callable[[str], Any]
+    text: Callable[[Any], str]
+    example: str
+
+
+def _truth(text: str) -> bool:
+    words = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+    if text.lower() not in words:
+        raise ValueError(text)
+    return words[text.lower()]
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.split(",") if part.strip())
+
+
+def _share(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _short(value: float | str) -> str:
+    """A number as somebody would write it, exactly: 1, not 1.0."""
+    if isinstance(value, str):
+        return value
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+
+
+TEXT = Kind("text", str, str, "")
+WHOLE = Kind("a whole number", int, str, "1")
+NUMBER = Kind("a number", float, str, "0.1")
+SWITCH = Kind("true or false", _truth, lambda value: str(value).lower(), "true")
+AUTO_SWITCH = Kind(
+    "auto, true or false",
+    lambda text: None if text == "auto" else _truth(text),
+    lambda value: "auto" if value is None else str(value).lower(),
+    "auto",
+)
+NUMBERS = Kind(
+    "numbers with commas between them",
+    _numbers,
+    lambda values: ",".join(map(_short, values)),
+    "0.1,0.3,1",
+)
+SHARE_OR_FILE = Kind("a share of 1, or a file", _share, _short, "0.1")
+
+_OF_TYPE = {str: TEXT, int: WHOLE, float: NUMBER, bool: SWITCH}
+
+
+class Spec(NamedTuple):
+    """What is known of one flag beside its value.
+
+    Attributes:
+      group: Heading in `--help`.
+      help: One sentence.
+      kind: How its values are written.
+      default: Value when not given; None, "" or () lets the method decide, or is
+        "none".
+      choices: Allowed values, or empty.
+      low: Smallest allowed number, or None.
+      high: Largest allowed number, or None.
+      above: Number that the value must exceed, or None.
+      scope: `"encoder"` (what the weights mean; never changes), `"run"` (what made
+        the weights; a run keeps it, an evaluation with `--init_from` may differ), or
+        `"free"` (may change whenever a run is resumed or evaluated).
+      published: What the method was published with on ImageNet; None for flags that
+        are no method's own.
+      small: The same for images up to 32 pixels; None: as published.
+    """
+
+    group: str
+    help: str
+    kind: Kind
+    default: Any
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    scope: str = "run"
+    published: Any = None
+    small: Any = None
+
+    @property
+    def boolean(self) -> bool:
+        """True where `--noflag` is a way to write it."""
+        return self.kind is SWITCH
+
+    def left_open(self, value: object) -> bool:
+        """Returns True for the value that leaves the choice to the method."""
+        return value is None or (value in ("", ()) and self.default in (None, "", ()))
+
+
+class Flags:
+    """Base of every group of flags: `class Data(Flags, title="data", scope="run")`.
+
+    Attributes:
+      title: Heading in `--help`.
+      scope: See `Spec`; a field may say another.
+    """
+
+    title: ClassVar[str] = ""
+    scope: ClassVar[str] = "run"
+
+    def __init_subclass__(cls, title: str = "", scope: str = "") -> None:
+        """Notes what holds for every field of the group."""
+        cls.title, cls.scope = title or cls.title, scope or cls.scope
+
+
+def flag(default: Any, help: str, *, kind: Kind | None = None, **rest: Any) -> Any:
+    """Makes a field that is a flag.
+
+    Args:
+      default: Its value when not given; in a method's own flags, what the method was
+        published with.
+      help: One sentence without a full stop.
+      kind: How it is written; None: by the type of the default.
+      **rest: Other attributes of `Spec`.
+    """
+    kind = kind or _OF_TYPE[type(default)]
+    spec = Spec("", help, kind, default, **{"scope": "", **rest})
+    return dataclasses.field(default=default, metadata={"spec": spec})
+
+
+def specs_of(group: type[Flags]) -> dict[str, Spec]:
+    """Flag to what is known of it, in the order of the fields."""
+    found = {}
+    for field in dataclasses.fields(group):  # type: ignore[arg-type]
+        spec: Spec = field.metadata["spec"]
+        scope = spec.scope or group.scope
+        found[field.name] = spec._replace(group=group.title, scope=scope)
+    return found

@@ -1,0 +1,78 @@
+"""Tables of names without TensorFlow: a name, and what stands for it in the code.
+
+An entry is `"module:attribute"`; `find` imports it when it is wanted. Whoever adds one
+adds it here, and flags, help and checks know it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from tfssl.errors import unknown
+
+OPTIMIZERS: Mapping[str, str] = {
+    "lars": "tfssl.optim.optimizers:lars",
+    "sgd": "tfssl.optim.optimizers:sgd",
+    "adamw": "tfssl.optim.optimizers:adamw",
+    "lamb": "tfssl.optim.optimizers:lamb",
+}
+"""`--optimizer` to a function of the shared arguments to a Keras optimiser."""
+
+SCHEDULES: Mapping[str, str] = {
+    "cosine": "tfssl.optim.schedules:warmup_cosine",
+    "epoch_cosine": "tfssl.optim.schedules:epoch_cosine",
+    "step": "tfssl.optim.schedules:step_decay",
+    "exponential": "tfssl.optim.schedules:exponential",
+    "constant": "tfssl.optim.schedules:constant",
+}
+"""`--lr_schedule` to a function of the step."""
+
+LR_SCALINGS = ("linear", "sqrt", "none")
+FAMILIES = ("byol", "simclr", "moco")
+NORMALIZATIONS = ("batch", "group_ws", "none")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
+EXPORT_FORMATS = ("saved_model", "torchvision", "keras")
+DATASET_FORMS = "shapes, shapes:N, folder:DIR, list:FILE, tfds:NAME, tfrecord:GLOB"
+
+SOURCE_KINDS: Mapping[str, str] = {
+    "simclr": "simclr",
+    "byol": "byol",
+    "moco": "moco",
+    "torchvision": "moco",
+}
+"""Kinds of `--source=KIND:PATH`, and the method whose family and preprocessing they
+have; `tfssl.weights.READERS` has the same kinds."""
+
+TWO_VIEW_RECIPES = (
+    "simclr",
+    "simclr_v1",
+    "simclr_cifar",
+    "shapes",
+    "byol",
+    "byol_cifar",
+    "moco_v1",
+    "moco_v2",
+    "moco_cifar",
+)
+"""Values of `--augment`, beside those of `augment_name`: the recipes of
+`tfssl.augment.RECIPES` that have two views."""
+
+
+def find(table: Mapping[str, str], kind: str, name: str) -> Any:
+    """Imports what a name stands for.
+
+    Args:
+      table: Name to `"module:attribute"`.
+      kind: What the table is of, for the message.
+      name: The name asked for.
+
+    Raises:
+      ValueError: The table does not know it.
+    """
+    if name not in table:
+        raise ValueError(unknown(kind, name, table))
+    module, _, attribute = table[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)

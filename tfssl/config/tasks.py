@@ -1,0 +1,237 @@
+"""The modes: their flags, and which shared flags each of them reads. No TensorFlow.
+
+One row a mode; what it does is in `tfssl.tasks`. A new mode is a file there and a row
+here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from tfssl.config import tables
+from tfssl.config.flag import NUMBERS, SHARE_OR_FILE, Flags, Spec, flag, specs_of
+from tfssl.config.groups import (
+    Data,
+    Images,
+    Job,
+    Machine,
+    Network,
+    Precision,
+    Recording,
+    Service,
+    Training,
+)
+
+FINETUNE_RATES: Mapping[str, tuple[float, str]] = {
+    "sgd": (0.05, "linear"),
+    "lars": (0.005, "sqrt"),
+}
+"""`--finetune_optimizer`: peak rate and `lr_scaling`, as published. SimCLR appendix B.5
+(SGD with Nesterov momentum), google-research/simclr README for v2 (LARS)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertFlags(Flags, title="convert", scope="encoder"):
+    """What `--mode=convert` reads."""
+
+    source: str = flag(
+        "",
+        "the weights to import, KIND:PATH with KIND one of "
+        + ", ".join(tables.SOURCE_KINDS),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class OnlineKnnFlags(Flags, title="knn", scope="free"):
+    """What pre-training reads for the kNN score while it goes."""
+
+    knn_every: float = flag(
+        0.0, "epochs between kNN scores while training; 0: none", low=0
+    )
+    knn_train_limit: int = flag(
+        10_000, "images in the bank of the kNN while training; 0: all", low=0
+    )
+    knn_eval_limit: int = flag(
+        2_000, "images scored by the kNN while training; 0: all", low=0
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class KnnFlags(Flags, title="knn", scope="free"):
+    """What every kNN reads."""
+
+    knn_k: int = flag(200, "neighbours that vote", low=1)
+    knn_temperature: float = flag(
+        0.1, "of the votes: weight exp(similarity / T)", above=0
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class BaselineFlags(Flags, title="linear and knn", scope="free"):
+    """What the evaluations of a frozen encoder read."""
+
+    baselines: bool = flag(False, "also score raw pixels and the untrained encoder")
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelFlags(Flags, title="linear and finetune", scope="free"):
+    """What everything that learns from labels reads."""
+
+    label_fraction: float | str = flag(
+        1.0,
+        "share of the training labels that is used, class-balanced; or a file of file "
+        "names",
+        kind=SHARE_OR_FILE,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearFlags(Flags, title="linear", scope="free"):
+    """What `--mode=linear` reads."""
+
+    linear_epochs: int = flag(90, "passes over the training images", low=1)
+    linear_batch_size: int = flag(256, "images a step", low=1)
+    linear_learning_rates: tuple[float, ...] = flag(
+        (0.1, 0.3, 1.0, 3.0, 10.0, 30.0),
+        "per 256 images; the best on a held-out tenth of the training images is "
+        "reported",
+        kind=NUMBERS,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneFlags(Flags, title="finetune", scope="free"):
+    """What `--mode=finetune` reads."""
+
+    finetune_epochs: int = flag(
+        30,
+        "passes over the labelled images (published: 60 for 1 %, 30 for more)",
+        low=1,
+    )
+    finetune_batch_size: int = flag(256, "images a step", low=2)
+    finetune_optimizer: str = flag(
+        "sgd",
+        "sgd (SimCLR v1, BYOL) or lars (SimCLR v2)",
+        choices=tuple(FINETUNE_RATES),
+    )
+    finetune_learning_rate: float = flag(
+        0.0,
+        "sgd: per 256 images; lars: times sqrt(batch); 0: the published .05 or .005",
+        low=0,
+    )
+    finetune_weight_decay: float = flag(0.0, "none was published", low=0)
+    finetune_layer: int = flag(
+        0,
+        "SimCLR: projector layers kept below the classifier; 1: v2 with 1 % or 10 % of "
+        "the labels",
+        low=0,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportFlags(Flags, title="export", scope="free"):
+    """What `--mode=export` reads."""
+
+    format: str = flag(
+        "saved_model",
+        "saved_model (serving), torchvision (a PyTorch state dict), keras (a .keras "
+        "file)",
+        choices=tables.EXPORT_FORMATS,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class DoctorFlags(Flags, title="doctor", scope="free"):
+    """What `--mode=doctor` reads."""
+
+    doctor_images: int = flag(
+        10_000,
+        "images of each split that the doctor looks at, spread evenly; 0: all",
+        low=0,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One mode.
+
+    Attributes:
+      run: `"module:function"`, of the resolved Config to the exit code.
+      reads: The groups of flags that it reads, beside `Job`, `Machine` and `Network`.
+      also: Single flags that it reads.
+      method: It reads the method's own flags.
+      on_a_run: It needs a trained encoder, and so reads the flags of the run that made
+        it.
+      first: It may stand before `pretrain`: it needs nothing that is trained.
+      all_workers: Every worker of `--strategy=multiworker` joins; other modes are the
+        chief's alone, on the devices of its own machine.
+    """
+
+    run: str
+    reads: tuple[type[Flags], ...] = ()
+    also: tuple[str, ...] = ()
+    method: bool = False
+    on_a_run: bool = False
+    first: bool = False
+    all_workers: bool = False
+
+    def flags(self) -> set[str]:
+        """Names of the flags that it reads, but for the method's own."""
+        groups = (Job, Machine, Network, *self.reads)
+        return {name for group in groups for name in specs_of(group)} | set(self.also)
+
+
+_PRETRAIN = (
+    Data,
+    Images,
+    Training,
+    Recording,
+    Precision,
+    Service,
+    OnlineKnnFlags,
+    KnnFlags,
+)
+
+TASKS: Mapping[str, Task] = {
+    "pretrain": Task(
+        "tfssl.tasks.pretrain:run", _PRETRAIN, method=True, all_workers=True
+    ),
+    # What is given is stored beside the weights, for the evaluations to come.
+    "convert": Task(
+        "tfssl.tasks.convert:run", (ConvertFlags, Data, Images), method=True
+    ),
+    "knn": Task(
+        "tfssl.tasks.knn:run", (Data, Images, KnnFlags, BaselineFlags), on_a_run=True
+    ),
+    "linear": Task(
+        "tfssl.tasks.linear:run",
+        (Data, Images, Recording, Precision, LabelFlags, LinearFlags, BaselineFlags),
+        on_a_run=True,
+    ),
+    "finetune": Task(
+        "tfssl.tasks.finetune:run",
+        (Data, Images, Recording, Precision, LabelFlags, FinetuneFlags),
+        on_a_run=True,
+    ),
+    "export": Task("tfssl.tasks.export:run", (Images, ExportFlags), on_a_run=True),
+    "report": Task(
+        "tfssl.tasks.report:run", (Data, Images), ("tensorboard",), on_a_run=True
+    ),
+    # It looks before a training, and measures the step of the one asked for.
+    "doctor": Task(
+        "tfssl.tasks.doctor:run", (*_PRETRAIN, DoctorFlags), method=True, first=True
+    ),
+}
+"""The modes by the value of `--mode`, in the order of `--help`."""
+
+
+def _own_groups() -> list[type[Flags]]:
+    shared = (Job, Data, Images, Network, Training, Recording, Precision, Machine)
+    every = [group for task in TASKS.values() for group in task.reads]
+    return [g for g in dict.fromkeys(every) if g not in (*shared, Service)]
+
+
+def task_specs() -> dict[str, Spec]:
+    """Returns the flags that belong to modes, in the order of `--help`."""
+    return {n: spec for group in _own_groups() for n, spec in specs_of(group).items()}
