@@ -72,13 +72,25 @@ def test_a_file_of_names(tmp_path, files, caplog):
     names.write_text("003.png\nb/001.png\n\n")
     options = {"image_size": 8, "label_fraction": str(names)}
     part = open_source(f"folder:{tmp_path}/x", "train", **options)
-    assert part.num_examples == 4  # each name in both classes
-    assert "4 examples" in caplog.text and "2 names" in caplog.text
+    assert part.num_examples == 3  # the name alone is in both classes
+    assert "3 examples" in caplog.text and "2 names" in caplog.text
+    names.write_text(f"# chosen\n{tmp_path}/x/train/a/002.png\ta\n")
+    part = open_source(f"folder:{tmp_path}/x", "train", **options)
+    assert part.where(0) == f"{tmp_path}/x/train/a/002.png"
     names.write_text("n01440764_10043.JPEG\n")
     with pytest.raises(DataError, match="none of the 1 names"):
         open_source(f"folder:{tmp_path}/x", "train", **options)
-    with pytest.raises(DataError, match="no file names"):
-        open_source("shapes:100", "train", **(options | {"image_size": 16}))
+
+
+def test_a_list_of_drawn_pictures(tmp_path):
+    names = tmp_path / "chosen.txt"
+    whole = open_source("shapes:100", "train", image_size=16)
+    names.write_text(f"{whole.where(7)}\tdisc\n{whole.where(90)}\tdisc\n")
+    options = {"image_size": 16, "label_fraction": str(names)}
+    part = open_source("shapes:100", "train", **options)
+    assert part.ids.tolist() == whole.ids[[7, 90]].tolist()
+    half = open_source("shapes:100", "train[50:]", **options)
+    assert half.ids.tolist() == whole.ids[[90]].tolist()
 
 
 def test_too_small_a_share_and_no_labels(tmp_path, files):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import tensorflow as tf
 
 from tfssl.augment import geometry
 from tfssl.data import header
 from tfssl.data.source import SkipList, first_line
-from tfssl.errors import DataError, message
 
 
 class Encoded:
@@ -48,20 +46,6 @@ class Encoded:
           OSError, tf.errors.OpError: They cannot be read.
         """
         raise NotImplementedError
-
-    def file_names(self) -> np.ndarray:
-        """The name of every example's file without its folder, object `[n]` of str.
-
-        Raises:
-          DataError: The examples have no files of their own.
-        """
-        raise DataError(
-            message(
-                f"a list of file names for {self.name}",
-                "a data set of files: folder:DIR or list:FILE",
-                "a share such as --label_fraction=0.1",
-            )
-        )
 
     def example(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
         """See `Source.example`."""

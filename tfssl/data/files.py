@@ -61,8 +61,3 @@ class Files(Encoded):
             return tf.io.read_file(path).numpy()
         with open(path, "rb") as file:
             return file.read()
-
-    def file_names(self) -> np.ndarray:
-        """See `Encoded.file_names`."""
-        paths = (self.where(index) for index in range(self.num_examples))
-        return np.array([os.path.basename(path) for path in paths], object)

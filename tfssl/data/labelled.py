@@ -4,21 +4,21 @@ A share is drawn class by class: as equal numbers as the classes allow, by a has
 (seed, id), so that the draw does not depend on the order of files or on the machine,
 and the 1 % of a seed is a part of its 10 %. Published subsets are files of names: the
 1 % and 10 % of ImageNet (google-research/simclr, imagenet_subsets/*.txt) hold lines
-such as `n01440764_10043.JPEG`.
+such as `n01440764_10043.JPEG`. A list as `list:` reads it will do as well.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Collection
 
 import numpy as np
-import tensorflow as tf
 
-from tfssl.data.host_table import Numbers
+from tfssl.data.file_list import read_list
 from tfssl.data.source import Source
 from tfssl.data.splits import mixed
-from tfssl.data.subset import Subset, require_labels
+from tfssl.data.subset import chosen, require_labels
 from tfssl.errors import DataError, message
 
 _LOG = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def labelled_part(source: Source, fraction: str, seed: int) -> Source:
 
     Args:
       source: All training images, labelled.
-      fraction: A share in (0, 1] as text, or a file with one file name a line.
+      fraction: A share in (0, 1] as text, or a file with a name or path a line.
       seed: Of the draw.
 
     Returns:
@@ -42,12 +42,12 @@ def labelled_part(source: Source, fraction: str, seed: int) -> Source:
     try:
         share = float(fraction)
     except ValueError:
-        return _chosen(source, _listed(source, fraction), f"those in {fraction}")
+        return chosen(source, _listed(source, fraction), f"those in {fraction}")
     if share == 1:
         return source
     require_labels(source, f"--label_fraction={fraction}")
     places = balanced(source.labels, source.ids, share, seed)
-    return _chosen(source, places, f"label fraction {fraction}")
+    return chosen(source, places, f"label fraction {fraction}")
 
 
 def balanced(
@@ -99,26 +99,23 @@ def _equal_counts(available: np.ndarray, total: int) -> np.ndarray:
 
 
 def _listed(source: Source, file: str) -> np.ndarray:
-    """Indices of the examples whose file names stand in a file."""
-    with tf.io.gfile.GFile(file, "r") as lines:
-        names = {os.path.basename(line.strip()) for line in lines} - {""}
-    if not hasattr(source, "file_names"):
-        raise DataError(
-            message(
-                f"--label_fraction={file} for {source.name}, which has no file names",
-                "a data set of files",
-                "a share such as --label_fraction=0.1",
-            )
-        )
-    places = np.flatnonzero([name in names for name in source.file_names()])
+    """Indices of the examples that a list names, see `read_list`.
+
+    A name without a slash is that of a file, whatever its folder; one with slashes is
+    the end of a path, or what `Source.where` says of an example without a file.
+    """
+    names = read_list(file).keys()
+    places = np.array(
+        [i for i in range(source.num_examples) if _is_named(source.where(i), names)],
+        np.int64,
+    )
     if not len(places):
         raise DataError(
             message(
-                f"none of the {len(names)} names of --label_fraction={file} in "
+                f"none of the {len(names)} names of label_fraction={file} in "
                 f"{source.name}",
-                "names of files of the training split, such as "
-                f"{next(iter(source.file_names()))}",
-                "another file",
+                f"names of its examples, such as {source.where(0)}",
+                "another file, or a share such as label_fraction=0.1",
             )
         )
     if len(places) != len(names):
@@ -129,10 +126,8 @@ def _listed(source: Source, file: str) -> np.ndarray:
     return places
 
 
-def _chosen(source: Source, places: np.ndarray, what: str) -> Source:
-    table = Numbers(places)
-
-    def place(index: tf.Tensor | np.ndarray | int) -> tf.Tensor | np.ndarray:
-        return table(index) if tf.is_tensor(index) else places[index]
-
-    return Subset(source, len(places), place, what)
+def _is_named(where: str, names: Collection[str]) -> bool:
+    path = where if "://" in where else os.path.abspath(where)
+    parts = path.split("/")
+    ends = ("/".join(parts[start:]) for start in range(len(parts)))
+    return where in names or any(end in names for end in ends)

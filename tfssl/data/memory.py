@@ -106,6 +106,10 @@ class Decoded:
         whole = b"".join(self._images.numpy())
         return np.frombuffer(whole, np.uint8).reshape([-1, *self._shape])
 
+    def where(self, index: int) -> str:
+        """See `Source.where`."""
+        return self._source.where(index)
+
     def failed(self, index: int) -> str:
         """See `Source.failed`."""
         return self._source.failed(index)

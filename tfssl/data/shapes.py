@@ -62,6 +62,7 @@ class Shapes:
         self._start, stop = split.bounds(total)
         self._size = image_size
         self.name = f"shapes:{examples}/{split.text}"
+        self._whole = f"shapes:{examples}/{self._stream}"
         self.num_examples = stop - self._start
         numbers = np.arange(self._start, stop, dtype=np.int64)
         self.labels = drawing.class_of(numbers)
@@ -89,9 +90,13 @@ class Shapes:
             "id": number + (_TEST_ID if self._stream == "test" else 0),
         }
 
+    def where(self, index: int) -> str:
+        """The data set, and the number of the picture in the whole of its split."""
+        return f"{self._whole} number {self._start + index}"
+
     def failed(self, index: int) -> str:
         """See `Source.failed`; a drawn picture is never unreadable."""
-        return f"{self.name} number {index}"
+        return self.where(index)
 
     def skipped(self) -> list[dict[str, str]]:
         """See `Source.skipped`; always empty."""

@@ -48,6 +48,10 @@ class Source(Protocol):
         """
         ...
 
+    def where(self, index: int) -> str:
+        """The file of an example, or where else it is found: data set and number."""
+        ...
+
     def failed(self, index: int) -> str:
         """Told that `example(index)` failed: finds out why, writes it down once.
 

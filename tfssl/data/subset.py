@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from tfssl.data.host_table import Numbers
 from tfssl.data.source import Source
 from tfssl.errors import DataError, message
 
@@ -38,6 +39,10 @@ class Subset:
         """See `Source.example`."""
         return self._base.example(self._place(tf.cast(index, tf.int64)))
 
+    def where(self, index: int) -> str:
+        """See `Source.where`."""
+        return self._base.where(int(self._place(index)))
+
     def failed(self, index: int) -> str:
         """See `Source.failed`."""
         return self._base.failed(int(self._place(index)))
@@ -45,6 +50,16 @@ class Subset:
     def skipped(self) -> list[dict[str, str]]:
         """See `Source.skipped`."""
         return self._base.skipped()
+
+
+def chosen(base: Source, places: np.ndarray, what: str) -> Source:
+    """The examples at some indices, int64 `[n]`, in that order."""
+    table = Numbers(places)
+
+    def place(index: tf.Tensor | np.ndarray | int) -> tf.Tensor | np.ndarray:
+        return table(index) if tf.is_tensor(index) else places[index]
+
+    return Subset(base, len(places), place, what)
 
 
 def spread(base: Source, count: int) -> Source:
