@@ -1,4 +1,4 @@
-"""What the user sees while a run goes on: progress bar, plain lines, a table."""
+"""What the user sees while a run goes on: lines, progress bars, a table."""
 
 from __future__ import annotations
 
@@ -6,50 +6,56 @@ import contextlib
 import logging
 import sys
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 from tqdm import tqdm
 
 
-class _Spoken:
-    """A stream whose failures end no run: its file's disk is full, its pipe closed.
+class _Stream:
+    """Standard output or error as it is now; what it cannot take ends no run.
 
-    It equals what it wraps, by which tqdm finds the bars to clear before a line.
+    Its disk may be full, its reader gone, its encoding ASCII.
+
+    Args:
+      name: `"stdout"` or `"stderr"`.
     """
 
-    def __init__(self, stream: TextIO):
-        self._wrapped = stream
+    def __init__(self, name: str):
+        self._name = name
 
     def write(self, text: str) -> None:
-        with contextlib.suppress(OSError):
-            self._wrapped.write(text)
+        with _FORGIVEN:
+            stream = getattr(sys, self._name)
+            encoding = stream.encoding or "utf-8"
+            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
     def flush(self) -> None:
-        with contextlib.suppress(OSError):
-            self._wrapped.flush()
+        with _FORGIVEN:
+            getattr(sys, self._name).flush()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._wrapped, name)
+        return getattr(getattr(sys, self._name), name)
 
-    def __eq__(self, other: object) -> bool:
-        return self._wrapped == getattr(other, "_wrapped", other)
 
-    def __hash__(self) -> int:
-        return hash(self._wrapped)
+# ValueError: the stream is closed. AttributeError: it is None, as without a console.
+_FORGIVEN = contextlib.suppress(OSError, ValueError, AttributeError)
+_OUT, _BARS = _Stream("stdout"), _Stream("stderr")
 
 
 def say(text: str) -> None:
     """Prints one line, without breaking a progress bar."""
-    out = _Spoken(sys.stdout)
-    tqdm.write(text, file=out)
-    out.flush()
+    _line(text, _OUT)
+
+
+def _line(text: str, stream: _Stream) -> None:
+    with tqdm.external_write_mode(file=_BARS):
+        stream.write(f"{text}\n")
+        stream.flush()
 
 
 class _TqdmHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        line = f"{record.levelname.lower()}: {record.getMessage()}"
-        tqdm.write(line, file=_Spoken(sys.stderr))
+        _line(f"{record.levelname.lower()}: {record.getMessage()}", _BARS)
 
 
 def route_warnings() -> None:
@@ -59,78 +65,61 @@ def route_warnings() -> None:
         ours.addHandler(_TqdmHandler(logging.WARNING))
 
 
-class Progress:
-    """Progress bar: step, loss, images/s, time left, share of time waiting for data.
-
-    Args:
-      total: Steps of the run.
-      done: Steps made before.
-      title: In front of the bar.
-      shown: False for no bar (`--noprogress`).
-    """
-
-    def __init__(self, total: int, done: int, title: str, *, shown: bool):
-        self._bar = tqdm(
-            file=_Spoken(sys.stderr),
-            total=total,
-            initial=done,
-            desc=title,
-            unit="step",
-            disable=not shown,
-            dynamic_ncols=True,
-            mininterval=0.5,
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} "
-            "[{elapsed}<{remaining}{postfix}]",
-        )
-
-    def show(self, row: dict[str, float]) -> None:
-        """Moves the bar to `row["step"]`."""
-        self._bar.set_postfix_str(
-            f"loss {row['loss']:.3f}, {row['images_per_second']:.0f} images/s, "
-            f"waiting for data {100 * row['data_wait']:.0f} %",
-            refresh=False,
-        )
-        self._bar.update(int(row["step"]) - self._bar.n)
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.close()
-
-
 class Counter:
     """A progress bar that counts images.
 
     Args:
       total: Images at the end.
       title: In front of the bar.
-      shown: False for no bar.
+      shown: False for no bar (`progress=False`).
     """
 
-    def __init__(self, total: int, title: str, *, shown: bool):
-        self._bar = tqdm(
-            file=_Spoken(sys.stderr),
-            total=total,
-            desc=title,
-            unit="image",
-            disable=not shown,
-        )
+    def __init__(self, total: int, title: str, *, shown: bool, **more: Any):
+        more = {"unit": "image", **more}
+        self._bar = tqdm(file=_BARS, total=total, desc=title, disable=not shown, **more)
 
     def show(self, done: int) -> None:
         """Moves the bar."""
         self._bar.update(done - self._bar.n)
 
-    def __enter__(self) -> Counter:
+    def __enter__(self) -> Any:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
+
+
+class Progress(Counter):
+    """Progress bar: step, loss, images/s, time left, share of time waiting for data.
+
+    Args:
+      total: Steps of the run.
+      done: Steps made before.
+      title: In front of the bar.
+      shown: False for no bar (`progress=False`).
+    """
+
+    def __init__(self, total: int, done: int, title: str, *, shown: bool):
+        super().__init__(
+            total,
+            title,
+            shown=shown,
+            initial=done,
+            unit="step",
+            dynamic_ncols=True,
+            mininterval=0.5,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} "
+            "[{elapsed}<{remaining}{postfix}]",
+        )
+
+    def show(self, row: dict[str, float]) -> None:  # type: ignore[override]
+        """Moves the bar to `row["step"]`."""
+        self._bar.set_postfix_str(
+            f"loss {row['loss']:.3f}, {row['images_per_second']:.0f} images/s, "
+            f"waiting for data {100 * row['data_wait']:.0f} %",
+            refresh=False,
+        )
+        super().show(int(row["step"]))
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> str:
