@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from tfssl.config import Config, launch, modes, startup
 from tfssl.config import command_line as cli
@@ -41,12 +43,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         launch.prepare(config, os.environ)
         with startup.without_chatter(hold=config.strategy != "tpu"):
             from tfssl.core import runtime
+            from tfssl.core.python_calls import python_errors_raised
             from tfssl.tasks import MODES
 
             runtime.find_devices()
         for mode in modes(config):
             share = launch.share(config, mode, os.environ)
-            with runtime.lost_workers_named(config.run_dir):
+            several = config.strategy == launch.MULTIWORKER
+            with (
+                runtime.lost_workers_named(config.run_dir, several=several),
+                python_errors_raised(),
+            ):
                 code = MODES[mode](share) if share else 0
             if mode == "convert":
                 # What the file holds stands in the run directory now.
@@ -115,5 +122,23 @@ def _fetch(asked: Config) -> None:
         )
 
 
+def program() -> NoReturn:
+    """Runs `main` and ends the process, also while threads of TensorFlow still read.
+
+    A thread of tf.data that wants to call Python while the interpreter takes itself
+    down waits for ever.
+    """
+    try:
+        code = main()
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        code = 130 if isinstance(error, KeyboardInterrupt) else 1
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    logging.shutdown()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -95,11 +95,24 @@ def test_a_lost_worker_is_one_error_that_says_what_to_do():
     )
     with (
         pytest.raises(WorkerError, match="starting all .* last checkpoint in runs/a"),
-        runtime.lost_workers_named("runs/a"),
+        runtime.lost_workers_named("runs/a", several=True),
     ):
         raise lost
-    with pytest.raises(tf.errors.InternalError), runtime.lost_workers_named("runs/a"):
+    with (
+        pytest.raises(tf.errors.InternalError),
+        runtime.lost_workers_named("runs/a", several=True),
+    ):
         raise tf.errors.InternalError(None, None, "out of something")
+
+
+def test_without_other_workers_none_is_lost():
+    # Every error of a graph names /job:localhost/replica:0/task:0.
+    error = tf.errors.UnknownError(None, None, "/job:localhost/task:0 broke")
+    with (
+        pytest.raises(tf.errors.UnknownError),
+        runtime.lost_workers_named("runs/a", several=False),
+    ):
+        raise error
 
 
 def test_what_happened_to_a_worker_is_not_lost_behind_a_stack():
@@ -107,7 +120,7 @@ def test_what_happened_to_a_worker_is_not_lost_behind_a_stack():
     lost = tf.errors.UnavailableError(None, None, stack + "Socket closed by /task:1")
     with (
         pytest.raises(WorkerError, match="Socket closed by /task:1"),
-        runtime.lost_workers_named("runs/a"),
+        runtime.lost_workers_named("runs/a", several=True),
     ):
         raise lost
 

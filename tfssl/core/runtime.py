@@ -199,11 +199,12 @@ def num_workers(strategy: tf.distribute.Strategy) -> int:
 
 
 @contextlib.contextmanager
-def lost_workers_named(run_dir: str) -> Iterator[None]:
+def lost_workers_named(run_dir: str, *, several: bool) -> Iterator[None]:
     """Turns TensorFlow's many errors about a lost worker into one that says what to do.
 
     Args:
       run_dir: Where the last checkpoint is.
+      several: There are other workers that can be lost.
 
     Raises:
       WorkerError: An operation between workers failed, as it does within seconds on
@@ -221,7 +222,7 @@ def lost_workers_named(run_dir: str) -> Iterator[None]:
     ) as error:
         text = " ".join(str(error).split())
         found = _OF_WORKERS.search(text)
-        if not found:
+        if not (several and found):
             raise
         # An error inside a graph begins with the Python stack of its operation.
         reason = text[max(0, found.start() - 40) :][:200]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tfssl.core.python_calls import python_call
 from tfssl.data.source import Source
 from tfssl.errors import DataError, message
 
@@ -131,8 +132,6 @@ def _report(
 
     return tf.cond(
         tried > 0,
-        lambda: tf.ensure_shape(
-            tf.numpy_function(write_down, [index, tried], tf.bool), []
-        ),
+        lambda: tf.ensure_shape(python_call(write_down, [index, tried], tf.bool), []),
         lambda: tf.constant(True),
     )

@@ -11,6 +11,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
+from tfssl.core.python_calls import python_call
 from tfssl.data import drawing
 from tfssl.data.outlines import CLASS_NAMES
 from tfssl.data.source import SourceOptions
@@ -80,7 +81,7 @@ class Shapes:
         """See `Source.example`."""
         shape = [self._size, self._size, 3]
         if self._drawn is None:
-            image = tf.numpy_function(self._draw, [index], tf.uint8, stateful=False)
+            image = python_call(self._draw, [index], tf.uint8, stateful=False)
         else:
             image = tf.io.decode_raw(self._drawn[index], tf.uint8)
         number = index + self._start

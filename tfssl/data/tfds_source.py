@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.config.remote import cache_directory
+from tfssl.core.python_calls import python_call
 from tfssl.data.encoded import Encoded
 from tfssl.data.header import MAX_PIXELS
 from tfssl.data.host_table import Numbers, Texts
@@ -119,7 +120,7 @@ class TfdsSource(Encoded):
         if self._rows is None:
             data, label = self._images(index), self._label_table(index)
         else:
-            data, label = tf.numpy_function(
+            data, label = python_call(
                 self._read, [index], [tf.string, tf.int64], stateful=False
             )
             data, label = tf.ensure_shape(data, []), tf.ensure_shape(label, [])
