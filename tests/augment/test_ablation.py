@@ -15,7 +15,6 @@ from tfssl.augment import (
     geometry,
     matrix_views,
     photometry,
-    recrop,
 )
 from tfssl.augment.recipes import named
 from tfssl.config.augment_name import FIGURE5_OPERATORS
@@ -116,8 +115,8 @@ def test_recrop_is_a_slice_and_tensorflows_resize(images, mirrored):
     x = floats(images)
     table = ablation.sample(named("figure5:crop"), SEED, len(x))
     box = table["recrop_box"][0]
-    got = on_planes(recrop.recrop, x, box, tf.fill([len(x)], mirrored))
-    for out, image, pixels in zip(got, x, recrop.box_pixels(box, SIZE), strict=True):
+    got = on_planes(ablation.recrop, x, box, tf.fill([len(x)], mirrored))
+    for out, image, pixels in zip(got, x, ablation.box_pixels(box, SIZE), strict=True):
         top, left, h, w = (int(p) for p in pixels)
         cut = image[top : top + h, left : left + w]
         want = geometry.resize(tf.constant(cut), SIZE, SIZE, "bicubic", False)
@@ -129,7 +128,7 @@ def test_recrop_has_the_law_of_tensorflows_sampler():
     draws, side = 2000, 200
     view = named("figure5:crop").views[0]
     box = ablation.sample(named("figure5:crop"), SEED, draws)["recrop_box"][0]
-    mine = recrop.box_pixels(box, side).numpy()
+    mine = ablation.box_pixels(box, side).numpy()
     seeds = tf.data.Dataset.range(draws).batch(1).map(lambda i: tf.tile(i, [2]))
     theirs = seeds.map(lambda s: tf.stack(boxes.sample_crop(view, s, side, side)))
     (theirs,) = theirs.batch(draws).as_numpy_iterator()

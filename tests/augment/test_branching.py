@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfssl.augment import blur, branching, photometry, taps
+from tfssl.augment import blur, branching, photometry
 from tfssl.augment.recipes import RECIPES
 
 SEED = tf.constant([11, 3], tf.int64)
@@ -62,7 +62,7 @@ def test_compiled(images, name):
 @pytest.mark.parametrize("kind", ["zero", "edge"])
 def test_taps_filter_as_their_matrix(kind, size, sigma):
     sigma = tf.constant([sigma])
-    reach = {"zero": 4, "edge": taps.pil_reach(2.0)}[kind]
+    reach = {"zero": 4, "edge": blur.pil_reach(2.0)}[kind]
 
     def matrix(n):
         if kind == "edge":
@@ -71,13 +71,13 @@ def test_taps_filter_as_their_matrix(kind, size, sigma):
 
     image = np.random.default_rng(0).random((3, size, size), np.float32)
     if kind == "edge":
-        band = taps.band(matrix, size, reach)
-        along_rows, along_columns = taps.banded(band, 1), taps.banded(band, 2)
+        band = blur.band(matrix, size, reach)
+        along_rows, along_columns = blur.banded(band, 1), blur.banded(band, 2)
     else:
-        kernel = taps.gaussian(sigma[0], reach, reach)
-        along_rows = along_columns = taps.symmetric(kernel)
-    rows = taps.filter_rows(image, reach, along_rows)
-    got = taps.filter_columns(rows, reach, along_columns)
+        kernel = blur.gaussian(sigma[0], reach, reach)
+        along_rows = along_columns = blur.symmetric(kernel)
+    rows = blur.filter_rows(image, reach, along_rows)
+    got = blur.filter_columns(rows, reach, along_columns)
     whole = matrix(size).numpy().astype(np.float64)
     np.testing.assert_allclose(got, whole @ image @ whole.T, atol=1e-5)
 
@@ -86,29 +86,29 @@ def test_taps_filter_as_their_matrix(kind, size, sigma):
 def test_reach_of_pil_is_where_its_matrix_ends(sigma):
     row = blur.pil_matrix(tf.constant([sigma]), 101)[0, 50].numpy()
     taken = np.flatnonzero(row > 0)
-    reach = taps.pil_reach(sigma)
+    reach = blur.pil_reach(sigma)
     assert max(50 - taken[0], taken[-1] - 50) <= reach
-    assert taps.pil_reach(2.0) == 6
+    assert blur.pil_reach(2.0) == 6
 
 
 @pytest.mark.parametrize("radius", [1, 2, 4, 11, 22])
 def test_gaussian_taps_that_are_left_out_weigh_nothing(radius):
-    reaches = taps.gaussian_reaches(radius)
+    reaches = blur.gaussian_reaches(radius)
     assert list(reaches) == sorted(reaches) and list(reaches)[-1] == radius
     assert list(reaches.values())[-1] == np.inf
     for reach, limit in list(reaches.items())[:-1]:
         sigma = tf.constant(limit, tf.float32)
-        every = taps.gaussian(sigma, radius, radius).numpy()
-        kept = taps.gaussian(sigma, radius, reach).numpy()
+        every = blur.gaussian(sigma, radius, radius).numpy()
+        kept = blur.gaussian(sigma, radius, reach).numpy()
         np.testing.assert_array_equal(kept, every[: reach + 1])
         assert 2 * every[reach + 1 :].sum() < 2**-24
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.4, 1.5, 2.0, 2.5, 5.0])
 def test_pil_taps_that_are_left_out_are_zero(sigma):
-    reaches = taps.pil_reaches(5.0)
+    reaches = blur.pil_reaches(5.0)
     reach = next(reach for reach, limit in reaches.items() if sigma < limit)
-    assert reach == taps.pil_reach(sigma)
+    assert reach == blur.pil_reach(sigma)
     row = blur.pil_matrix(tf.constant([sigma]), 101)[0, 50].numpy()
     assert row[50 + reach + 1 :].sum() < 1e-7
 

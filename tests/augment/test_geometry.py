@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tfssl.augment import boxes as crop_boxes
-from tfssl.augment import color, crops, draws, geometry, photometry, resample
+from tfssl.augment import color, crops, geometry, photometry
 from tfssl.augment.recipes import EVAL_TRANSFORMS, RECIPES, ViewRecipe
 
 DRAWS = 20_000
@@ -242,7 +242,7 @@ def test_boxes_of_all_views_are_those_of_each(name):
 def test_the_hosts_numbers_are_tensorflows(shape):
     seeds = np.random.default_rng(1).integers(-(2**63), 2**63, (50, 2))
     for seed in seeds:
-        got = draws.host_uniform(shape, tf.constant(seed))
+        got = crop_boxes.host_uniform(shape, tf.constant(seed))
         want = tf.random.stateless_uniform(shape, seed, alg="philox")
         np.testing.assert_array_equal(got, want)
 
@@ -510,10 +510,10 @@ def test_overshoot_of_bicubic_is_clipped_not_wrapped():
 def test_antialiased_resize_has_the_bits_of_tensorflows(shape, size):
     image = np.random.default_rng(3).integers(0, 256, (*shape, 3), np.uint8)
     want = tf.image.resize(image, size, "bilinear", antialias=True)
-    got = resample.antialiased(tf.constant(image), *size)
+    got = geometry.antialiased(tf.constant(image), *size)
     np.testing.assert_array_equal(got, want)
     dynamic = tf.function(
-        lambda *a: resample.antialiased(*a),
+        lambda *a: geometry.antialiased(*a),
         input_signature=[
             tf.TensorSpec([None, None, 3], tf.uint8),
             tf.TensorSpec([], tf.int32),

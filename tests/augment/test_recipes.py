@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from tfssl.augment.description import describe
 from tfssl.augment.recipes import (
     EVAL_TRANSFORMS,
     RECIPES,
     ViewRecipe,
+    describe,
     eval_transform,
     with_strength,
 )

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tfssl.augment.boxes import sample_crop
     from tfssl.augment.crops import crop_flip_resize, views
-    from tfssl.augment.description import describe
     from tfssl.augment.geometry import decode, eval_image
     from tfssl.augment.photometry import apply, normalize, sample
     from tfssl.augment.recipes import (
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
         EvalTransform,
         Recipe,
         ViewRecipe,
+        describe,
         eval_transform,
         named,
         with_strength,
@@ -49,7 +49,6 @@ _MODULE = {
     "apply": "photometry",
     "crop_flip_resize": "crops",
     "decode": "geometry",
-    "describe": "description",
     "eval_image": "geometry",
     "normalize": "photometry",
     "sample": "photometry",

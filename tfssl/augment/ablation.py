@@ -1,4 +1,4 @@
-"""The operators that only SimCLR's ablation has: cutout, Sobel, noise, rotation.
+"""Operators that only SimCLR's ablation has: recrop, cutout, Sobel, noise, rotation.
 
 arXiv 2002.05709, Figures 4 and 5; their code was never published, and the paper names
 no numbers: ranges and borders are ours, see `figure5`. Planes as in `color`: three
@@ -12,7 +12,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from tfssl.augment import recrop
+from tfssl.augment import boxes, matrix_views
 from tfssl.augment.color import Planes, per_image
 from tfssl.augment.recipe_types import ABLATION_STEPS, Recipe, ViewRecipe
 
@@ -26,6 +26,9 @@ _COLUMNS = (
     "noise_sigma",
     "turns",
 )
+_RECROP_ATTEMPTS = 8  # all are too small once in 1e10 images
+_RECROP_DRAWS = 2 * _RECROP_ATTEMPTS + 2
+_RECROP_SIDE = 4096  # pixels of the square on which SimCLR's law of the box is asked
 
 
 def needed(recipe: Recipe) -> bool:
@@ -53,7 +56,7 @@ def sample(recipe: Recipe, seed: tf.Tensor, batch: int) -> dict[str, tf.Tensor]:
         seed + tf.constant([number << 32, 0], tf.int64) for number in (1, 2)
     )
     shape = [len(recipe.views), batch]
-    columns = len(_COLUMNS) + recrop.DRAWS
+    columns = len(_COLUMNS) + _RECROP_DRAWS
     uniform = tf.random.stateless_uniform([*shape, columns], first, alg="philox")
     keys = tf.random.stateless_uniform(
         shape, second, minval=None, maxval=None, dtype=tf.int32, alg="philox"
@@ -78,12 +81,68 @@ def _view_table(view: ViewRecipe, uniform: tf.Tensor) -> dict[str, tf.Tensor]:
     chances = {name: u[name] < getattr(view, name) for name in ABLATION_STEPS}
     return chances | {
         "mirrored": u["mirrored"] < view.flip,
-        "recrop_box": recrop.sample_box(view, uniform[:, count:]),
+        "recrop_box": _recrop_box(view, uniform[:, count:]),
         "cutout_center": tf.stack([u["center_y"], u["center_x"]], -1),
         "cutout_side": between(view.cutout_side, u["side"]),
         "noise_sigma": between(view.noise_sigma, u["noise_sigma"]),
         "turns": 1 + tf.minimum(tf.cast(3.0 * u["turns"], tf.int32), 2),
     }
+
+
+def _recrop_box(view: ViewRecipe, uniform: tf.Tensor) -> tf.Tensor:
+    """Draws boxes by SimCLR's law (`boxes.simclr_boxes`), whatever the images' side.
+
+    Args:
+      view: Holds `area` and `aspect`.
+      uniform: float32 `[b, _RECROP_DRAWS]` in [0, 1): aspect and height of each
+        attempt in turn, then one row and one column.
+
+    Returns:
+      float32 `[b, 4]`: top, left, height, width as shares of the side.
+    """
+    sides = [uniform[:, n : 2 * _RECROP_ATTEMPTS : 2] for n in (0, 1)]
+    places = [tf.repeat(uniform[:, n, None], _RECROP_ATTEMPTS, 1) for n in (-2, -1)]
+    box = boxes.simclr_boxes(view, [*sides, *places], _RECROP_SIDE, _RECROP_SIDE)
+    return tf.cast(tf.stack(box, -1), tf.float32) / _RECROP_SIDE
+
+
+def box_pixels(box: tf.Tensor, size: int) -> tf.Tensor:
+    """A box in whole pixels: sides rounded, offsets cut.
+
+    Args:
+      box: float32 `[b, 4]` of `sample`, shares.
+      size: Side S.
+
+    Returns:
+      float32 `[b, 4]` of integers: y, x, h, w; 1 <= h <= S and y + h <= S.
+    """
+    sides = tf.clip_by_value(tf.round(box[:, 2:] * size), 1.0, float(size))
+    corner = tf.minimum(tf.floor(box[:, :2] * size), size - sides)
+    return tf.concat([corner, sides], -1)
+
+
+def recrop(planes: Planes, box: tf.Tensor, mirrored: tf.Tensor) -> Planes:
+    """Cuts a box out of every image, resizes it to the image's size, flips it.
+
+    Args:
+      planes: Three float32 `[b, S, S]`.
+      box: float32 `[b, 4]` of `sample`, shares.
+      mirrored: bool `[b]`.
+
+    Returns:
+      Three float32 `[b, S, S]`, bicubic as `geometry.resize`, clipped to [0, 1].
+    """
+    size = planes[0].shape[1]
+    y, x, h, w = tf.unstack(tf.cast(box_pixels(box, size), tf.int32), axis=-1)
+    rows = matrix_views.bicubic(y, h, size, size)
+    columns = matrix_views.bicubic(x, w, size, size)
+    columns = tf.where(per_image(mirrored), tf.reverse(columns, [1]), columns)
+    return [
+        tf.clip_by_value(
+            tf.matmul(tf.matmul(rows, plane), columns, transpose_b=True), 0.0, 1.0
+        )
+        for plane in planes
+    ]
 
 
 def cutout(planes: Planes, center: tf.Tensor, side: tf.Tensor) -> Planes:

@@ -1,7 +1,8 @@
-"""Where a view is cut out: the crop samplers of the three official codes.
+"""Where a view is cut out: the laws of the three official codes, one function each.
 
-Three, because the codes differ in law, not in numbers only. The arithmetic works on
-any number of boxes at once: one image's views on the host, or a whole batch.
+Three, because the codes differ in law and not in numbers only. A law takes uniform
+numbers, for any number of boxes: one image's views on the host, a whole batch, or
+SimCLR's second crop (`ablation`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tfssl.augment import draws
 from tfssl.augment.recipe_types import ViewRecipe
 
 ATTEMPTS_TORCHVISION = 10
@@ -22,6 +22,7 @@ _ATTEMPTS_BATCH = 32
 _COVERED = 0.1  # a box below this share of the image is rejected, whatever the bounds
 
 Box = tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
+"""Row and column of the upper left pixel, height, width: y, x, h, w, int32."""
 
 
 def sample_crop(
@@ -47,8 +48,8 @@ def sample_crop(
       `(y, x, h, w)` int32 scalars with 0 <= y <= y + h <= height, likewise x.
     """
     if view.sampler == "simclr":
-        return _tensorflow_box(view, seed, height, width)
-    return _LAWS[view.sampler](view, _uniform(view, seed), height, width)
+        return _official_simclr(view, seed, height, width)
+    return _LAWS[view.sampler](view, _numbers(view, seed), height, width)
 
 
 def sample_views(
@@ -73,7 +74,7 @@ def sample_views(
     if first.sampler == "simclr" or len(alike) > 1:
         pairs = zip(views, seeds, strict=True)
         return tf.stack([sample_crop(*pair, height, width) for pair in pairs])
-    numbers = tf.stack([_uniform(first, seed) for seed in seeds], axis=1)
+    numbers = tf.stack([_numbers(first, seed) for seed in seeds], axis=1)
     return tf.stack(_LAWS[first.sampler](first, numbers, height, width), axis=1)
 
 
@@ -97,20 +98,20 @@ def sample_batch(
         "torchvision": [4, batch, ATTEMPTS_TORCHVISION],
         "byol": [4, batch],
     }[view.sampler]
-    numbers = draws.uniform(shape, seed)
-    law = _distorted_boxes if view.sampler == "simclr" else _LAWS[view.sampler]
+    law, numbers = _LAWS[view.sampler], uniform(shape, seed)
     return law(view, numbers, tf.constant(height), tf.constant(width))
 
 
-def _uniform(view: ViewRecipe, seed: tf.Tensor) -> tf.Tensor:
-    """The numbers of one box: `[4, attempts]`, or `[4]` where nothing is rejected."""
+def _numbers(view: ViewRecipe, seed: tf.Tensor) -> tf.Tensor:
+    """Draws the numbers of a box: `[4, attempts]`, `[4]` where nothing is rejected."""
     shape = [4] if view.sampler == "byol" else [4, ATTEMPTS_TORCHVISION]
-    return draws.host_uniform(shape, seed)
+    return host_uniform(shape, seed)
 
 
-def _tensorflow_box(
+def _official_simclr(
     view: ViewRecipe, seed: tf.Tensor, height: tf.Tensor, width: tf.Tensor
 ) -> Box:
+    """Calls the operation of the official code: for an image alone, on the host."""
     begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
         tf.stack([height, width, 3]),
         tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
@@ -124,10 +125,24 @@ def _tensorflow_box(
     return begin[0], begin[1], size[0], size[1]
 
 
-def _distorted_boxes(
-    view: ViewRecipe, u: tf.Tensor, height: tf.Tensor, width: tf.Tensor
+def simclr_boxes(
+    view: ViewRecipe,
+    u: tf.Tensor | Sequence[tf.Tensor],
+    height: tf.Tensor | int,
+    width: tf.Tensor | int,
 ) -> Box:
-    """The law of `_tensorflow_box` on uniform numbers `[4, ..., attempts]`."""
+    """Computes what `sample_distorted_bounding_box` draws, from uniform numbers.
+
+    Args:
+      view: Holds `area` and `aspect`.
+      u: Four float32 `[..., attempts]` in [0, 1): for the aspect, the height, the row
+        and the column of every attempt. The first attempt that fits counts.
+      height: Of the images, pixels.
+      width: Of the images, pixels.
+
+    Returns:
+      `(y, x, h, w)` int32 `[...]`; the whole image where no attempt fits.
+    """
     pixels = tf.cast(height * width, tf.float32)
     least, most = view.area[0] * pixels, view.area[1] * pixels
     low, high = view.aspect
@@ -157,7 +172,7 @@ def _distorted_boxes(
 def _torchvision_boxes(
     view: ViewRecipe, u: tf.Tensor, height: tf.Tensor, width: tf.Tensor
 ) -> Box:
-    """On uniform numbers `[4, ..., attempts]`."""
+    """Draws torchvision's `RandomResizedCrop`; else as `simclr_boxes`."""
     h, w = _log_uniform_sides(view, u[0], u[1], height, width)
     fits = (h > 0) & (h <= height) & (w > 0) & (w <= width)
     found, (h, w, down, right) = _first(fits, [h, w, u[2], u[3]])
@@ -174,13 +189,17 @@ def _torchvision_boxes(
 def _byol_boxes(
     view: ViewRecipe, u: tf.Tensor, height: tf.Tensor, width: tf.Tensor
 ) -> Box:
-    """On uniform numbers `[4, ...]`."""
+    """Draws BYOL's crop from uniform numbers `[4, ...]`; nothing is rejected."""
     h, w = _log_uniform_sides(view, u[0], u[1], height, width)
     h, w = tf.clip_by_value(h, 1, height), tf.clip_by_value(w, 1, width)
     return _offset(u[2], height - h), _offset(u[3], width - w), h, w
 
 
-_LAWS = {"torchvision": _torchvision_boxes, "byol": _byol_boxes}
+_LAWS = {
+    "simclr": simclr_boxes,
+    "torchvision": _torchvision_boxes,
+    "byol": _byol_boxes,
+}
 
 
 def _log_uniform_sides(
@@ -190,7 +209,7 @@ def _log_uniform_sides(
     height: tf.Tensor,
     width: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Rounded (h, w) of boxes of a share of the area and a log-uniform aspect."""
+    """Returns rounded (h, w): a share of the area, a log-uniform aspect."""
     pixels = tf.cast(height * width, tf.float32)
     pixels *= view.area[0] + (view.area[1] - view.area[0]) * area
     low, high = math.log(view.aspect[0]), math.log(view.aspect[1])
@@ -203,7 +222,7 @@ def _rounded(value: tf.Tensor) -> tf.Tensor:
 
 
 def _offset(uniform: tf.Tensor, free: tf.Tensor) -> tf.Tensor:
-    """Integer in [0, free], both ends included."""
+    """Returns an integer in [0, free], both ends included."""
     scaled = tf.cast(uniform * tf.cast(free + 1, tf.float32), tf.int32)
     return tf.minimum(scaled, free)
 
@@ -211,10 +230,46 @@ def _offset(uniform: tf.Tensor, free: tf.Tensor) -> tf.Tensor:
 def _first(
     fits: tf.Tensor, values: list[tf.Tensor]
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-    """Whether an attempt (last axis) fits, and the values of the first that does."""
+    """Returns whether any attempt (last axis) fits, and the values of the first."""
     first = tf.argmax(tf.cast(fits, tf.int32), axis=-1)
 
     def pick(value: tf.Tensor) -> tf.Tensor:
         return tf.gather(value, first, axis=-1, batch_dims=value.shape.rank - 1)
 
     return pick(fits), [pick(value) for value in values]
+
+
+def uniform(shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
+    """Numbers that are the same inside and outside of XLA, unlike TensorFlow's floats.
+
+    Args:
+      shape: Static.
+      seed: int64 `[2]`.
+
+    Returns:
+      float32, multiples of 2^-24 in [0, 1).
+    """
+    bits = tf.random.stateless_uniform(
+        shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
+    )
+    kept = tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32))
+    return tf.cast(kept, tf.float32) * 2**-24
+
+
+def host_uniform(shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
+    """The floats of `tf.random.stateless_uniform(..., alg="philox")`, outside of XLA.
+
+    By two operations where that takes sixteen: a CPU spends longer on them than on the
+    numbers.
+
+    Args:
+      shape: Static.
+      seed: int64 `[2]`.
+
+    Returns:
+      float32, multiples of 2^-23 in [0, 1).
+    """
+    mixed = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
+    return tf.raw_ops.StatelessRandomUniformV2(
+        shape=tf.constant(shape, tf.int32), key=mixed.key, counter=mixed.counter, alg=1
+    )

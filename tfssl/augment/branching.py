@@ -14,10 +14,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfssl.augment import blur, color, photometry, taps
+from tfssl.augment import blur, color, photometry
 from tfssl.augment.recipe_types import ViewRecipe
 
-Weights = Callable[[tf.Tensor, int, int], tuple[taps.Weigh, taps.Weigh]]
+Weights = Callable[[tf.Tensor, int, int], tuple[blur.Weigh, blur.Weigh]]
 """Function of (sigma `[1]`, side, taps on either side) to the filters of both axes."""
 
 
@@ -93,10 +93,10 @@ def _blurred(planes: color.Planes, sigma: tf.Tensor, view: ViewRecipe) -> color.
     """Of a few filters the one runs that has no more taps than this sigma needs."""
     size = planes[0].shape[1]
     if view.blur_border == "edge":
-        weights, reaches = _pil_weights, taps.pil_reaches(view.blur_sigma[1])
+        weights, reaches = _pil_weights, blur.pil_reaches(view.blur_sigma[1])
     else:
         weights = _gaussian_weights
-        reaches = taps.gaussian_reaches(blur.gaussian_radius(size))
+        reaches = blur.gaussian_reaches(blur.gaussian_radius(size))
     filters = [
         functools.partial(_filtered, planes, sigma, reach, weights) for reach in reaches
     ]
@@ -115,12 +115,12 @@ def _filtered(
     along_rows, along_columns = weights(sigma, image.shape[1], reach)
     rows = _apart(
         sigma[0] > 0.0,
-        lambda: taps.filter_rows(image, reach, along_rows),
+        lambda: blur.filter_rows(image, reach, along_rows),
         lambda: tf.pad(image, [[0, 0], [0, 0], [reach, reach]]),
     )
     both = _apart(
         sigma[0] > 0.0,
-        lambda: taps.filter_columns(rows, reach, along_columns),
+        lambda: blur.filter_columns(rows, reach, along_columns),
         lambda: image,
     )
     return tf.split(tf.clip_by_value(both, 0.0, 1.0), 3)
@@ -128,24 +128,24 @@ def _filtered(
 
 def _pil_weights(
     sigma: tf.Tensor, size: int, reach: int
-) -> tuple[taps.Weigh, taps.Weigh]:
+) -> tuple[blur.Weigh, blur.Weigh]:
     band = _apart(
         sigma[0] > 0.0,
-        lambda: taps.band(lambda n: blur.pil_matrix(sigma, n)[0], size, reach),
+        lambda: blur.band(lambda n: blur.pil_matrix(sigma, n)[0], size, reach),
         lambda: tf.zeros([2 * reach + 1, size]),
     )
-    return taps.banded(band, 1), taps.banded(band, 2)
+    return blur.banded(band, 1), blur.banded(band, 2)
 
 
 def _gaussian_weights(
     sigma: tf.Tensor, size: int, reach: int
-) -> tuple[taps.Weigh, taps.Weigh]:
+) -> tuple[blur.Weigh, blur.Weigh]:
     kernel = _apart(
         sigma[0] > 0.0,
-        lambda: taps.gaussian(sigma[0], blur.gaussian_radius(size), reach),
+        lambda: blur.gaussian(sigma[0], blur.gaussian_radius(size), reach),
         lambda: tf.zeros([reach + 1]),
     )
-    return (taps.symmetric(kernel),) * 2
+    return (blur.symmetric(kernel),) * 2
 
 
 def _apart(

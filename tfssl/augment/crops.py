@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tfssl.augment import boxes, draws, geometry, native
+from tfssl.augment import boxes, geometry, native
 from tfssl.augment.recipes import Recipe, ViewRecipe
 
 # Pixels around a crop that its own depend on: colour has half the resolution, and its
@@ -74,7 +74,7 @@ def _draw(
     width: tf.Tensor,
 ) -> tf.Tensor:
     found = boxes.sample_views(views, [_fold(s, 0) for s in seeds], height, width)
-    coins = tf.stack([draws.host_uniform([], _fold(s, 1)) for s in seeds])
+    coins = tf.stack([boxes.host_uniform([], _fold(s, 1)) for s in seeds])
     mirrored = tf.cast(coins < [view.flip for view in views], tf.int32)
     soft = tf.constant([int(_soft(view)) for view in views])
     return tf.concat([found, tf.stack([mirrored, soft], 1)], 1)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tfssl.augment import ablation, color, recrop
+from tfssl.augment import ablation, color
 from tfssl.augment import blur as blur_ops
 from tfssl.augment.recipes import Recipe, ViewRecipe
 
@@ -176,7 +176,7 @@ STEPS: dict[str, Callable[[color.Planes, Params, ViewRecipe], color.Planes]] = {
     "gray": lambda x, _, view: color.grayscale(x, view.pil_color),
     "blur": lambda x, drawn, view: _blurred(x, drawn["sigma"], view),
     "solarize": lambda x, _, view: color.solarize(x, view.solarize_threshold),
-    "recrop": lambda x, drawn, _: recrop.recrop(
+    "recrop": lambda x, drawn, _: ablation.recrop(
         x, drawn["recrop_box"], drawn["mirrored"]
     ),
     "cutout": lambda x, drawn, _: ablation.cutout(
