@@ -18,7 +18,7 @@ from tfssl.augment.photometry import normalize
 from tfssl.augment.recipes import EVAL_TRANSFORMS
 from tfssl.errors import RunDirectoryError
 from tfssl.export import export_saved_model, inference_clone
-from tfssl.models import build_encoder, linear_head
+from tfssl.models import Encoder, linear_head
 
 SIZE = 48
 BYOL = EVAL_TRANSFORMS["byol"]
@@ -40,7 +40,7 @@ def noisy(model, seed=0):
 
 @pytest.fixture(scope="module")
 def encoder():
-    return noisy(build_encoder("resnet18x0.125_cifar", family="byol",
+    return noisy(Encoder("resnet18x0.125_cifar", family="byol",
                                image_size=SIZE, seed=3))  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def test_session_loader_gives_what_the_encoder_gives(
 
     # Any height and width: the oracle is an encoder built for exactly that size.
     for i, x in enumerate(images):
-        same = build_encoder("resnet18x0.125_cifar", family="byol",
+        same = Encoder("resnet18x0.125_cifar", family="byol",
                              image_size=x.shape[1:3], seed=0)  # fmt: skip
         same.set_weights(encoder.get_weights())
         want = expected(same, x)
@@ -128,7 +128,7 @@ def test_session_loader_gives_what_the_encoder_gives(
 def test_every_family_in_python(tmp_path, family, files):
     transform = EVAL_TRANSFORMS[family]
     name = "resnet18x0.125"
-    encoder = noisy(build_encoder(name, family=family, image_size=SIZE, seed=3))
+    encoder = noisy(Encoder(name, family=family, image_size=SIZE, seed=3))
     path = export_saved_model(
         encoder, transform, str(tmp_path / "1"), image_size=SIZE, metadata={}
     )
@@ -146,12 +146,12 @@ def test_mixed_precision_is_exported_in_float32(tmp_path, files):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        half = build_encoder("resnet18x0.125_cifar", family="simclr",
+        half = Encoder("resnet18x0.125_cifar", family="simclr",
                              image_size=SIZE, seed=3)  # fmt: skip
     finally:
         keras.config.set_dtype_policy(before)
     noisy(half)
-    full = build_encoder("resnet18x0.125_cifar", family="simclr",
+    full = Encoder("resnet18x0.125_cifar", family="simclr",
                          image_size=SIZE, seed=3)  # fmt: skip
     full.set_weights(half.get_weights())
     images = np.random.default_rng(0).uniform(size=(2, SIZE, SIZE, 3))

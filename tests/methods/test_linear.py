@@ -17,7 +17,7 @@ def data():
 
 
 def make(rates):
-    encoder = models.build_encoder(
+    encoder = models.Encoder(
         "resnet18x0.125_cifar", family="moco", image_size=16, seed=1
     )
     probe = LinearProbe(

@@ -11,13 +11,13 @@ import pytest
 import tensorflow as tf
 
 from tests.worker_processes import ROOT
-from tfssl.models import FAMILIES, NORMALIZATIONS, build_encoder
+from tfssl.models import FAMILIES, NORMALIZATIONS, Encoder
 
 LEVELS = ["P2", "P3", "P4", "P5"]
 
 
 def encoder(name="resnet18x0.125", size=64, family="moco", **options):
-    return build_encoder(name, family=family, image_size=size, seed=0, **options)
+    return Encoder(name, family=family, image_size=size, seed=0, **options)
 
 
 def images(size=64, rows=2):

@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfssl.config.encoder_name import EncoderSpec
+from tfssl import models
+from tfssl.config.encoder_name import BLOCKS, EncoderSpec
 from tfssl.errors import ConfigError
 from tfssl.models import (
-    ENCODERS,
     FAMILIES,
     BatchNorm,
     Encoder,
-    build_encoder,
     parse_encoder,
     resnet18,
 )
@@ -27,7 +26,7 @@ TINY = "resnet18x0.125_cifar"
 
 
 def tiny(family="simclr", seed=0, size=16, name=TINY, **options):
-    return build_encoder(name, family=family, image_size=size, seed=seed, **options)
+    return Encoder(name, family=family, image_size=size, seed=seed, **options)
 
 
 def images(count=4, size=16, seed=0):
@@ -50,10 +49,14 @@ def test_name_means(name, spec):
     assert spec.name == name
 
 
-@pytest.mark.parametrize("name", ENCODERS)
-def test_table_holds_every_depth(name):
-    assert parse_encoder(name).name == name
-    assert ENCODERS[name].__name__ == name
+@pytest.mark.parametrize("depth", BLOCKS)
+def test_every_depth_has_a_function(depth):
+    build = getattr(models, f"resnet{depth}")
+    assert build.__name__ == f"resnet{depth}"
+    with keras.StatelessScope():
+        model = build(width=0.125, cifar=True, family="moco", image_size=16)
+    assert model.get_config()["encoder"] == f"resnet{depth}x0.125_cifar"
+    assert model.get_config()["family"] == "moco"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +76,8 @@ def test_bad_combination(name):
 
 
 def test_names_need_no_tensorflow():
-    code = "import sys, tfssl.encoder_name; sys.exit('tensorflow' in sys.modules)"
+    module = "tfssl.config.encoder_name"
+    code = f"import sys, {module}; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -85,11 +89,11 @@ def test_widths():
 
 def test_too_small_images():
     with pytest.raises(ConfigError, match="at least 32.*try --encoder=resnet18_cifar"):
-        build_encoder("resnet18", family="simclr", image_size=31, seed=0)
+        Encoder("resnet18", family="simclr", image_size=31, seed=0)
     with pytest.raises(ConfigError, match="at least 8 .*try --image_size=8"):
         tiny(size=7)
     with pytest.raises(ConfigError, match="--image_size=16"):
-        build_encoder("resnet18", family="byol", image_size=(64, 16), seed=0)
+        Encoder("resnet18", family="byol", image_size=(64, 16), seed=0)
     assert tiny(size=8).output_shape == (None, 64)
 
 
@@ -119,7 +123,7 @@ COUNTS = {
 )
 def test_number_of_parameters(name):
     with keras.StatelessScope():  # shapes only: the largest would take 3 GB
-        model = build_encoder(name, family="simclr", image_size=32, seed=0)
+        model = Encoder(name, family="simclr", image_size=32, seed=0)
         assert sum(np.prod(v.shape) for v in model.trainable_variables) == COUNTS[name]
 
 

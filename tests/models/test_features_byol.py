@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfssl.models import build_encoder, byol_mlp, linear_head
+from tfssl.models import Encoder, byol_mlp, linear_head
 
 FAST = ["r18_64", "r18_57x75"]
 SLOW = ["r50_64", "r50_64_cal", "r50_224"]
@@ -26,7 +26,7 @@ class Network:
         size = case["size"]
         self.size = size if isinstance(size, int) else tuple(size)
         name = f"resnet{case['depth']}"
-        self.encoder = build_encoder(name, family="byol", image_size=self.size, seed=1)
+        self.encoder = Encoder(name, family="byol", image_size=self.size, seed=1)
         dim = self.encoder.output_shape[-1]
         self.projector = byol_mlp(dim, seed=1, name="projector")
         self.predictor = byol_mlp(256, seed=1, name="predictor")

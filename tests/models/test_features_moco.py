@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfssl.models import build_encoder, moco_head
+from tfssl.models import Encoder, moco_head
 
 FAST = ["r18_v1_64", "r18_v2_64", "r18_v2_57x75"]
 SLOW = [
@@ -39,7 +39,7 @@ def test_forward(name, moco_kit, official_names):
     case = next(c for c in moco_kit.cases["features"] if c["name"] == name)
     depth, mlp = case["depth"], case["mlp"]
     size = case["size"] if isinstance(case["size"], int) else tuple(case["size"])
-    encoder = build_encoder(f"resnet{depth}", family="moco", image_size=size, seed=1)
+    encoder = Encoder(f"resnet{depth}", family="moco", image_size=size, seed=1)
     head = moco_head(rule.feature_dim(depth), mlp=mlp, seed=1)
     ours = {official_names.moco_variable(v.path, mlp): v for v in encoder.variables}
     for v in head.variables:

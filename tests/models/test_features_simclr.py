@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tfssl.config.encoder_name import EncoderSpec
-from tfssl.models import build_encoder, linear_head, simclr_head
+from tfssl.models import Encoder, linear_head, simclr_head
 
 FAST = ["r18_cifar_32_tame", "r18_cifar_32_plain", "r18_cifar_32_train_plain"]
 SLOW = [
@@ -39,7 +39,7 @@ def networks(arch, size):
         arch["sk_ratio"] > 0,
         arch["cifar_stem"],
     )
-    encoder = build_encoder(spec.name, family="simclr", image_size=size, seed=1)
+    encoder = Encoder(spec.name, family="simclr", image_size=size, seed=1)
     head = simclr_head(
         spec.feature_dim, out=arch["proj_out_dim"], layers=arch["proj_layers"], seed=1
     )

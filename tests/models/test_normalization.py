@@ -13,13 +13,13 @@ from tfssl.export.saved_model import inference_clone
 from tfssl.models import (
     NORMALIZATIONS,
     BatchNorm,
+    Encoder,
     GroupNorm,
-    build_encoder,
     byol_mlp,
     simclr_head,
 )
 from tfssl.models.convolution import Conv
-from tfssl.models.groupnorm import Affine, group_count
+from tfssl.models.normalization import Affine, group_count
 from tfssl.models.standardized import StandardizedConv, StandardizedDense
 from tfssl.optim.exclude import DEFAULT_EXCLUDE, excluded
 
@@ -29,7 +29,7 @@ OTHERS = ["group_ws", "none"]
 
 def encoder(normalization, name=TINY, size=16, **options):
     options = {"family": "simclr", "image_size": size, "seed": 0, **options}
-    return build_encoder(name, normalization=normalization, **options)
+    return Encoder(name, normalization=normalization, **options)
 
 
 def numbers(*shape, seed=0, mean=0.0):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tfssl.config.encoder_name import parse_encoder
-from tfssl.models import FAMILIES, build_encoder
+from tfssl.models import FAMILIES, Encoder
 from tfssl.models.table import encoder_table
 
 NAMES = ["resnet18x0.25", "resnet18x0.125_cifar", "resnet50x0.25_sk"]
@@ -18,7 +18,7 @@ NAMES += [
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_are_the_layers_of_the_network(name, family):
-    model = build_encoder(name, family=family, image_size=None, seed=0)
+    model = Encoder(name, family=family, image_size=None, seed=0)
     built = {v.path.split("/")[0]: tuple(v.shape) for v in model.trainable_variables}
     rows = encoder_table(parse_encoder(name), FAMILIES[family])
     assert dict(rows) == built

@@ -9,7 +9,7 @@ import pytest
 
 from tests.weights.conftest import small_byol
 from tfssl.errors import CheckpointError
-from tfssl.models import build_encoder, byol_mlp
+from tfssl.models import Encoder, byol_mlp
 from tfssl.weights import open_published
 
 NAME = "resnet18x0.125"
@@ -17,7 +17,7 @@ NAME = "resnet18x0.125"
 
 def expected(kit, official_names):
     """Our names to the rule's values, by the names that the tests know."""
-    encoder = build_encoder(NAME, family="byol", image_size=None, seed=0)
+    encoder = Encoder(NAME, family="byol", image_size=None, seed=0)
     projector = byol_mlp(64, hidden=24, out=16, seed=0, name="projector")
     predictor = byol_mlp(16, hidden=20, out=16, seed=0, name="predictor")
     ours = {}

@@ -13,7 +13,7 @@ from tfssl.build import trained
 from tfssl.config.inherit import stored_config
 from tfssl.errors import CheckpointError, TfsslError
 from tfssl.main import main
-from tfssl.models import build_encoder, moco_head
+from tfssl.models import Encoder, moco_head
 from tfssl.weights import open_published
 
 pytestmark = pytest.mark.slow  # PyTorch takes seconds to import
@@ -32,7 +32,7 @@ def write(kit, path, state, fmt="zip", location="cpu"):
 
 
 def expected(state, official_names, mlp):
-    encoder = build_encoder(NAME, family="moco", image_size=None, seed=0)
+    encoder = Encoder(NAME, family="moco", image_size=None, seed=0)
     head = moco_head(64, out=16, mlp=mlp, seed=0)
     ours = {"queue/keys": state["module.queue"].T, "queue/head": np.int64(0)}
     for role, prefix in (("online", "module.encoder_q."), ("key", "module.encoder_k.")):
@@ -114,7 +114,7 @@ def equal_outputs(state, run_dir):
         want = theirs.eval()(pixels).numpy()
     config = stored_config(str(run_dir))
     encoder, _ = trained.load_encoder(config)
-    free = build_encoder("resnet18", family="moco", image_size=None, seed=0)
+    free = Encoder("resnet18", family="moco", image_size=None, seed=0)
     free.set_weights(encoder.get_weights())
     got = np.asarray(free(images, training=False))
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4 * np.abs(want).max())

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tests.weights.conftest import small_simclr
 from tfssl.errors import CheckpointError
-from tfssl.models import build_encoder, simclr_head
+from tfssl.models import Encoder, simclr_head
 from tfssl.weights import open_published
 
 SELECTIVE = {"depth": 50, "sk": 0.0625, "width": 0.25, "cifar": False}
@@ -23,7 +23,7 @@ def write(kit, prefix, rows, form="tf1", **more):
 def expected(kit, official_names, rows, spec, layers=3):
     """Our names to the rule's values, by the names that the tests know."""
     values = {row.name: kit.rule.weight(row.name, row.shape) for row in rows}
-    encoder = build_encoder(spec, family="simclr", image_size=None, seed=0)
+    encoder = Encoder(spec, family="simclr", image_size=None, seed=0)
     table = official_names.simclr(encoder.tfssl_spec)
     ours = {}
     for v in encoder.variables:

@@ -35,7 +35,7 @@ def encoder(config: Config, seed: int) -> keras.Model:
         return models.build_foreign_encoder(
             config.encoder, image_size=config.image_size, seed=seed
         )
-    return models.build_encoder(
+    return models.Encoder(
         config.encoder,
         family=config.encoder_family,
         image_size=config.image_size,

@@ -1,8 +1,9 @@
-"""Where the run computes: devices, strategy, precision; the only file to name one."""
+"""Decides where the run computes: devices, strategy, precision, the host's heap."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import re
 from collections.abc import Iterator
@@ -252,3 +253,15 @@ def describe_devices(strategy: tf.distribute.Strategy) -> str:
     }
     what = ", ".join(f"{count} {device}" for device, count in counts.items() if count)
     return f"{kind}, {replicas} replica(s){where}, {what or 'CPU'}"
+
+
+def trim_heap() -> None:
+    """Returns freed memory to the system, for what other threads will need.
+
+    glibc keeps an arena for each thread, and TensorFlow restores weights in threads of
+    its own, which do not find what the main thread has freed. Other C libraries have no
+    `malloc_trim`; there nothing happens.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

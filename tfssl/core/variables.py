@@ -1,4 +1,4 @@
-"""Plain `tf.Variable`s behind Keras weights, where Keras 2 and 3 differ."""
+"""Plain `tf.Variable`s behind Keras weights, and their names in checkpoints."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import tensorflow as tf
 
 
 def raw(variable) -> tf.Variable:
-    """The `tf.Variable` behind a Keras 3 weight; a `tf.Variable` is itself."""
+    """Returns the `tf.Variable` behind a Keras weight; a `tf.Variable` is itself."""
     return variable if isinstance(variable, tf.Variable) else variable.value
 
 
 def path(variable) -> str:
-    """The variable's full path, such as `"stem_conv/kernel"`.
+    """Returns a weight's full path, `"stem_conv/kernel"`; its name is the last part.
 
-    Keras 3's `.name` is the last part only ("kernel"), Keras 2's `.name` is the path.
+    A `tf.Variable` has no path; its name stands for it.
     """
     full = getattr(variable, "path", None) or variable.name
     return full.split(":")[0]

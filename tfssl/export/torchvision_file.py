@@ -14,7 +14,7 @@ from tfssl.core.torch_extra import import_torch
 from tfssl.errors import TfsslError, message
 from tfssl.export.folder import write_folder
 from tfssl.models import Encoder
-from tfssl.models.torch_names import BATCH_COUNT, to_torch, torch_layer, torch_name
+from tfssl.models.table import BATCH_COUNT, to_torch, torch_layer, torch_name
 
 FILE = "encoder.pth"
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from tfssl.config.encoder_name import EncoderSpec, parse_encoder
-from tfssl.models.batchnorm import BatchNorm
-from tfssl.models.encoders import (
-    ENCODERS,
-    build_encoder,
+from tfssl.models.batchnorm import BatchNorm, frozen_statistics
+from tfssl.models.families import FAMILIES, Family
+from tfssl.models.foreign import build_foreign_encoder
+from tfssl.models.heads import byol_mlp, linear_head, moco_head, simclr_head
+from tfssl.models.normalization import NORMALIZATIONS, GroupNorm
+from tfssl.models.resnet import (
+    Encoder,
     resnet18,
     resnet34,
     resnet50,
@@ -14,16 +17,8 @@ from tfssl.models.encoders import (
     resnet152,
     resnet200,
 )
-from tfssl.models.families import FAMILIES, Family
-from tfssl.models.foreign import build_foreign_encoder
-from tfssl.models.groupnorm import GroupNorm
-from tfssl.models.heads import byol_mlp, linear_head, moco_head, simclr_head
-from tfssl.models.normalization import NORMALIZATIONS
-from tfssl.models.resnet import Encoder
-from tfssl.models.running_statistics import still_statistics
 
 __all__ = [
-    "ENCODERS",
     "FAMILIES",
     "NORMALIZATIONS",
     "BatchNorm",
@@ -31,9 +26,9 @@ __all__ = [
     "EncoderSpec",
     "Family",
     "GroupNorm",
-    "build_encoder",
     "build_foreign_encoder",
     "byol_mlp",
+    "frozen_statistics",
     "linear_head",
     "moco_head",
     "parse_encoder",
@@ -44,5 +39,4 @@ __all__ = [
     "resnet152",
     "resnet200",
     "simclr_head",
-    "still_statistics",
 ]

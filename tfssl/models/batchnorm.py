@@ -6,12 +6,30 @@ Keras 3 never does.
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
+
 import keras
 import tensorflow as tf
 
 from tfssl.core import collectives
-from tfssl.models.keras_versions import UNROUNDED
-from tfssl.models.running_statistics import are_still
+
+_FROZEN: contextvars.ContextVar[bool] = contextvars.ContextVar("frozen", default=False)
+
+
+@contextlib.contextmanager
+def frozen_statistics() -> Iterator[None]:
+    """Lets training normalise by the batch and move no running statistics, within it.
+
+    For a forward pass that is repeated later, so that every image counts once. Decided
+    when the graph is traced, per thread (replicas are threads).
+    """
+    token = _FROZEN.set(True)
+    try:
+        yield
+    finally:
+        _FROZEN.reset(token)
 
 
 @keras.saving.register_keras_serializable(package="tfssl")
@@ -99,7 +117,7 @@ class BatchNorm(keras.layers.Layer):
                 shape=shape,
                 initializer=initializer,
                 trainable=trainable,
-                **UNROUNDED,
+                autocast=False,  # else mixed precision rounds it when it is read
             )
 
         self.gamma = self.beta = self.counter = None
@@ -241,7 +259,7 @@ class BatchNorm(keras.layers.Layer):
         )
 
     def _move(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
-        if are_still():
+        if _FROZEN.get():
             return
         decay = tf.constant(self.momentum, self.variable_dtype)
         rate = 1.0 - decay

@@ -17,7 +17,6 @@ from tfssl.config.encoder_name import ForeignName, parse_foreign
 from tfssl.core.seeds import init_seed
 from tfssl.errors import ConfigError, message, unknown
 from tfssl.models.convolution import GlobalMean
-from tfssl.models.keras_versions import forget_names
 
 FUNCTIONAL = "one functional or Sequential keras.Model, images in and one tensor out"
 _SMALLEST_SCALE = 1 / 64
@@ -54,7 +53,7 @@ def build_foreign_encoder(name: str, *, image_size: int, seed: int) -> keras.Mod
     path = parse_foreign(name)
     found = _import(name, path)
     with _seeded(init_seed(seed, name)):
-        forget_names()
+        _forget_names()
         model = _make(name, found, image_size)
     for problem in _problems(name, model, image_size):
         raise ConfigError(problem)
@@ -67,7 +66,7 @@ def build_foreign_encoder(name: str, *, image_size: int, seed: int) -> keras.Mod
 
 
 def _import(name: str, path: ForeignName) -> Any:
-    forget_names()
+    _forget_names()
     try:
         with _float32():  # a model made at import must not depend on who imports it
             found = importlib.import_module(path.module)
@@ -196,6 +195,18 @@ def _take(name: str, model: keras.Model) -> None:
             )
         )
     _TAKEN.update({id(v): v for v in model.variables})
+
+
+def _forget_names() -> None:
+    """Lets Keras count the names that it makes up ("conv2d_3") from the start again.
+
+    Checkpoints hold the names of weights, so those of a model must not depend on how
+    many models a process has built before.
+    """
+    # Not public in Keras 3; what is, `clear_session`, also forgets the policy.
+    from keras.src.utils import naming
+
+    naming.reset_uids()
 
 
 @contextlib.contextmanager

@@ -1,6 +1,8 @@
-"""The ResNet encoder: a functional `keras.Model` from images to features."""
+"""ResNet encoders: functional `keras.Model`s from images to features."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import keras
 
@@ -25,7 +27,7 @@ class Encoder(keras.Model):
     These names are the checkpoint format.
 
     Args:
-      encoder: A name, see `tfssl.encoder_name`.
+      encoder: A name, see `tfssl.config.encoder_name`.
       family: `"simclr"`, `"byol"` or `"moco"`: paddings, projection shortcuts, batch
         norm rules and initial weights, see `FAMILIES`.
       image_size: Side, (height, width), or None for any size at each call.
@@ -162,3 +164,24 @@ def _block(parts, x, prefix: str, spec: EncoderSpec, filters: int, stride: int):
     else:
         x = blocks.basic(parts, x, prefix, filters, stride)
     return parts.residual(x, skip, prefix)
+
+
+def _of_depth(depth: int) -> Callable[..., Encoder]:
+    def build(
+        *, width: float = 1, sk: bool = False, cifar: bool = False, **options
+    ) -> Encoder:
+        return Encoder(EncoderSpec(depth, width, sk, cifar).name, **options)
+
+    build.__name__ = build.__qualname__ = f"resnet{depth}"
+    build.__doc__ = (
+        f"Builds a ResNet-{depth}; arguments of `EncoderSpec` and `Encoder`."
+    )
+    return build
+
+
+resnet18 = _of_depth(18)
+resnet34 = _of_depth(34)
+resnet50 = _of_depth(50)
+resnet101 = _of_depth(101)
+resnet152 = _of_depth(152)
+resnet200 = _of_depth(200)

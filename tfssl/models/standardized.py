@@ -10,7 +10,6 @@ import keras
 import tensorflow as tf
 
 from tfssl.models.convolution import Conv
-from tfssl.models.keras_versions import UNROUNDED
 
 EPSILON = 1e-10
 """Small, so that kernels are of variance 1 whatever their size; it only keeps a
@@ -35,7 +34,7 @@ def standardize(kernel: tf.Tensor) -> tf.Tensor:
 class StandardizedConv(Conv):
     """A `Conv` by the standardised kernel, which is computed in float32."""
 
-    kernel_options = UNROUNDED
+    kernel_options = {"autocast": False}
 
     def _kernel(self, dtype: tf.DType) -> tf.Tensor:
         return tf.cast(standardize(tf.convert_to_tensor(self.kernel)), dtype)
@@ -74,7 +73,7 @@ class StandardizedDense(keras.layers.Layer):
             name="kernel",
             shape=(input_shape[-1], self.units),
             initializer=self.kernel_initializer,
-            **UNROUNDED,
+            autocast=False,
         )
         self.bias = None
         if self.use_bias:

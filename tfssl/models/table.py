@@ -1,8 +1,11 @@
-"""The variables of an encoder as a table, without building it: names and shapes."""
+"""An encoder's variables without building it: names, shapes, torchvision's names."""
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
+
+import numpy as np
 
 from tfssl.config.encoder_name import EncoderSpec
 from tfssl.models.families import Family
@@ -37,7 +40,7 @@ def encoder_table(spec: EncoderSpec, family: Family) -> list[LayerRow]:
       family: Whether the first stage of basic blocks has a shortcut.
 
     Returns:
-      The layers of `build_encoder(spec.name, family=family.name)`.
+      The layers of `Encoder(spec.name, family=family.name)`.
     """
     rows = _stem(spec)
     channels = spec.channels(64)
@@ -88,3 +91,48 @@ def _branch(spec: EncoderSpec, prefix: str, channels: int, filters: int):
         rows += _pair(prefix, "sk_reduce", "sk_bn", 1, filters, gate)
         rows += [LayerRow(f"{prefix}sk_expand", (1, 1, gate, streams))]
     return rows + _pair(prefix, "conv3", "bn3", 1, filters, filters * spec.expansion)
+
+
+_BLOCK = re.compile(r"stage(\d)_block(\d+)_(.+)")
+_LEAVES = {
+    "kernel": "weight",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+_SHORTCUT = {"shortcut_conv": "downsample.0", "shortcut_bn": "downsample.1"}
+
+BATCH_COUNT = "num_batches_tracked"
+"""Leaf of a torch batch norm that counts batches; nothing of ours corresponds."""
+_TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0)}
+_FROM_TORCH = {4: (2, 3, 1, 0), 2: (1, 0)}
+
+
+def torch_name(layer: str, leaf: str) -> str:
+    """Maps `("stage1_block0_conv2", "kernel")` to `"layer1.0.conv2.weight"`."""
+    return f"{torch_layer(layer)}.{_LEAVES[leaf]}"
+
+
+def torch_layer(layer: str) -> str:
+    """Maps `"stage1_block0_shortcut_bn"` to `"layer1.0.downsample.1"`."""
+    if match := _BLOCK.fullmatch(layer):
+        stage, block, part = match.groups()
+        return f"layer{stage}.{block}.{_SHORTCUT.get(part, part)}"
+    return {"stem_conv": "conv1", "stem_bn": "bn1"}[layer]
+
+
+def torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns a shape in torch's layout: OIHW of HWIO, (out, in) of (in, out)."""
+    return tuple(shape[i] for i in _TO_TORCH.get(len(shape), range(len(shape))))
+
+
+def to_torch(array: np.ndarray) -> np.ndarray:
+    """Transposes from our layout to torch's."""
+    return array.transpose(_TO_TORCH[array.ndim]) if array.ndim in _TO_TORCH else array
+
+
+def from_torch(array: np.ndarray) -> np.ndarray:
+    """Transposes from torch's layout to ours: HWIO, (in, out)."""
+    axes = _FROM_TORCH.get(array.ndim)
+    return array if axes is None else array.transpose(axes)

@@ -17,7 +17,7 @@ from tfssl.config import Config, resolve
 from tfssl.config.encoder_name import parse_encoder
 from tfssl.config.flagfile import from_flagfile, to_flagfile
 from tfssl.config.rules import validate
-from tfssl.core import memory
+from tfssl.core import runtime
 from tfssl.errors import CheckpointError, ConfigError, RunDirectoryError, message
 from tfssl.runs import CheckpointStore, RunDirectory
 from tfssl.show import console
@@ -85,7 +85,7 @@ def _convert(config: Config, directory: RunDirectory) -> int:
         store.save_tensors(step, tensors)
         # The encoder is loaded below: two copies of a large network are enough.
         del tensors, published
-        memory.give_back_freed()
+        runtime.trim_heap()
         record["preprocessing"] = _preprocessing(final)
         record["written_by"] = f"tfssl {tfssl.__version__}"
         trained.write_provenance(directory, record)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfssl.core import collectives
 from tfssl.methods.base import CouplesRows
-from tfssl.models import still_statistics
+from tfssl.models import frozen_statistics
 from tfssl.train.replica_step import Backward, ReplicaStep
 
 
@@ -86,7 +86,7 @@ def _cached(strategy, pieces: ReplicaStep, batch, count: int):
     method = pieces.method
 
     def embed(batch, part, table):
-        with still_statistics():
+        with frozen_statistics():
             found = method.embed(
                 pieces.batch(_rows(batch, part, count), part), pieces.now()
             )

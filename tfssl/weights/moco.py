@@ -15,9 +15,9 @@ import numpy as np
 from tfssl.config.encoder_name import EncoderSpec
 from tfssl.errors import CheckpointError, message
 from tfssl.models.families import FAMILIES
-from tfssl.models.table import encoder_table
-from tfssl.models.torch_names import (
+from tfssl.models.table import (
     BATCH_COUNT,
+    encoder_table,
     from_torch,
     torch_name,
     torch_shape,
