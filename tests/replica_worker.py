@@ -44,21 +44,17 @@ def train(strategy, case: str) -> dict:
     import tensorflow as tf
 
     from tfssl import build
-    from tfssl.train import make_photometry, make_run_steps
+    from tfssl.train import make_run_steps
 
     config = config_of(case)
     runtime.set_precision(config.precision)
     source = build.training_source(config)
-    recipe = build.recipe(config)
-    settings = {"seed": config.seed, "global_batch": config.batch_size}
-    parts = {"micro_batches": config.micro_batches}
     with strategy.scope():
         state = build.state(config, source.num_examples, source.num_classes)
-    rows = build.replica_batch(config.batch_size, strategy)
-    photometric = make_photometry(recipe, replica_batch=rows, **settings, **parts)
-    run_steps = make_run_steps(strategy, state, photometric, **parts)
-    settings |= {"start_step": 0, "image_size": config.image_size}
-    iterator = build.training_batches(strategy, source, recipe, **settings, **parts)
+    given = build.pretraining_input(config, source, strategy, on_device=False)
+    parts = config.micro_batches
+    run_steps = make_run_steps(strategy, state, given.views, micro_batches=parts)
+    iterator = given.batches(0)
     found = {}
     calls = [run_steps(iterator, tf.constant(k, tf.int64)) for k in (2, STEPS - 2)]
     for key in calls[0]:

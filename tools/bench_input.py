@@ -129,7 +129,7 @@ def _decoding(folder: str) -> Callable[[], Step]:
 def _views(folder: str, name: str, size: int, photometry: bool) -> Callable[[], Step]:
     import tensorflow as tf
 
-    from tfssl.augment import RECIPES
+    from tfssl.augment import RECIPES, crops
     from tfssl.data import is_small, open_source, training
     from tfssl.train import make_device_views, make_photometry
 
@@ -138,7 +138,12 @@ def _views(folder: str, name: str, size: int, photometry: bool) -> Callable[[], 
     batch = SMALL_BATCH if small else BATCH
     settings = {"seed": 0, "global_batch": batch, "replica_batch": batch}
     batches = training(
-        source, recipe, start_step=0, image_size=size, cut=not small, **settings
+        source,
+        recipe,
+        start_step=0,
+        image_size=size,
+        cutter=crops.ON_DEVICE if small else crops.host_cutter(True),
+        **settings,
     )
     make = make_photometry(recipe, **settings)
     if small:
@@ -151,10 +156,10 @@ def _views(folder: str, name: str, size: int, photometry: bool) -> Callable[[], 
         waiting, steps = iter(batches), iter(range(2**40))
 
         def step() -> object:
-            views = next(waiting)["views"]
+            rows = next(waiting)
             if not photometry:
-                return views
-            return make(views, tf.constant(next(steps), tf.int64))
+                return rows
+            return make(rows, tf.constant(next(steps), tf.int64))
 
         return step
 

@@ -207,15 +207,15 @@ def _of_the_host(op: str, images: Any, size: int) -> dict[str, Form]:
         return {}
     import tensorflow as tf
 
-    from tfssl.augment import RECIPES, ViewRecipe, crops, native
+    from tfssl.augment import RECIPES, ViewRecipe, crops
 
     view = ViewRecipe(**VIEWS[op])
     recipe = dataclasses.replace(RECIPES["simclr"], views=(view,))
-    code = native.available()
+    cutter = crops.host_cutter(True)
 
     def one(image, seed):
         if op == "crop":
-            return crops.views(image, recipe, seed, size, code)[0]
+            return crops.views(image, recipe, seed, size, cutter)[0]
         flip = tf.random.stateless_uniform([], seed, alg="philox") < view.flip
         return crops.flipped(image, flip)
 

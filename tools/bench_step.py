@@ -81,7 +81,7 @@ class Bench:
         self._count = tf.constant(steps, tf.int64)
         self._photometric = tf.function(photometric, autograph=False)
         self._zero = tf.constant(0, tf.int64)
-        self.views = self._photometric(self.batch["views"], self._zero)
+        self.views = self._photometric(self.batch, self._zero)
         self._bare = _bare(config)
 
     def step(self) -> None:
@@ -94,7 +94,7 @@ class Bench:
 
     def photometry(self) -> None:
         """The photometry of one step."""
-        self._photometric(self.batch["views"], self._zero)[0].numpy()
+        self._photometric(self.batch, self._zero)[0].numpy()
 
     def flops(self) -> tuple[int, int]:
         """Multiply-adds, counted twice, of one step and of the bare encoder."""

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfssl.augment import RECIPES, crops, native
 from tfssl.augment.recipe_types import ViewRecipe
-from tfssl.data import parse_split, pipeline, training
+from tfssl.data import parse_split, training
 from tfssl.data.shapes import Shapes
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ def cut(image, rows, size):
 def by_tensorflow(image, row, size):
     view = ViewRecipe(resize=RESIZES[row[-1]])
     made = tf.constant(row, tf.int32)
-    return crops._shown(tf.constant(image), made, view, size).numpy()
+    return crops.TENSORFLOW.cut(tf.constant(image), made[None], [view], size)[0].numpy()
 
 
 @pytest.mark.parametrize("soft", [0, 1])
@@ -115,29 +115,27 @@ def test_a_run_sees_the_same_views_with_it_and_without(name, monkeypatch):
 
     direct = native.cut_views
     monkeypatch.setattr(native, "cut_views", spy)
-    with_it = batches(RECIPES[name])
+    with_it = batches(RECIPES[name], cutter=crops.host_cutter(this_process=True))
     assert called
     called.clear()
-    for without in (
-        batches(RECIPES[name], local=False),
-        without_it(RECIPES[name], monkeypatch),
-    ):
-        for one, other in zip(with_it, without, strict=True):
-            for key in one:
-                np.testing.assert_array_equal(one[key], other[key])
+    without = batches(RECIPES[name], cutter=crops.host_cutter(this_process=False))
+    for one, other in zip(with_it, without, strict=True):
+        for key in one:
+            np.testing.assert_array_equal(one[key], other[key])
     assert not called
 
 
-def without_it(recipe, monkeypatch):
-    monkeypatch.setattr(pipeline.native, "available", lambda: False)
-    return batches(recipe)
+def test_without_it_tensorflow_cuts(monkeypatch):
+    assert crops.host_cutter(this_process=True) is crops.NATIVE
+    monkeypatch.setattr(native, "available", lambda: False)
+    assert crops.host_cutter(this_process=True) is crops.TENSORFLOW
 
 
 def test_one_crop_for_both_views_is_cut_once():
     recipe = dataclasses.replace(RECIPES["simclr"], shared_crop=True)
     image, seed = tf.constant(photo(40, 50)), tf.constant([1, 2], tf.int64)
     first, second = crops.views(image, recipe, seed, 16)
-    one, two = tf.function(lambda: crops.views(image, recipe, seed, 16, True))()
+    one, two = tf.function(lambda: crops.views(image, recipe, seed, 16, crops.NATIVE))()
     np.testing.assert_array_equal(one, first)
     np.testing.assert_array_equal(two, second)
 

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from tfssl.data import Folder, parse_split
-from tfssl.data.fetch import CANDIDATES, fetch, fetch_or_mask
 from tfssl.data.memory import Decoded, in_memory
+from tfssl.data.rows import CANDIDATES, fetch, fetch_or_mask
 
 
 @pytest.fixture

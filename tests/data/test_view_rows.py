@@ -1,4 +1,4 @@
-"""Rows cut a handful at a time are those cut one by one, whatever is unreadable."""
+"""Rows cut several at a time are those cut one by one, whatever is unreadable."""
 
 import io
 import os
@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 
 from tfssl.augment import RECIPES, named
-from tfssl.data import Folder, handful, parse_split
+from tfssl.data import Folder, parse_split, rows
 from tfssl.data.encoded import Encoded
-from tfssl.data.view_rows import ViewRows
+from tfssl.data.rows import ViewRows
 
 SIZE = 24
 
@@ -54,7 +54,7 @@ def test_part_of_a_jpeg_gives_the_views_of_the_whole(tmp_path, recipe):
     cut = rows_of(source, recipe)
     count = source.num_examples
     pairs = tf.data.Dataset.from_tensor_slices(places(count))
-    for part, whole in zip(pairs.map(cut._jpeg), pairs.map(cut.one), strict=True):
+    for part, whole in zip(pairs.map(cut._jpeg), pairs.map(cut.row), strict=True):
         assert part.keys() == whole.keys()
         for name in whole:
             np.testing.assert_array_equal(part[name], whole[name])
@@ -70,10 +70,10 @@ def test_unreadable_rows_are_replaced_in_their_places(
     monkeypatch.setattr(Encoded, "mostly_jpeg", lambda self: jpeg)
     cut, count = rows_of(source), len(good) + len(bad)
     position, index = places(count)
-    alone = tf.data.Dataset.from_tensor_slices((position, index)).map(cut.one)
+    alone = tf.data.Dataset.from_tensor_slices((position, index)).map(cut.row)
     singly = list(alone.batch(count).get_single_element().items())
     source._skips._reasons.clear()
-    together = tf.function(cut.some)(position, index)
+    together = tf.function(cut.rows)(position, index)
     for name, value in singly:
         np.testing.assert_array_equal(together[name], value)
     assert names(source.skipped()) == bad
@@ -94,12 +94,12 @@ def test_readable_rows_are_made_once_and_never_with_care(tmp_path, files):
         with tf.control_dependencies([check]):
             return {"x": position}
 
-    rows = tf.function(lambda *given: handful.rows(*given, quick, careful))
-    made = rows(*places(7))["x"]
+    made_of = tf.function(lambda *given: rows.batch_rows(*given, quick, careful))
+    made = made_of(*places(7))["x"]
     assert seen == [1, 4]
     np.testing.assert_array_equal(made, [1000, -1, 1002, 1003, -4, 1005, 1006])
-    assert rows(*places(1, start=4))["x"].numpy() == [-4]
-    np.testing.assert_array_equal(rows(*places(1, start=5))["x"], [1005])
+    assert made_of(*places(1, start=4))["x"].numpy() == [-4]
+    np.testing.assert_array_equal(made_of(*places(1, start=5))["x"], [1005])
 
 
 def test_a_jpeg_cut_short_is_unreadable_wherever_the_views_lie(tmp_path):
@@ -118,8 +118,8 @@ def test_a_jpeg_cut_short_is_unreadable_wherever_the_views_lie(tmp_path):
 @pytest.mark.parametrize(
     ("batch", "size"), [(64, 16), (50, 10), (7, 7), (17, 1), (1, 1)]
 )
-def test_handfuls_divide_the_batch(batch, size):
-    assert handful.size_for(batch) == size
+def test_rows_at_once_divide_the_batch(batch, size):
+    assert rows.rows_at_once(batch) == size
 
 
 def test_other_formats_do_not_try_the_way_of_jpegs(tmp_path, files):
@@ -133,5 +133,5 @@ def test_other_formats_do_not_try_the_way_of_jpegs(tmp_path, files):
 def test_recipes_have_one_shape(tmp_path):
     source = write_jpegs(tmp_path)
     for name, recipe in RECIPES.items():
-        made = rows_of(source, name).some(*places(3))
+        made = rows_of(source, name).rows(*places(3))
         assert made["views"].shape == (3, len(recipe.views), SIZE, SIZE, 3)

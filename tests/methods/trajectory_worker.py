@@ -295,9 +295,9 @@ def train(case: Case, strategy: tf.distribute.Strategy, dtype: str) -> dict:
         by_variable[id(variables.raw(v))] for v in state.method.trainable_variables
     ]
 
-    def photometric(views, step, part=0):
+    def photometric(batch, step, part=0):
         del step, part
-        return tf.unstack(views, axis=1)
+        return tf.unstack(batch["views"], axis=1)
 
     def batches(context):
         rows = len(case.views(0)[1]) // strategy.num_replicas_in_sync

@@ -77,7 +77,7 @@ AS_NOBODY = """
 import os, sys
 import tensorflow as tf
 from tfssl.data import Folder, parse_split
-from tfssl.data.fetch import fetch_or_mask
+from tfssl.data.rows import fetch_or_mask
 for user in (0, 65534):  # what Python imports late, it imports as root
     os.seteuid(user)
     source = Folder(sys.argv[1], parse_split("all"))

@@ -6,8 +6,10 @@ import tensorflow as tf
 
 from tests.tiny import tiny
 from tfssl import build
+from tfssl.augment import crops
 from tfssl.core import collectives
-from tfssl.data import Folder, in_memory, is_small, parse_split, training
+from tfssl.data import Folder, Shapes, in_memory, is_small, parse_split, training
+from tfssl.errors import DataError
 from tfssl.train import make_device_views
 
 BATCH, SIZE, STEPS = 12, 20, 2
@@ -21,11 +23,11 @@ def source(tmp_path, files):
     return kept
 
 
-def batches(source, recipe, cut, replicas, parts):
+def batches(source, recipe, cutter, replicas, parts):
     settings = {"global_batch": BATCH, "replica_batch": BATCH // replicas}
     made = training(
         source, recipe, seed=3, start_step=1, image_size=SIZE, micro_batches=parts,
-        cut=cut, **settings,
+        cutter=cutter, **settings,
     )  # fmt: skip
     return list(made.take(STEPS * replicas))
 
@@ -47,7 +49,7 @@ def test_the_device_cuts_what_the_host_cuts(source, name, replicas, parts, monke
     make = make_device_views(
         tf.Variable(source.pixels()),
         recipe,
-        lambda views, step, part: views,
+        lambda batch, step, part: batch["views"],
         seed=3,
         global_batch=BATCH,
         replica_batch=rows,
@@ -55,33 +57,41 @@ def test_the_device_cuts_what_the_host_cuts(source, name, replicas, parts, monke
         micro_batches=parts,
     )
     host, device = (
-        batches(source, recipe, cut, replicas, parts) for cut in (True, False)
+        batches(source, recipe, cutter, replicas, parts)
+        for cutter in (crops.TENSORFLOW, crops.ON_DEVICE)
     )
     of_part = rows // parts
     for number, (want, got) in enumerate(zip(host, device, strict=True)):
         rank.assign(number % replicas)
         step = tf.constant(1 + number // replicas, tf.int64)
+        assert "views" not in got
         for key in ("label", "id", "index"):
             np.testing.assert_array_equal(got[key], want[key])
-        np.testing.assert_array_equal(got["views"], want["index"])
         for part in range(parts):
             own = slice(part * of_part, (part + 1) * of_part)
-            views = make(got["views"][own], step, part).numpy().astype(int)
+            rows_of_part = {key: value[own] for key, value in got.items()}
+            views = make(rows_of_part, step, part).numpy().astype(int)
             assert views.shape == (of_part, 2, SIZE, SIZE, 3)
             difference = np.abs(views - want["views"][own].numpy())
             assert difference.max() <= 1 and np.mean(difference > 0) < 1e-2
 
 
-def test_a_run_takes_its_images_there(source):
+@pytest.mark.parametrize("on_device", [True, False])
+def test_batches_and_views_agree_on_who_cuts(source, on_device):
     config = tiny("simclr", image_size=SIZE, batch_size=BATCH)
     strategy = build.strategy(config)
-    make = build.views_of_batches(config, source, BATCH, strategy)
-    assert build.on_device(config, source)
-    given = build.training_batches(
-        strategy, source, build.recipe(config), seed=config.seed, start_step=0,
-        global_batch=BATCH, image_size=SIZE, cut=False,
-    )  # fmt: skip
-    batch = next(given)
-    views = make(batch["views"], tf.constant(0, tf.int64))
+    given = build.pretraining_input(config, source, strategy, on_device=on_device)
+    batch = next(given.batches(0))
+    assert ("views" in batch) != on_device
+    views = given.views(batch, tf.constant(0, tf.int64))
     assert len(views) == 2 and views[0].shape == (BATCH, SIZE, SIZE, 3)
     assert not np.allclose(views[0], views[1])
+
+
+def test_photographs_are_not_cut_on_the_device():
+    source = Shapes(parse_split("train"), examples=BATCH, image_size=40)
+    recipe = build.recipe(tiny("simclr"))
+    with pytest.raises(DataError, match="up to 32 pixels, in memory; try another cut"):
+        batches(source, recipe, crops.ON_DEVICE, 1, 1)
+    with pytest.raises(ValueError, match="cutter 'device' for an image on the host"):
+        crops.show(None, tf.zeros([2, 6], tf.int32), recipe, 8, crops.ON_DEVICE)

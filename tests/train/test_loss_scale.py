@@ -5,7 +5,7 @@ import tensorflow as tf
 from tests.tiny import tiny
 from tfssl import build
 from tfssl.core import runtime, variables
-from tfssl.train import make_photometry, make_run_steps
+from tfssl.train import make_run_steps
 from tfssl.train.loss_scale import PATIENCE, START, LossScale
 
 
@@ -55,16 +55,12 @@ def float16():
 def steps(method, count, prepare=lambda state: None):
     config = tiny(method, precision="mixed_float16")
     source = build.training_source(config)
-    recipe = build.recipe(config)
     strategy = tf.distribute.get_strategy()
     state = build.state(config, source.num_examples, source.num_classes)
     prepare(state)
-    settings = {"seed": config.seed, "global_batch": config.batch_size}
-    photometric = make_photometry(recipe, replica_batch=config.batch_size, **settings)
-    run_steps = make_run_steps(strategy, state, photometric)
-    batches = build.training_batches(
-        strategy, source, recipe, start_step=0, image_size=16, **settings
-    )
+    given = build.pretraining_input(config, source, strategy, on_device=False)
+    run_steps = make_run_steps(strategy, state, given.views)
+    batches = given.batches(0)
     start = {name: v.numpy() for name, v in state.items().items()}
     log = run_steps(batches, tf.constant(count, tf.int64))
     return state, start, {name: v.numpy() for name, v in log.items()}

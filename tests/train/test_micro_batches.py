@@ -24,14 +24,15 @@ def data(rows=ROWS):
     return {"views": tf.constant(views), "label": tf.range(rows, dtype=tf.int64) % 10}
 
 
-def plain(images, step, part=0):
+def plain(batch, step, part=0):
     """Photometry that only converts, so that a test can do the same by itself."""
-    return tuple(tf.unstack(tf.cast(images, tf.float32) / 255.0, axis=1))
+    return tuple(tf.unstack(tf.cast(batch["views"], tf.float32) / 255.0, axis=1))
 
 
 def batch_of(rows):
     found = data()
-    return Batch(plain(found["views"][rows], STEP), found["label"][rows])
+    found = {name: values[rows] for name, values in found.items()}
+    return Batch(plain(found, STEP), found["label"])
 
 
 def without_batch_norm():
@@ -157,9 +158,9 @@ def test_a_part_is_coloured_as_its_rows_of_the_whole_batch():
     recipe = build.recipe(tiny("simclr"))
     settings = {"seed": 3, "global_batch": ROWS, "replica_batch": ROWS}
     images = data()["views"]
-    whole = make_photometry(recipe, **settings)(images, STEP)
+    whole = make_photometry(recipe, **settings)({"views": images}, STEP)
     apart = make_photometry(recipe, **settings, micro_batches=PARTS)
     for m, c in enumerate(chunks()):
-        views = apart(images[c], STEP, m)
+        views = apart({"views": images[c]}, STEP, m)
         for got, want in zip(views, whole, strict=True):
             np.testing.assert_allclose(got, want[c], atol=1e-6)

@@ -18,7 +18,7 @@ def test_lanes_and_batched_form_give_the_same_views(name):
 
     def views(lanes):
         return make_photometry(named(name), lanes=lanes, **settings)(
-            tf.constant(images), STEP
+            {"views": tf.constant(images)}, STEP
         )
 
     one, three, batched = views(1), views(3), views(0)

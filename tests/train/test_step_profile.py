@@ -6,7 +6,7 @@ import pytest
 from tests.tiny import tiny
 from tfssl import build
 from tfssl.methods import METHODS
-from tfssl.train import make_photometry, profile_steps
+from tfssl.train import profile_steps
 from tfssl.train.profile_step import PIECES
 
 
@@ -18,21 +18,9 @@ def test_pieces_are_timed_and_the_state_is_untouched(method):
     source = build.training_source(config)
     with strategy.scope():
         state = build.state(config, source.num_examples, source.num_classes)
-    recipe, batch = build.recipe(config), config.batch_size
-    photometric = make_photometry(
-        recipe, seed=0, global_batch=batch, replica_batch=batch
-    )
-    batches = build.training_batches(
-        strategy,
-        source,
-        recipe,
-        seed=0,
-        start_step=0,
-        global_batch=batch,
-        image_size=config.image_size,
-    )
+    given = build.pretraining_input(config, source, strategy)
     before = {name: item.numpy() for name, item in state.items().items()}
-    times = profile_steps(strategy, state, photometric, batches, 2)
+    times = profile_steps(strategy, state, given.views, given.batches(0), 2)
     assert tuple(times) == PIECES and all(value > 0 for value in times.values())
     after = {name: item.numpy() for name, item in state.items().items()}
     assert after.keys() == before.keys()

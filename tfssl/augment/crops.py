@@ -1,18 +1,21 @@
 """Crop, resize and flip on the host, one example at a time, inside tf.data.
 
-Everything is a pure function of the image and an int64 `[2]` seed. What is drawn is cut
-either by TensorFlow's operations or, where the caller says so, by our own machine code
-(`tfssl.augment.native`): the same bits in a third of the time.
+Everything is a pure function of the image and an int64 `[2]` seed. Two steps: `draw`
+makes the cuts, int32 `[V, 6]` (y, x, height and width of each crop, 1 where it is
+mirrored, 1 where it is resized by PIL's antialiased bilinear filter and not by
+TensorFlow's bicubic one); a `Cutter` makes views of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 from tfssl.augment import boxes, geometry, native
 from tfssl.augment.recipes import Recipe, ViewRecipe
+from tfssl.errors import message
 
 # Pixels around a crop that its own depend on: colour has half the resolution, and its
 # samples are interpolated.
@@ -53,7 +56,7 @@ def draw(
       width: int32 scalar.
 
     Returns:
-      int32 `[V, 6]`, the views of `native.cut_views`; `[1, 6]` with `shared_crop`.
+      int32 `[V, 6]`, the cuts; `[1, 6]` with `shared_crop`.
     """
     views = recipe.views[:1] if recipe.shared_crop else recipe.views
     seeds = [view_seed(seed, number) for number in range(len(views))]
@@ -85,26 +88,34 @@ def view_seed(seed: tf.Tensor, number: int) -> tf.Tensor:
     return _fold(seed, 16 * (number + 1))
 
 
-def crop_flip_resize(
-    image: tf.Tensor, view: ViewRecipe, seed: tf.Tensor, size: int
-) -> tf.Tensor:
-    """One random view of an image.
+@dataclasses.dataclass(frozen=True)
+class Cutter:
+    """Who cuts the views of a run; `build` chooses one, the pipeline carries it.
 
-    Args:
-      image: uint8 `[h, w, 3]`, any h and w >= 1.
-      view: Holds sampler, resize method and flip probability.
-      seed: int64 `[2]`.
-      size: Side of the view.
-
-    Returns:
-      uint8 `[size, size, 3]`, rounded and clipped.
+    Attributes:
+      name: For the log.
+      field: What a batch holds for it: `"views"`, which were cut on the host, or
+        `"index"`, by which the device finds the images that it cuts itself
+        (`train.device_views`; small images in memory only).
+      cut: Function of (image uint8 `[h, w, 3]`, cuts int32 `[V, 6]`, their
+        `ViewRecipe`s, side S) to uint8 `[V, S, S, 3]`; None where the device cuts.
     """
-    shape = tf.shape(image)
-    return _shown(image, draw_one(view, seed, shape[0], shape[1]), view, size)
+
+    name: str
+    field: str
+    cut: Callable[..., tf.Tensor] | None
 
 
-def _shown(image: tf.Tensor, cut: tf.Tensor, view: ViewRecipe, size: int) -> tf.Tensor:
-    """The view of one row of `draw`, by TensorFlow's operations."""
+def _by_operations(
+    image: tf.Tensor, cuts: tf.Tensor, views: Sequence[ViewRecipe], size: int
+) -> tf.Tensor:
+    pairs = zip(tf.unstack(cuts), views, strict=True)
+    return tf.stack([_cut_one(image, *pair, size) for pair in pairs])
+
+
+def _cut_one(
+    image: tf.Tensor, cut: tf.Tensor, view: ViewRecipe, size: int
+) -> tf.Tensor:
     begin, shape = tf.concat([cut[:2], [0]], 0), tf.concat([cut[2:4], [3]], 0)
     crop = tf.slice(image, begin, shape)
     resized = geometry.resize(crop, size, size, view.resize, antialias=_soft(view))
@@ -119,9 +130,30 @@ def _soft(view: ViewRecipe) -> bool:
 
 
 def flipped(image: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:
-    """`[S, S, 3]`, left and right exchanged where the bool scalar says so."""
+    """Exchanges left and right of `[S, S, 3]` where the bool scalar says so."""
     # Without the branch, `Reverse` takes twice as long for what it leaves as it is.
     return tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
+
+
+TENSORFLOW = Cutter("tensorflow", "views", _by_operations)
+"""TensorFlow's operations: in any process, also one of a tf.data service."""
+
+NATIVE = Cutter(
+    "native", "views", lambda image, cuts, _, size: native.cut_views(image, cuts, size)
+)
+"""Machine code of our own: the same bits in a third of the time, in this process."""
+
+ON_DEVICE = Cutter("device", "index", None)
+"""Matrix products beside the network (`matrix_views`)."""
+
+
+def host_cutter(this_process: bool) -> Cutter:
+    """Returns the fastest cutter of a host.
+
+    Args:
+      this_process: Whether batches are made here, where `NATIVE` may be available.
+    """
+    return NATIVE if this_process and native.available() else TENSORFLOW
 
 
 def show(
@@ -129,25 +161,27 @@ def show(
     cuts: tf.Tensor,
     recipe: Recipe,
     size: int,
-    machine_code: bool = False,
+    cutter: Cutter = TENSORFLOW,
 ) -> tf.Tensor:
-    """The views that were drawn.
+    """Cuts the views that were drawn.
 
     Args:
       image: uint8 `[h, w, 3]`.
       cuts: Of `draw`.
       recipe: That of the cuts.
       size: Side S of the views.
-      machine_code: Cut by `augment.native`, which must be available.
+      cutter: Of the host.
 
     Returns:
       uint8 `[V, S, S, 3]`.
+
+    Raises:
+      ValueError: The cutter is the device's.
     """
-    if machine_code:
-        views = native.cut_views(image, cuts, size)
-    else:
-        pairs = zip(tf.unstack(cuts), recipe.views[: cuts.shape[0]], strict=True)
-        views = tf.stack([_shown(image, *pair, size) for pair in pairs])
+    if cutter.cut is None:
+        got = f"the cutter {cutter.name!r} for an image on the host"
+        raise ValueError(message(got, "TENSORFLOW or NATIVE", "host_cutter()"))
+    views = cutter.cut(image, cuts, recipe.views[: cuts.shape[0]], size)
     return tf.repeat(views, len(recipe.views), 0) if recipe.shared_crop else views
 
 
@@ -157,9 +191,9 @@ def show_jpeg(
     cuts: tf.Tensor,
     recipe: Recipe,
     size: int,
-    machine_code: bool = False,
+    cutter: Cutter = TENSORFLOW,
 ) -> tf.Tensor:
-    """`show` of a JPEG that is decoded no further than the views reach; equal bits.
+    """Cuts views out of a JPEG that is decoded no further than they reach.
 
     Args:
       data: string scalar, a JPEG's bytes.
@@ -167,10 +201,10 @@ def show_jpeg(
       cuts: Of `draw`.
       recipe: That of the cuts.
       size: Side S of the views.
-      machine_code: As in `show`.
+      cutter: Of the host.
 
     Returns:
-      uint8 `[V, S, S, 3]`.
+      uint8 `[V, S, S, 3]`, the bits of `show` of the whole image.
 
     Raises:
       tf.errors.InvalidArgumentError: When run, if the bytes are no such image.
@@ -182,7 +216,7 @@ def show_jpeg(
     window = tf.concat([first, last - first], 0)
     image = tf.io.decode_and_crop_jpeg(data, window, channels=3)
     moved = cuts - tf.concat([first, [0, 0, 0, 0]], 0)
-    return show(image, moved, recipe, size, machine_code)
+    return show(image, moved, recipe, size, cutter)
 
 
 def views(
@@ -190,20 +224,38 @@ def views(
     recipe: Recipe,
     seed: tf.Tensor,
     size: int,
-    machine_code: bool = False,
+    cutter: Cutter = TENSORFLOW,
 ) -> tf.Tensor:
-    """All views of an image, drawn independently from one decoded image.
+    """Draws and cuts all views of an image, independently.
 
     Args:
       image: uint8 `[h, w, 3]`.
       recipe: One entry of `recipe.views` per view; one crop with `shared_crop`.
       seed: int64 `[2]`, identifies the example's row at this step.
       size: Side of the views.
-      machine_code: As in `show`.
+      cutter: Of the host.
 
     Returns:
       uint8 `[V, size, size, 3]`.
     """
     shape = tf.shape(image)
     cuts = draw(recipe, seed, shape[0], shape[1])
-    return show(image, cuts, recipe, size, machine_code)
+    return show(image, cuts, recipe, size, cutter)
+
+
+def crop_flip_resize(
+    image: tf.Tensor, view: ViewRecipe, seed: tf.Tensor, size: int
+) -> tf.Tensor:
+    """Draws and cuts one view of an image.
+
+    Args:
+      image: uint8 `[h, w, 3]`, any h and w >= 1.
+      view: Holds sampler, resize method and flip probability.
+      seed: int64 `[2]`.
+      size: Side of the view.
+
+    Returns:
+      uint8 `[size, size, 3]`, rounded and clipped.
+    """
+    shape = tf.shape(image)
+    return _cut_one(image, draw_one(view, seed, shape[0], shape[1]), view, size)

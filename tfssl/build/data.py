@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfssl.augment import Recipe
+from tfssl.augment import Recipe, crops
 from tfssl.build.devices import replica_batch
 from tfssl.config import Config
 from tfssl.core import runtime
 from tfssl.data import Source, is_small, open_source, training
 from tfssl.errors import DataError, message
+from tfssl.train import make_device_views, make_photometry
+from tfssl.train.replica_step import Photometric
 
 
 def source(config: Config, split: str, **more: Any) -> Source:
@@ -62,59 +65,81 @@ def training_source(config: Config) -> Source:
     return data
 
 
-def on_device(config: Config, data: Source) -> bool:
-    """Whether the images live on the devices, and views are cut there."""
-    return is_small(data, config.image_size) and not config.data_service
+class TrainingInput(NamedTuple):
+    """The two halves of a run's input, which agree on who cuts the views.
+
+    Attributes:
+      batches: Function of the updates made so far to the batches from there on; every
+        worker reads its own rows.
+      views: Makes views of a batch, in the training step.
+    """
+
+    batches: Callable[[int], Iterator]
+    views: Photometric
 
 
-def training_batches(
+def training_input(
     run_on: tf.distribute.Strategy,
     data: Source,
-    views: Recipe,
+    recipe: Recipe,
     *,
     seed: int,
-    start_step: int,
     global_batch: int,
     image_size: int,
     micro_batches: int = 1,
     service: str = "",
-    cut: bool = True,
-) -> Iterator:
-    """The batches of a run from `start_step` on; every worker reads its own rows.
+    on_device: bool = True,
+) -> TrainingInput:
+    """Chooses who cuts the views, and makes both halves of the input for it.
 
     Args:
       run_on: The run's strategy; its replicas share the global batch.
       data: Training images.
-      views: Recipe; its geometry is done here, on the host.
+      recipe: How to draw views of them.
       seed: The run's seed.
-      start_step: Updates made so far.
       global_batch: Images of a step over all replicas of all workers.
       image_size: Side in pixels.
       micro_batches: Parts in which a replica takes its rows.
       service: Of `--data_service`, or empty.
-      cut: Of `training`.
+      on_device: Whether small images may live on the devices and be cut there.
 
-    Returns:
-      What `make_run_steps`' function takes.
+    Raises:
+      DataError: The batch cannot be split over the replicas.
     """
     rows = replica_batch(global_batch, run_on, micro_batches)
+    local = runtime.feeds_itself(run_on)
+    split = {
+        "seed": seed,
+        "global_batch": global_batch,
+        "replica_batch": rows,
+        "micro_batches": micro_batches,
+    }
+    views = make_photometry(recipe, **split)
+    if on_device and is_small(data, image_size) and not service:
+        cutter = crops.ON_DEVICE
+        with run_on.scope():
+            images = tf.Variable(data.pixels(), trainable=False, name="images")
+        views = make_device_views(images, recipe, views, image_size=image_size, **split)
+    else:
+        cutter = crops.host_cutter(this_process=local and not service)
 
-    def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
+    def make(start_step: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
         share = global_batch // context.num_input_pipelines
         return training(
             data,
-            views,
-            seed=seed,
+            recipe,
+            **split,
             start_step=start_step,
-            global_batch=global_batch,
-            replica_batch=rows,
             image_size=image_size,
             first_row=context.input_pipeline_id * share,
             rows=share,
-            micro_batches=micro_batches,
             service=service,
-            cut=cut,
-            local=runtime.feeds_itself(run_on),
+            cutter=cutter,
+            local=local,
         )
 
-    return iter(run_on.distribute_datasets_from_function(make))
+    def batches(start_step: int) -> Iterator:
+        of_worker = functools.partial(make, start_step)
+        return iter(run_on.distribute_datasets_from_function(of_worker))
+
+    return TrainingInput(batches, views)

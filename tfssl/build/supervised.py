@@ -12,7 +12,7 @@ from tfssl.augment import RECIPES, Recipe
 from tfssl.augment.recipes import EvalTransform
 from tfssl.config import Config
 from tfssl.data import Source
-from tfssl.train import RunState, StopRequest, make_photometry, make_run_steps, train
+from tfssl.train import RunState, StopRequest, make_run_steps, train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,24 +58,19 @@ class OneView:
         Raises:
           DataError: The batch cannot be split over the replicas.
         """
-        recipe = self.recipe()
-        rows = build.replica_batch(self.batch, strategy)
-        photometric = make_photometry(
-            recipe, seed=self.seed, global_batch=self.batch, replica_batch=rows
-        )
-        batches = build.training_batches(
+        given = build.training_input(
             strategy,
             self.data,
-            recipe,
+            self.recipe(),
             seed=self.seed,
-            start_step=int(state.step.numpy()),
             global_batch=self.batch,
             image_size=self.config.image_size,
+            on_device=False,
         )
         return train(
             state,
-            make_run_steps(strategy, state, photometric),
-            batches,
+            make_run_steps(strategy, state, given.views),
+            given.batches(int(state.step.numpy())),
             total_steps=total,
             steps_per_loop=self.config.steps_per_loop,
             log_every=log_every,

@@ -6,11 +6,9 @@ import tensorflow as tf
 
 from tfssl.augment import Recipe, eval_transform, named, with_strength
 from tfssl.augment.recipes import EvalTransform
-from tfssl.build.data import on_device
+from tfssl.build.data import TrainingInput, training_input
 from tfssl.config import Config
 from tfssl.data import Source
-from tfssl.train import make_device_views, make_photometry
-from tfssl.train.replica_step import Photometric
 
 
 def recipe(config: Config) -> Recipe:
@@ -23,40 +21,22 @@ def transform(config: Config) -> EvalTransform:
     return eval_transform(recipe(config))
 
 
-def photometric(config: Config, rows: int) -> Photometric:
-    """The colour half of the run's augmentation, for `rows` images a replica."""
-    return make_photometry(
+def pretraining_input(
+    config: Config,
+    data: Source,
+    run_on: tf.distribute.Strategy,
+    *,
+    on_device: bool = True,
+) -> TrainingInput:
+    """Makes the batches and views of a pre-training; arguments of `training_input`."""
+    return training_input(
+        run_on,
+        data,
         recipe(config),
         seed=config.seed,
         global_batch=config.batch_size,
-        replica_batch=rows,
-        micro_batches=config.micro_batches,
-    )
-
-
-def views_of_batches(
-    config: Config, data: Source, rows: int, run_on: tf.distribute.Strategy
-) -> Photometric:
-    """What makes views of the `views` that `training_batches` gives.
-
-    Args:
-      config: Resolved configuration.
-      data: Training images.
-      rows: Images of a step on one replica.
-      run_on: The run's strategy.
-    """
-    colour = photometric(config, rows)
-    if not on_device(config, data):
-        return colour
-    with run_on.scope():
-        images = tf.Variable(data.pixels(), trainable=False, name="images")
-    return make_device_views(
-        images,
-        recipe(config),
-        colour,
-        seed=config.seed,
-        global_batch=config.batch_size,
-        replica_batch=rows,
         image_size=config.image_size,
         micro_batches=config.micro_batches,
+        service=config.data_service,
+        on_device=on_device,
     )

@@ -5,9 +5,8 @@ from tfssl.data.encoded import Encoded
 from tfssl.data.folder import Folder
 from tfssl.data.memory import in_memory
 from tfssl.data.outlines import CLASS_NAMES
-from tfssl.data.pipeline import inference, training
+from tfssl.data.pipeline import inference, is_small, training
 from tfssl.data.shapes import Shapes
-from tfssl.data.small_rows import is_small
 from tfssl.data.source import Source
 from tfssl.data.sources import SOURCES, open_source
 from tfssl.data.splits import Split, parse_split

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tfssl.data.fetch import fetch, fetch_or_mask
+from tfssl.data.rows import fetch, fetch_or_mask
 from tfssl.data.source import Source
 
 BUDGET = 2**29  # bytes of decoded images

@@ -3,22 +3,37 @@
 `training` has no shuffle buffer and no state: which example stands in which row of
 which step, and how it is cropped, are pure functions of (seed, step, row). A run
 resumes exactly, and any number of replicas or workers sees the one-replica stream.
+
+A tf.data service lets other hosts decode and crop for one too weak to feed its devices.
+Its workers (`tools/data_service.py`) take whole steps from the dispatcher as they get
+free. A batch holds exactly the rows and views that it holds without the service, and
+no step is made twice; but steps arrive in the order in which workers finish them, and
+those in flight are lost when the run or a worker stops. So a resumed run is not bit for
+bit the one that was never stopped. Unreadable files are passed over and not listed,
+because the list lives in the training process.
 """
 
 from __future__ import annotations
 
+import dataclasses
+
 import tensorflow as tf
 
-from tfssl.augment import geometry, native
+from tfssl.augment import crops, geometry, matrix_views
 from tfssl.augment.recipes import EvalTransform, Recipe
-from tfssl.data import handful
-from tfssl.data.fetch import fetch_or_mask, may_fail, nothing
-from tfssl.data.handful import Make, Row
+from tfssl.core import seeds
+from tfssl.data.memory import Decoded
 from tfssl.data.order import Order
-from tfssl.data.service import made_by, rows_by_step
-from tfssl.data.small_rows import SmallRows, is_small
+from tfssl.data.rows import (
+    Make,
+    Row,
+    ViewRows,
+    fetch_or_mask,
+    may_fail,
+    nothing,
+    rows_at_once,
+)
 from tfssl.data.source import Source
-from tfssl.data.view_rows import ViewRows
 from tfssl.errors import DataError, message
 
 _IN_ORDER = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
@@ -37,10 +52,10 @@ def training(
     rows: int | None = None,
     micro_batches: int = 1,
     service: str = "",
-    cut: bool = True,
+    cutter: crops.Cutter = crops.TENSORFLOW,
     local: bool = True,
 ) -> tf.data.Dataset:
-    """Endless batches of views, one per replica, in the order of the ranks.
+    """Makes endless batches of views, one per replica, in the order of the ranks.
 
     Which example stands where is `Order`'s: an epoch is a permutation of all examples,
     and a batch may hold the end of one and the beginning of the next.
@@ -62,19 +77,19 @@ def training(
       first_row: First row of this worker.
       rows: Rows of this worker, a multiple of `replica_batch`; default: all the rest.
       micro_batches: M, divides `replica_batch`.
-      cut: False leaves crop, resize and flip to the device (`train.device_views`),
-        for a source that `is_small`: `views` then is `index`.
-      service: Address of a tf.data service that makes the batches, see
-        `tfssl.data.service`; empty: this host makes them.
+      service: `grpc://host:port` of the dispatcher of a tf.data service that makes the
+        batches; it reads nothing through Python. Empty: this host makes them.
+      cutter: Who cuts the views. `crops.ON_DEVICE` wants a source that `is_small`.
       local: False where the data set runs in another process, as of a remote TPU.
 
     Returns:
-      Data set of `views` uint8 `[replica_batch, V, S, S, 3]`, `label`, `id` and `index`
-      int64 `[replica_batch]`, the last being `Source.example`'s; `rows / replica_batch`
-      elements a step.
+      Data set of `views` uint8 `[replica_batch, V, S, S, 3]` (not with
+      `crops.ON_DEVICE`), `label`, `id` and `index` int64 `[replica_batch]`, the last
+      being `Source.example`'s; `rows / replica_batch` elements a step.
 
     Raises:
-      DataError: Fewer examples than rows in a step, or rows that do not divide.
+      DataError: Fewer examples than rows in a step, rows that do not divide, or images
+        that do not fit on the device that shall cut them.
     """
     rows = global_batch - first_row if rows is None else rows
     _check(source, global_batch, replica_batch, first_row, rows, micro_batches)
@@ -88,27 +103,53 @@ def training(
         micro_batches=micro_batches,
     )
     if service:
-        counts = rows_by_step(start_step, rows)
+        counts = _rows_by_step(start_step, rows)
     else:
         counts = tf.data.Dataset.range(start_step * rows, tf.int64.max)
     if is_small(source, image_size):
         small = SmallRows(source, recipe, seed, image_size, global_batch)
-        make = small.cut if cut else small.picked
+        make = small.numbers if cutter.field == "index" else small.views
         batches = _at_once(counts, order, make, replica_batch)
+    elif cutter.field == "index":
+        raise DataError(
+            message(
+                f"{source.name}, whose images are not cut on the device",
+                f"images of one size up to {matrix_views.LARGEST} pixels, in memory",
+                "another cutter, see tfssl.augment.crops.host_cutter",
+            )
+        )
     else:
-        here = local and not service
-        how = {"report": here, "machine_code": here and native.available()}
-        single = ViewRows(source, recipe, seed, image_size, **how)
+        single = ViewRows(
+            source,
+            recipe,
+            seed,
+            image_size,
+            report=local and not service,
+            cutter=cutter,
+        )
         if may_fail(source):
-            size = handful.size_for(replica_batch)
-            handfuls = _at_once(counts, order, single.some, size)
-            batches = handfuls.batch(replica_batch // size, drop_remainder=True)
+            size = rows_at_once(replica_batch)
+            parts = _at_once(counts, order, single.rows, size)
+            batches = parts.batch(replica_batch // size, drop_remainder=True)
             batches = batches.map(_joined)
         else:
-            batches = _one_by_one(counts, order, single.one).batch(
+            batches = _one_by_one(counts, order, single.row).batch(
                 replica_batch, drop_remainder=True
             )
-    return _finish(made_by(service, batches) if service else batches)
+    if service:
+        sharding = tf.data.experimental.service.ShardingPolicy.DYNAMIC
+        batches = batches.apply(
+            tf.data.experimental.service.distribute(sharding, service=service)
+        )
+    return _finish(batches)
+
+
+def _rows_by_step(start_step: int, rows: int) -> tf.data.Dataset:
+    """Numbers all rows; a service deals them out by the step."""
+    steps = tf.data.Dataset.range(start_step, tf.int64.max // rows)
+    return steps.flat_map(
+        lambda step: tf.data.Dataset.range(step * rows, (step + 1) * rows)
+    )
 
 
 def _at_once(
@@ -129,11 +170,64 @@ def _one_by_one(counts: tf.data.Dataset, order: Order, make: Make) -> tf.data.Da
     return counts.map(row, **_IN_ORDER)
 
 
-def _joined(handfuls: Row) -> Row:
-    """Tensors `[m, n, ...]` as `[m * n, ...]`."""
+def _joined(parts: Row) -> Row:
+    """Reshapes tensors `[m, n, ...]` to `[m * n, ...]`."""
     return {
         name: tf.reshape(value, [value.shape[0] * value.shape[1], *value.shape[2:]])
-        for name, value in handfuls.items()
+        for name, value in parts.items()
+    }
+
+
+def is_small(source: Source, image_size: int) -> bool:
+    """Says whether views are cut a batch at a time: small, of one size, in memory."""
+    shape = source.shape if isinstance(source, Decoded) else None
+    return shape is not None and max(*shape[:2], image_size) <= matrix_views.LARGEST
+
+
+@dataclasses.dataclass(frozen=True)
+class SmallRows:
+    """Makes batches of small images in memory: looks them up, cuts them at once.
+
+    Attributes:
+      source: The data set, `is_small`.
+      recipe: How to crop and flip.
+      seed: The run's seed.
+      image_size: Side S.
+      global_batch: Rows of a step over all replicas of all workers.
+    """
+
+    source: Decoded
+    recipe: Recipe
+    seed: int
+    image_size: int
+    global_batch: int
+
+    def views(self, position: tf.Tensor, index: tf.Tensor) -> Row:
+        """Makes the rows at positions `[b]` of one step, as `ViewRows` does."""
+        step = position[0] // self.global_batch
+        table = matrix_views.sample(
+            self.recipe,
+            seeds.step_seed(self.seed, "geometry", step),
+            self.global_batch,
+            *self.source.shape[:2],
+        )
+        own = position - step * self.global_batch
+        table = {name: tf.gather(v, own, axis=1) for name, v in table.items()}
+        example = self.source.examples(index)
+        image = example.pop("image")
+        views = matrix_views.views(image, table, self.recipe, self.image_size)
+        return {"views": views, **_numbers(example, index)}
+
+    def numbers(self, position: tf.Tensor, index: tf.Tensor) -> Row:
+        """Makes the same rows without views, for a device that has the images."""
+        del position
+        return _numbers(self.source.numbers(index), index)
+
+
+def _numbers(example: Row, index: tf.Tensor) -> Row:
+    return {
+        name: tf.ensure_shape(value, index.shape)
+        for name, value in {**example, "index": index}.items()
     }
 
 
@@ -145,7 +239,7 @@ def inference(
     image_size: int,
     limit: int | None = None,
 ) -> tf.data.Dataset:
-    """Every example exactly once, in order, in full batches.
+    """Shows every example exactly once, in order, in full batches.
 
     Args:
       source: The data set.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 from tfssl import build
@@ -70,10 +69,7 @@ class _Pretraining:
         self._strategy = build.strategy(config)
         runtime.set_precision(config.precision)
         source = build.training_source(config)
-        self._source = source
-        self._rows = build.replica_batch(
-            config.batch_size, self._strategy, config.micro_batches
-        )
+        self._input = build.pretraining_input(config, source, self._strategy)
         self._total = build.total_steps(config, source.num_examples)
         self._per_epoch = max(1, source.num_examples // config.batch_size)
         self._save_every = config.checkpoint_every or self._per_epoch
@@ -104,25 +100,22 @@ class _Pretraining:
     def _train(self, start: int, stop: StopRequest) -> bool:
         """Trains, with rewinds, until the end (True) or a signal (False)."""
         config = self._config
-        photometric = build.views_of_batches(
-            config, self._source, self._rows, self._strategy
-        )
+        given = self._input
         if steps := config.profile_steps:
-            batches = self._batches(start)
             times = profile_steps(
-                self._strategy, self._state, photometric, batches, steps
+                self._strategy, self._state, given.views, given.batches(start), steps
             )
             found = {"steps": steps, "milliseconds": times}
             self._record.profile(json.dumps(found, indent=1))
         run_steps = make_run_steps(
-            self._strategy, self._state, photometric, micro_batches=config.micro_batches
+            self._strategy, self._state, given.views, micro_batches=config.micro_batches
         )
         while True:
             try:
                 return train(
                     self._state,
                     run_steps,
-                    self._batches(start),
+                    given.batches(start),
                     total_steps=self._total,
                     steps_per_loop=config.steps_per_loop,
                     log_every=config.log_every,
@@ -137,20 +130,6 @@ class _Pretraining:
                 start = recovery.rewind(
                     error, self._state, config.rewind_on_nan, self._restore_again
                 )
-
-    def _batches(self, step: int) -> Iterator:
-        return build.training_batches(
-            self._strategy,
-            self._source,
-            build.recipe(self._config),
-            seed=self._config.seed,
-            start_step=step,
-            global_batch=self._config.batch_size,
-            image_size=self._config.image_size,
-            micro_batches=self._config.micro_batches,
-            service=self._config.data_service,
-            cut=not build.on_device(self._config, self._source),
-        )
 
     def _actions(self) -> list[Action]:
         """The same on every worker: they say how many steps a call makes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 
@@ -33,7 +34,7 @@ def rates(config: Config, source: Source) -> dict[str, float | None]:
 
     Raises:
       DataError: None of the first images can be decoded.
-      tf.errors.OpError: Too many unreadable images in a row (`data.fetch`).
+      tf.errors.OpError: Too many unreadable images in a row (`data.rows`).
     """
     return {
         "decode": _decode_rate(source),
@@ -104,29 +105,28 @@ def _decode_rate(source: Source) -> float | None:
 
 def _pipeline_rate(config: Config, source: Source) -> float:
     strategy = build.strategy(config)
-    batches = build.training_batches(
-        strategy,
-        source,
-        build.recipe(config),
-        seed=config.seed,
-        start_step=0,
-        global_batch=config.batch_size,
-        image_size=config.image_size,
-        micro_batches=config.micro_batches,
-    )
-    return _rate(batches, config.batch_size, skip=2)
+    given = _host_input(config, source, strategy)
+    return _rate(given.batches(0), config.batch_size, skip=2)
+
+
+def _host_input(
+    config: Config, source: Source, strategy: tf.distribute.Strategy
+) -> build.TrainingInput:
+    """Makes the run's input as this host does all of it that can be done here."""
+    alone = dataclasses.replace(config, data_service="")
+    return build.pretraining_input(alone, source, strategy, on_device=False)
 
 
 def _step_rate(config: Config, source: Source) -> float:
-    """Of the real step of the configured run, on one batch again and again."""
+    """Times the real step of the configured run, on one batch again and again."""
     strategy = build.strategy(config)
     runtime.set_precision(config.precision)
     parts = config.micro_batches
     rows = build.replica_batch(config.batch_size, strategy, parts)
     with strategy.scope():
         state = build.state(config, source.num_examples, source.num_classes)
-    photometry = build.photometric(config, rows)
-    run_steps = make_run_steps(strategy, state, photometry, micro_batches=parts)
+    views = _host_input(config, source, strategy).views
+    run_steps = make_run_steps(strategy, state, views, micro_batches=parts)
 
     def one_batch(context: tf.distribute.InputContext) -> tf.data.Dataset:
         del context

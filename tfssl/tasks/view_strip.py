@@ -62,9 +62,7 @@ def first_views(
         iter(training(source, recipe, start_step=0, image_size=image_size, **settings))
     )
     photometric = make_photometry(recipe, **settings)
-    views = np.stack(
-        [v.numpy() for v in photometric(batch["views"], tf.constant(0))], 1
-    )
+    views = np.stack([v.numpy() for v in photometric(batch, tf.constant(0))], 1)
     if recipe.mean is not None:
         views = views * np.asarray(recipe.std) + np.asarray(recipe.mean)
     pixels = np.clip(np.round(views * 255), 0, 255).astype(np.uint8)

@@ -1,6 +1,6 @@
 """Geometry as the training step calls it, for a small data set on the device.
 
-The host then sends nothing but numbers of examples.
+The host then sends nothing but numbers of examples (`augment.crops.ON_DEVICE`).
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def make_device_views(
       micro_batches: Parts in which a replica sees them.
 
     Returns:
-      Function of (which examples, int64 `[b]`; step; number of the micro batch) to
-      what `photometric` makes of their views.
+      Function of (a batch with `index`, the examples, int64 `[b]`; step; number of the
+      micro batch) to what `photometric` makes of their views.
     """
     rows = replica_batch // micro_batches
     sides = images.shape[1:3]
@@ -60,10 +60,11 @@ def make_device_views(
         }
         return matrix_views.views(tf.gather(pixels, index), own, recipe, image_size)
 
-    def views(index, step, part=0):
+    def views(batch, step, part=0):
         first = first_row(part, rows, global_batch // micro_batches)
         # An argument and not captured: the function is traced once, for all replicas.
         pixels = tf.convert_to_tensor(variables.raw(images))
-        return photometric(cut(pixels, index, step, first), step, part)
+        found = cut(pixels, batch["index"], step, first)
+        return photometric({"views": found}, step, part)
 
     return views

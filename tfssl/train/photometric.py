@@ -39,9 +39,9 @@ def make_photometry(
         None: what the machine wants.
 
     Returns:
-      Function of (uint8 `[b, V, S, S, 3]`, step int64 scalar, number of the micro
-      batch) to V tensors float32 `[b, S, S, 3]`, normalised as the recipe says, with
-      b = `replica_batch / micro_batches`. Call it in replica context.
+      Function of (a batch with `views` uint8 `[b, V, S, S, 3]`, step int64 scalar,
+      number of the micro batch) to V tensors float32 `[b, S, S, 3]`, normalised as the
+      recipe says, with b = `replica_batch / micro_batches`. Call it in replica context.
     """
     rows_of_part = replica_batch // micro_batches
     lanes = runtime.cpu_lanes() if lanes is None else lanes
@@ -62,7 +62,8 @@ def make_photometry(
             for v in range(len(recipe.views))
         ]
 
-    def photometric(images, step, part=0):
+    def photometric(batch, step, part=0):
+        images = batch["views"]
         first = first_row(part, rows_of_part, global_batch // micro_batches)
         table = drawn(step, first)
         views = []

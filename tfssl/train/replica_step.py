@@ -13,6 +13,7 @@ from tfssl.optim import apply_update, require_gradients
 from tfssl.train.state import RunState
 
 Photometric = Callable[..., tuple[tf.Tensor, ...]]
+"""Function of (batch, step, number of the micro batch) to its views, `[b, S, S, 3]`."""
 
 
 class Backward(NamedTuple):
@@ -56,8 +57,8 @@ class ReplicaStep:
         return tf.convert_to_tensor(self._state.step)
 
     def batch(self, data: dict[str, tf.Tensor], part: int | tf.Tensor = 0) -> Batch:
-        """Views, labels and numbers of the rows of one part of the step."""
-        views = self._photometric(data["views"], self.now(), part)
+        """Makes views of the rows of one part of the step."""
+        views = self._photometric(data, self.now(), part)
         return Batch(views, data["label"], data.get("index"))
 
     def begin(self) -> None:
