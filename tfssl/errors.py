@@ -40,6 +40,16 @@ class InUseError(RunDirectoryError):
     """A run directory that another process has."""
 
 
+class RemoteError(RunDirectoryError, OSError):
+    """A file system that TensorFlow knows (`gs://…`) refuses, or is out of reach.
+
+    Attributes:
+      reason: What it said of which path, without advice.
+    """
+
+    reason = ""
+
+
 class DivergenceError(TfsslError):
     """Training produced NaN or infinity; the last good checkpoint is kept."""
 

@@ -81,14 +81,18 @@ def _configuration(parsed: Parsed) -> Config:
 
     Raises:
       ConfigError: Anything is wrong.
-      RunDirectoryError: A remote directory cannot be read.
+      RemoteError: A remote directory cannot be read.
     """
     asked = parsed.config
     if not (is_remote(asked.run_dir) or is_remote(asked.init_from)):
         return settle(parsed)
-    wrong = parsed.problems or field_problems(asked)
-    if not wrong and not launch.problems(asked, os.environ):
-        _fetch(asked)
+    wrong = [*parsed.problems, *field_problems(asked)]
+    if wrong := wrong or launch.problems(asked, os.environ):
+        raise ConfigError(wrong)
+    startup.prepare_environment()
+    launch.prepare(asked, os.environ)
+    with startup.without_chatter(hold=asked.strategy != "tpu"):
+        import tfssl.core.paths  # noqa: F401  (TensorFlow, for `settle`)
     config = settle(parsed)
     if config.strategy == "tpu" != asked.strategy:
         raise ConfigError(
@@ -99,27 +103,6 @@ def _configuration(parsed: Parsed) -> Config:
             )
         )
     return config
-
-
-def _fetch(asked: Config) -> None:
-    startup.prepare_environment()
-    launch.prepare(asked, os.environ)
-    with startup.without_chatter(hold=asked.strategy != "tpu"):
-        from tfssl.runs import RunDirectory
-    if is_remote(asked.run_dir):
-        RunDirectory(asked.run_dir).fetch_flags()
-    if not is_remote(asked.init_from):
-        return
-    source = RunDirectory(asked.init_from)
-    source.fetch()
-    if not source.flags.exists():
-        raise ConfigError(
-            message(
-                f"--init_from={asked.init_from}, which holds no run",
-                "a run directory, with its flags.cfg, not a checkpoint in one",
-                "the run directory",
-            )
-        )
 
 
 def program() -> NoReturn:

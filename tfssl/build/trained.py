@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,8 +11,9 @@ import tensorflow as tf
 from tfssl.build import networks
 from tfssl.config import Config, modes
 from tfssl.config.inherit import stored_config
-from tfssl.config.remote import working_copy
+from tfssl.config.remote import as_path
 from tfssl.core import runtime, variables
+from tfssl.core.paths import AnyPath
 from tfssl.errors import CheckpointError, message
 from tfssl.runs import CheckpointStore, RunDirectory, checkpoint
 from tfssl.weights import CLASSIFIER, licence_text
@@ -28,13 +28,13 @@ def fresh_encoder(config: Config) -> keras.Model:
     return networks.encoder(config, config.seed)
 
 
-def checkpoint_folder(path: str | Path) -> Path:
+def checkpoint_folder(path: str | AnyPath) -> AnyPath:
     """The newest undamaged checkpoint of a run directory, or the checkpoint itself.
 
     Raises:
       CheckpointError: There is none.
     """
-    path = working_copy(path)
+    path = as_path(path)
     if (path / checkpoint.MANIFEST).exists():
         store = CheckpointStore(path.parent)
         candidates = [path]
@@ -53,7 +53,7 @@ def checkpoint_folder(path: str | Path) -> Path:
     )
 
 
-def load_encoder(config: Config) -> tuple[keras.Model, Path]:
+def load_encoder(config: Config) -> tuple[keras.Model, AnyPath]:
     """Builds the encoder and assigns the trained weights to it.
 
     Args:
@@ -71,7 +71,7 @@ def load_encoder(config: Config) -> tuple[keras.Model, Path]:
     return model, folder
 
 
-def load_classifier(config: Config, folder: Path) -> keras.Model | None:
+def load_classifier(config: Config, folder: AnyPath) -> keras.Model | None:
     """What fine-tuning put behind the encoder, `[b, F]` to `[b, classes]`.
 
     Args:
@@ -92,7 +92,7 @@ def load_classifier(config: Config, folder: Path) -> keras.Model | None:
     return network.head()
 
 
-def provenance(path: str | Path) -> dict[str, Any] | None:
+def provenance(path: str | AnyPath) -> dict[str, Any] | None:
     """Whose weights a run's encoder is made of, where they are not its own.
 
     Args:
@@ -101,7 +101,7 @@ def provenance(path: str | Path) -> dict[str, Any] | None:
     Returns:
       The record of `--mode=convert`, or None where everything was trained from a seed.
     """
-    start = working_copy(path)
+    start = as_path(path)
     for folder in (start, *start.parents[:2]):
         file = RunDirectory(folder).provenance
         if file.is_file():
@@ -116,7 +116,7 @@ def write_provenance(directory: RunDirectory, record: dict[str, Any]) -> None:
     directory.write_atomic(directory.licence, licence_text(record))
 
 
-def assign_items(items: dict[str, tf.Variable], folder: Path) -> None:
+def assign_items(items: dict[str, tf.Variable], folder: AnyPath) -> None:
     """Assigns a checkpoint's tensors to variables; what has no variable is left.
 
     Args:
@@ -129,7 +129,7 @@ def assign_items(items: dict[str, tf.Variable], folder: Path) -> None:
     checkpoint.assign(folder, items, items.__contains__)
 
 
-def assign_encoder(model: keras.Model, folder: Path) -> None:
+def assign_encoder(model: keras.Model, folder: AnyPath) -> None:
     """Assigns the encoder's part of a checkpoint to a model, strictly."""
     items = variables.named(ENCODER, model.variables)
     checkpoint.assign(folder, items, lambda name: name.startswith(f"{ENCODER}/"))

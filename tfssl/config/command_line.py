@@ -12,6 +12,7 @@ from tfssl.config.config import Config, specs
 from tfssl.config.flag import Spec
 from tfssl.config.flagfile import parse_values
 from tfssl.config.inherit import Parsed, stored_config
+from tfssl.config.remote import is_remote
 from tfssl.errors import ConfigError, message
 
 
@@ -99,6 +100,8 @@ def _read(
 def _stored_method(texts: Mapping[str, str]) -> str:
     """The method of the run that a command names; empty where there is none to read."""
     path = texts.get("init_from") or texts.get("run_dir") or ""
+    if is_remote(path):
+        return ""  # Only TensorFlow reads that; --method names one from elsewhere.
     try:
         stored = stored_config(path) if path else None
     except (ConfigError, OSError, UnicodeDecodeError):

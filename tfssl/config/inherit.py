@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from tfssl.config.config import Config, difference, identity, resolve
 from tfssl.config.flagfile import from_flagfile
-from tfssl.config.remote import working_copy
+from tfssl.config.remote import as_path, is_remote
 from tfssl.config.tables import SOURCE_KINDS
 from tfssl.errors import ConfigError, message
 
@@ -39,15 +39,17 @@ def stored_config(path: str) -> Config | None:
     """Reads the flags of the run that a path belongs to.
 
     Args:
-      path: A run directory, or a checkpoint up to two levels inside of one.
+      path: A run directory, or a checkpoint up to two levels inside of one; a URL
+        too.
 
     Returns:
       Its configuration, or None where there is no run.
 
     Raises:
       ConfigError: `flags.cfg` is not ours or damaged.
+      RemoteError: A URL cannot be read.
     """
-    start = working_copy(path)
+    start = as_path(path)
     for folder in (start, *start.parents[:2]):
         file = folder / FLAGS_FILE
         if file.is_file():
@@ -125,7 +127,15 @@ def foreign_start(config: Config) -> list[str]:
     """
     stored = stored_config(config.init_from) if config.init_from else None
     if stored is None:
-        return []
+        if not is_remote(config.init_from):
+            return []  # a folder of this disk may hold checkpoints alone
+        return [
+            message(
+                f"--init_from={config.init_from}, which holds no run",
+                "a run directory, with its flags.cfg, or a checkpoint in one",
+                "the run directory",
+            )
+        ]
     config = resolve(config)
     return [
         message(

@@ -1,35 +1,30 @@
-"""Paths of other file systems (`gs://…`), and where their copies on this disk are.
-
-Layer 0, no TensorFlow: what reads them is `tfssl.train.mirror`.
-"""
+"""Paths of other file systems (`gs://…`) beside those of this disk. No TensorFlow."""
 
 from __future__ import annotations
 
-import hashlib
+import importlib
 import os
 from pathlib import Path
+from typing import Any
 
 
-def is_remote(path: str | Path) -> bool:
-    """Whether a path belongs to a file system of TensorFlow's (`gs://…`)."""
+def is_remote(path: object) -> bool:
+    """Returns whether a path belongs to a file system of TensorFlow's (`gs://…`)."""
     return "://" in str(path)
 
 
+def as_path(path: object) -> Any:
+    """Returns a path of this disk as `pathlib.Path`, another as `core.paths.Url`.
+
+    Both have the same methods. Only TensorFlow reads the latter: it is loaded here, if
+    it is not yet. `main` prepares its environment before.
+    """
+    if is_remote(path):
+        return importlib.import_module("tfssl.core.paths").Url(str(path))
+    return Path(str(path))
+
+
 def cache_directory() -> str:
-    """`$XDG_CACHE_HOME/tfssl`, else `~/.cache/tfssl`: never beside the user's data."""
+    """Returns `$XDG_CACHE_HOME/tfssl`, else `~/.cache/tfssl`: never beside the data."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return os.path.join(base, "tfssl")
-
-
-def working_copy(path: str | Path) -> Path:
-    """Where a run directory is read and written on this machine.
-
-    Args:
-      path: `--run_dir`. A local one is its own working copy; of a remote one it is
-        `~/.cache/tfssl/runs/HASH/NAME`.
-    """
-    if not is_remote(path):
-        return Path(path)
-    url = str(path).rstrip("/")
-    digest = hashlib.blake2b(os.fsencode(url), digest_size=8).hexdigest()
-    return Path(cache_directory(), "runs", digest, url.rpartition("/")[2])

@@ -19,6 +19,9 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
+from tfssl.config.remote import as_path
+from tfssl.core.paths import write_whole
+
 _LOG = logging.getLogger(__name__)
 
 Arrays = dict[str, np.ndarray]
@@ -57,14 +60,10 @@ def write(path: str, arrays: Arrays) -> bool:
     """Replaces an index whole; False (with a warning) where it cannot be written."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    beside = f"{path}.{os.getpid()}.tmp"
     try:
-        tf.io.gfile.makedirs(os.path.dirname(path))
-        with tf.io.gfile.GFile(beside, "wb") as file:
-            file.write(buffer.getvalue())
-        tf.io.gfile.rename(beside, path, overwrite=True)
-    except (tf.errors.OpError, OSError) as error:
-        reason = getattr(error, "message", error)
+        write_whole(as_path(path), buffer.getvalue())
+    except OSError as error:
+        reason = getattr(error, "reason", error)
         _LOG.warning("index not kept in %s (%s); try --index_dir=DIR", path, reason)
         return False
     return True

@@ -17,6 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.augment import geometry
+from tfssl.config.remote import as_path
+from tfssl.core.paths import write_whole, written_whole
 from tfssl.data import header, index_file
 from tfssl.data.encoded import Encoded
 from tfssl.data.source import IMAGE_KEY, LABEL_KEY, Source
@@ -66,13 +68,14 @@ def write_shard(source: Encoded, settings: Settings, out: str, number: int) -> i
     path = settings.file(out, number)
     if (done := finished(path)) is not None:
         return len(done["offsets"])
-    tf.io.gfile.makedirs(out)
     total = source.num_examples
     start, stop = (total * n // settings.shards for n in (number, number + 1))
     offsets, labels, skipped = [], [], []
     at, digest = 0, hashlib.sha256()
-    beside = f"{path}.{os.getpid()}.tmp"
-    with tf.io.TFRecordWriter(beside) as writer:
+    with (
+        written_whole(as_path(path)) as beside,
+        tf.io.TFRecordWriter(str(beside)) as writer,
+    ):
         for index in range(start, stop):
             try:
                 record = _record(source, settings, index)
@@ -84,7 +87,6 @@ def write_shard(source: Encoded, settings: Settings, out: str, number: int) -> i
             offsets.append(at)
             labels.append(int(source.labels[index]))
             at += len(record) + FRAME
-    tf.io.gfile.rename(beside, path, overwrite=True)
     table = Shard(path, np.array(offsets, np.int64), np.array(labels, np.int64))
     arrays = to_arrays(table, LABEL_KEY, [at, 0]) | {
         "sha256": np.array(digest.hexdigest()),
@@ -234,8 +236,4 @@ def _int(value: int) -> tf.train.Feature:
 
 
 def _write_json(path: str, content: dict[str, Any]) -> None:
-    tf.io.gfile.makedirs(os.path.dirname(path))
-    beside = f"{path}.{os.getpid()}.tmp"
-    with tf.io.gfile.GFile(beside, "w") as file:
-        file.write(json.dumps(content, indent=1) + "\n")
-    tf.io.gfile.rename(beside, path, overwrite=True)
+    write_whole(as_path(path), json.dumps(content, indent=1) + "\n")

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tfssl.config.remote import as_path
+from tfssl.core.paths import AnyPath, folder_written_whole
 from tfssl.errors import RunDirectoryError, message
 
 METADATA = "metadata.json"
 
 
 def write_folder(
-    path: str | Path,
+    path: str | AnyPath,
     write: Callable[[Path], None],
     metadata: Mapping[str, Any],
     texts: Mapping[str, str],
-) -> Path:
-    """Writes a folder beside `path` and renames it: the old one or the new, no part.
+) -> AnyPath:
+    """Writes a folder whole: a reader sees the old one or the new, no part.
 
     Args:
-      path: Folder to write; one of an earlier export is replaced.
-      write: Gets the new folder and fills it.
+      path: Folder to write, also a URL; one of an earlier export is replaced.
+      write: Gets the new folder, on this disk, and fills it.
       metadata: JSON-able; goes to `metadata.json`.
       texts: File name to text, for notices that travel with the weights.
 
@@ -34,21 +34,15 @@ def write_folder(
     Raises:
       RunDirectoryError: `path` holds something else.
     """
-    path = Path(path)
+    path = as_path(path)
     if path.exists() and not (path / METADATA).is_file():
         raise RunDirectoryError(
             message(f"{path}, which is no export", "a new folder", "another path")
         )
-    partial = path.with_name(f"{path.name}.writing-{os.getpid()}")
-    partial.mkdir(parents=True)
-    try:
-        write(partial)
+    with folder_written_whole(path, METADATA) as folder:
+        write(folder)
         for name, text in texts.items():
-            (partial / name).write_text(text)
+            (folder / name).write_text(text)
         facts = json.dumps(metadata, indent=2, sort_keys=True, default=str)
-        (partial / METADATA).write_text(facts + "\n")
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        (folder / METADATA).write_text(facts + "\n")
     return path

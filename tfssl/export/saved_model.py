@@ -16,8 +16,7 @@ Input and output of both signatures (`N` images):
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import keras
 import tensorflow as tf
@@ -25,11 +24,14 @@ import tensorflow as tf
 from tfssl.augment.geometry import decode, eval_image
 from tfssl.augment.photometry import normalize
 from tfssl.augment.recipes import EvalTransform
+from tfssl.config.remote import as_path
+from tfssl.core.paths import AnyPath, folder_written_whole
 from tfssl.core.variables import raw
 from tfssl.data import header
 from tfssl.errors import RunDirectoryError, message
 
 METADATA = "assets.extra/metadata.json"
+MODEL_FILE = "saved_model.pb"
 
 
 class _Served(tf.Module):
@@ -127,8 +129,8 @@ def export_saved_model(
     Raises:
       RunDirectoryError: `path` holds something that is not a SavedModel.
     """
-    path = path.rstrip("/")
-    _refuse_foreign(path)
+    folder = as_path(path)
+    _refuse_foreign(folder)
     served = _Served(
         inference_clone(encoder, any_size=any_size),
         None if classifier is None else inference_clone(classifier),
@@ -140,19 +142,13 @@ def export_saved_model(
     facts = {**metadata, **_facts(encoder, classifier, transform, image_size)}
     facts["max_image_pixels"] = max_pixels
     written = json.dumps(facts, indent=2, sort_keys=True, default=str)
-    partial = f"{path}.writing-{os.getpid()}"
-    try:
-        tf.saved_model.save(served, partial, signatures=served.endpoints)
-        tf.io.gfile.makedirs(os.path.dirname(os.path.join(partial, METADATA)))
-        extra = {f"assets.extra/{name}": text for name, text in (texts or {}).items()}
+    extra = {f"assets.extra/{name}": text for name, text in (texts or {}).items()}
+    with folder_written_whole(folder, MODEL_FILE) as beside:
+        tf.saved_model.save(served, str(beside), signatures=served.endpoints)
         for name, text in {METADATA: written + "\n", **extra}.items():
-            with tf.io.gfile.GFile(os.path.join(partial, name), "w") as f:
-                f.write(text)
-        _replace(path, partial)
-    finally:
-        if tf.io.gfile.exists(partial):
-            tf.io.gfile.rmtree(partial)
-    return path
+            (beside / name).parent.mkdir(exist_ok=True)
+            (beside / name).write_text(text)
+    return str(folder)
 
 
 def inference_clone(model: keras.Model, any_size: bool = True) -> keras.Model:
@@ -228,30 +224,16 @@ def _facts(
     }
 
 
-def _entries(path: str) -> Iterable[str]:
-    return [e.rstrip("/") for e in tf.io.gfile.listdir(path)]
-
-
-def _refuse_foreign(path: str) -> None:
-    if not tf.io.gfile.exists(path):
+def _refuse_foreign(path: AnyPath) -> None:
+    if not path.exists():
         return
-    if tf.io.gfile.isdir(path):
-        found = _entries(path)
-        if not found or "saved_model.pb" in found:
+    if path.is_dir():
+        found = sorted(entry.name for entry in path.iterdir())
+        if not found or MODEL_FILE in found:
             return
-        got = f"{path}, which holds " + ", ".join(sorted(found)[:3])
+        got = f"{path}, which holds " + ", ".join(found[:3])
     else:
         got = f"{path}, which is a file"
     raise RunDirectoryError(
         message(got, "a new folder, or one with a SavedModel", "another path")
     )
-
-
-def _replace(path: str, partial: str) -> None:
-    """Puts `partial` where `path` is; a folder cannot be renamed onto a full one."""
-    old = f"{path}.old-{os.getpid()}"
-    if tf.io.gfile.exists(path):
-        tf.io.gfile.rename(path, old)
-    tf.io.gfile.rename(partial, path)
-    if tf.io.gfile.exists(old):
-        tf.io.gfile.rmtree(old)

@@ -1,4 +1,4 @@
-"""A run on disk: its directory, checkpoints, lock and scores.
+"""A run on disk or in a bucket: its directory, checkpoints, lock and scores.
 
 Names load their module on first use, so that reading scores needs no TensorFlow.
 """

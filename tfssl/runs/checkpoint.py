@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from tfssl.core import variables
-from tfssl.errors import CheckpointError, DivergenceError, message
+from tfssl.core.paths import AnyPath, named_errors, sync
+from tfssl.errors import CheckpointError, DivergenceError, RemoteError, message
 
 Tensors = Mapping[str, np.ndarray | tf.Tensor]
 
@@ -26,24 +27,36 @@ _ADDED_LATER = {"rate_factor": np.float32(1.0)}
 
 
 def name_of(step: int) -> str:
-    """Name of the folder of one step's checkpoint."""
+    """Returns the name of the folder of one step's checkpoint."""
     return f"step-{step:09d}"
 
 
 def write(folder: Path, step: int, tensors: Tensors) -> None:
-    """Writes one checkpoint into a new folder, through to the disk.
+    """Writes one checkpoint, through to the disk.
 
     Args:
-      folder: Must not exist.
+      folder: An empty folder of this disk.
       step: Number of updates made.
       tensors: Name to value.
 
     Raises:
       OSError: Or `tf.errors.OpError`: the disk is full or not writable.
     """
-    folder.mkdir(parents=True)
-    _write_bundle(folder, tensors)
-    _write_manifest(folder, step, tensors)
+    tf.raw_ops.SaveV2(
+        prefix=str(folder / "tensors"),
+        tensor_names=list(tensors),
+        shape_and_slices=[""] * len(tensors),
+        tensors=list(tensors.values()),
+    )
+    files = {}
+    for file in sorted(folder.iterdir()):
+        sync(file)
+        files[file.name] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+    shapes = {n: [str(np.asarray(t).dtype), *t.shape] for n, t in tensors.items()}
+    manifest = {"format": 1, "step": step, "files": files, "tensors": shapes}
+    with open(folder / MANIFEST, "w") as out:
+        json.dump(manifest, out, indent=1)
+    sync(folder / MANIFEST)
     sync(folder)
 
 
@@ -67,49 +80,25 @@ def refuse_non_finite(tensors: Tensors, step: int) -> None:
             )
 
 
-def _write_bundle(folder: Path, tensors: Tensors) -> None:
-    tf.raw_ops.SaveV2(
-        prefix=str(folder / "tensors"),
-        tensor_names=list(tensors),
-        shape_and_slices=[""] * len(tensors),
-        tensors=list(tensors.values()),
-    )
-
-
-def _write_manifest(folder: Path, step: int, tensors: Tensors) -> None:
-    files = {}
-    for file in sorted(folder.iterdir()):
-        sync(file)
-        files[file.name] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
-    shapes = {n: [str(np.asarray(t).dtype), *t.shape] for n, t in tensors.items()}
-    manifest = {"format": 1, "step": step, "files": files, "tensors": shapes}
-    with open(folder / MANIFEST, "w") as out:
-        json.dump(manifest, out, indent=1)
-    sync(folder / MANIFEST)
-
-
-def sync(path: Path) -> None:
-    """Waits until a file's content, or a folder's list of names, is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sha256(file: Path) -> str:
+def _sha256(file: AnyPath) -> str:
     digest = hashlib.sha256()
-    with open(file, "rb") as data:
+    with file.open("rb") as data:
         while block := data.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
 
 
-def damage(folder: Path) -> str | None:
-    """What is wrong with a checkpoint's files, or None if they are whole."""
+def damage(folder: AnyPath) -> str | None:
+    """Returns what is wrong with a checkpoint's files, or None if they are whole.
+
+    Raises:
+      RemoteError: It cannot be told: a bucket is out of reach.
+    """
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
         files = manifest["files"]
+    except RemoteError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{MANIFEST}: {error}"
     for name, expected in files.items():
@@ -124,18 +113,25 @@ def damage(folder: Path) -> str | None:
     return None
 
 
-def read(folder: Path, prefix: str = "") -> dict[str, np.ndarray]:
+def read(folder: AnyPath, prefix: str = "") -> dict[str, np.ndarray]:
     """Reads the tensors whose names begin with `prefix`, by name."""
-    reader = tf.train.load_checkpoint(str(folder / "tensors"))
-    return {
-        name: reader.get_tensor(name)
-        for name in reader.get_variable_to_shape_map()
-        if name.startswith(prefix)
-    }
+    with _reader(folder) as reader:
+        return {
+            name: reader.get_tensor(name)
+            for name in reader.get_variable_to_shape_map()
+            if name.startswith(prefix)
+        }
+
+
+@contextlib.contextmanager
+def _reader(folder: AnyPath) -> Iterator[tf.train.CheckpointReader]:
+    # tf.train.load_checkpoint takes a prefix for a folder on some file systems.
+    with named_errors(folder):
+        yield tf.compat.v1.train.NewCheckpointReader(str(folder / "tensors"))
 
 
 def assign(
-    folder: Path,
+    folder: AnyPath,
     items: dict[str, tf.Variable],
     concerns: Callable[[str], bool] = lambda name: True,
 ) -> None:
@@ -151,34 +147,35 @@ def assign(
     Raises:
       CheckpointError: Names are missing or surplus, or shapes differ; all are listed.
     """
-    reader = tf.train.load_checkpoint(str(folder / "tensors"))
-    shapes = {
-        name: tuple(shape)
-        for name, shape in reader.get_variable_to_shape_map().items()
-        if concerns(name)
-    }
-    added = {
-        name: value
-        for name, value in _ADDED_LATER.items()
-        if name in items and name not in shapes
-    }
-    shapes |= {name: value.shape for name, value in added.items()}
-    problems = [f"missing {n}" for n in items if n not in shapes]
-    problems += [f"surplus {n}" for n in shapes if n not in items]
-    problems += [
-        f"{n} has shape {shapes[n]} instead of {tuple(v.shape)}"
-        for n, v in items.items()
-        if n in shapes and shapes[n] != tuple(v.shape)
-    ]
-    if problems:
-        shown = "; ".join(problems[:12]) + (" …" if len(problems) > 12 else "")
-        raise CheckpointError(
-            message(
-                f"{len(problems)} differences between {folder} and this run: {shown}",
-                "the same names and shapes",
-                "the flags that the checkpoint was made with",
+    with _reader(folder) as reader:
+        shapes = {
+            name: tuple(shape)
+            for name, shape in reader.get_variable_to_shape_map().items()
+            if concerns(name)
+        }
+        added = {
+            name: value
+            for name, value in _ADDED_LATER.items()
+            if name in items and name not in shapes
+        }
+        shapes |= {name: value.shape for name, value in added.items()}
+        problems = [f"missing {n}" for n in items if n not in shapes]
+        problems += [f"surplus {n}" for n in shapes if n not in items]
+        problems += [
+            f"{n} has shape {shapes[n]} instead of {tuple(v.shape)}"
+            for n, v in items.items()
+            if n in shapes and shapes[n] != tuple(v.shape)
+        ]
+        if problems:
+            shown = "; ".join(problems[:12]) + (" …" if len(problems) > 12 else "")
+            raise CheckpointError(
+                message(
+                    f"{len(problems)} differences between {folder} and this run: "
+                    + shown,
+                    "the same names and shapes",
+                    "the flags that the checkpoint was made with",
+                )
             )
-        )
-    for name, variable in items.items():
-        value = added[name] if name in added else reader.get_tensor(name)
-        variables.raw(variable).assign(value)
+        for name, variable in items.items():
+            value = added[name] if name in added else reader.get_tensor(name)
+            variables.raw(variable).assign(value)

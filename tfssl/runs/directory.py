@@ -1,4 +1,4 @@
-"""The run directory: lock, flags, log and results on disk (DESIGN section 6)."""
+"""The run directory: lock, flags, log and results, on this disk or in a bucket."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import contextlib
 import json
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tfssl.config.inherit import FLAGS_FILE
-from tfssl.config.remote import is_remote, working_copy
-from tfssl.errors import InUseError, RunDirectoryError, message
-from tfssl.runs.lock import DirectoryLock
-from tfssl.runs.remote.mirror import Mirror
+from tfssl.config.remote import as_path
+from tfssl.core.paths import AnyPath, write_whole
+from tfssl.errors import RunDirectoryError, message
+from tfssl.runs.lock import RunLock
+from tfssl.runs.store import CheckpointStore
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -23,12 +25,11 @@ class RunDirectory:
     """One run's folder; as a context, the right of this process to write it.
 
     Args:
-      path: `--run_dir`. Of a remote one (`gs://…`) everything here is about the
-        working copy, which is pulled on entering and pushed on leaving the context.
+      path: `--run_dir`, also a URL (`gs://…`): its files are read and written there.
     """
 
-    def __init__(self, path: str | Path):
-        self.path = working_copy(path)
+    def __init__(self, path: str | AnyPath):
+        self.path = as_path(path)
         self.flags = self.path / FLAGS_FILE
         self.log = self.path / "log.jsonl"
         self.results = self.path / "results.json"
@@ -42,136 +43,80 @@ class RunDirectory:
         self.finetune = self.path / "finetune"
         self.provenance = self.path / "provenance.json"
         self.licence = self.path / "LICENSE-weights.txt"
-        self._lock = DirectoryLock(self.path)
-        self._mirror = Mirror(str(path)) if is_remote(path) else None
-        self._pending: list[str] = []
+        self._lock = RunLock(self.path, self._write_log)
+        self._rows: list[str] = []  # of the log, not written yet
+        self._rows_lock = threading.Lock()
+        self._log_text: str | None = None  # of a remote log; None: not read yet
 
     def __enter__(self) -> RunDirectory:
         """Makes the directory if it is missing, and takes it for this process.
 
-        A remote one is also pulled.
-
         Raises:
           RunDirectoryError: Another process holds it, or it cannot be written.
         """
-        self._take()
-        if self._mirror is not None:
-            try:
-                self._mirror.open()
-            except BaseException:
-                self._lock.release()
-                raise
+        with self._writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
         return self
 
     def __exit__(self, _: object, error: BaseException | None, *__: object) -> None:
-        """Gives the directory back, a remote one after a last push.
+        """Writes what is left of the log and gives the directory back.
 
         Raises:
-          RunDirectoryError: That push failed. Where an error ends the context already,
-            it is a warning.
+          RunDirectoryError: That failed. Where an error ends the context already, it
+            was a warning.
         """
         try:
-            if self._mirror is not None:
-                self._mirror.close()
-        except RunDirectoryError as failed:
-            if error is None:
-                raise
-            _LOGGER.warning("%s", failed)
-        finally:
-            self._lock.release()
-
-    def push_soon(self) -> None:
-        """Pushes a remote directory in a thread; a failure is a warning there."""
-        if self._mirror is not None:
-            self._mirror.push_soon()
-
-    @contextlib.contextmanager
-    def visited(self) -> Iterator[None]:
-        """The directory for a reader of a run that may still be going.
-
-        It does not take a local one. A remote one is pulled and pushed as ever, if
-        nobody has it. If another process of this host does, that one keeps the working
-        copy new; if one elsewhere does, what the reader writes stays on this disk.
-
-        Raises:
-          RunDirectoryError: The remote directory cannot be read or written.
-        """
-        if self._mirror is None:
-            yield
-            return
-        with contextlib.ExitStack() as opened:
-            try:
-                opened.enter_context(self)
-            except InUseError as error:
-                if self.fetch():
-                    _LOGGER.warning(
-                        "%s; what is written now stays in %s", error, self.path
+            self._write_log()
+            if self._rows and error is None:
+                raise RunDirectoryError(
+                    message(
+                        f"{len(self._rows)} rows of {self.log} that cannot be written",
+                        "a writable place with space",
+                        "the same command again when it is",
                     )
-            yield
-
-    def fetch(self) -> bool:
-        """Pulls a remote directory to be read alone.
-
-        Returns:
-          False where there is no need to: another process of this host has the working
-          copy, and keeps it new.
-
-        Raises:
-          RunDirectoryError: The remote directory cannot be read.
-        """
-        if self._mirror is None:
-            return False
-        try:
-            self._take()
-        except InUseError:
-            return False
-        try:
-            self._mirror.pull()
+                )
         finally:
             self._lock.release()
-        return True
 
-    def fetch_flags(self) -> None:
-        """Pulls `flags.cfg` of a remote directory, by which a command line is judged.
+    def checkpoint_store(
+        self, *, keep: int = 3, keep_steps: int = 0, background: bool = False
+    ) -> CheckpointStore:
+        """Returns the run's checkpoints; see `CheckpointStore` for the arguments."""
+        return CheckpointStore(
+            self.checkpoints,
+            keep=keep,
+            keep_steps=keep_steps,
+            background=background,
+            before_write=self._before_checkpoint,
+        )
 
-        Raises:
-          RunDirectoryError: The remote directory cannot be read, or the copy written.
-        """
-        text = self._mirror.flags() if self._mirror is not None else None
-        if text is None or (self.flags.exists() and self.flags.read_text() == text):
-            return
-        self.write_atomic(self.flags, text)
+    def _before_checkpoint(self) -> None:
+        # A run that goes on from the checkpoint needs the rows before it.
+        self._lock.check()
+        self._write_log()
 
-    def _take(self) -> None:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
-        except OSError as error:
-            raise RunDirectoryError(
-                message(
-                    f"{error}", "a writable --run_dir", "another --run_dir or rights"
-                )
-            ) from error
-
-    def write_atomic(self, file: Path, text: str) -> None:
+    def write_atomic(self, file: AnyPath, text: str) -> None:
         """Replaces a small file whole: a reader sees the old text or the new.
 
         Raises:
           RunDirectoryError: The disk is full or not writable; the old file stays.
         """
-        beside = file.with_name(f".{file.name}.{os.getpid()}")
+        with self._writing(file):
+            write_whole(file, text)
+
+    @contextlib.contextmanager
+    def _writing(self, file: AnyPath) -> Iterator[None]:
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            beside.write_text(text)
-            os.replace(beside, file)
+            yield
+        except RunDirectoryError:
+            raise
         except OSError as error:
-            with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
             raise RunDirectoryError(
                 message(
                     f"{error} while writing {file}",
-                    "a writable disk with space",
-                    "freeing space or another --run_dir",
+                    "a writable --run_dir with space",
+                    "freeing space, rights, or another --run_dir",
                 )
             ) from error
 
@@ -179,24 +124,50 @@ class RunDirectory:
         """Adds one JSON object to `log.jsonl`.
 
         Where the disk is full, the row waits in memory for the next call, and the run
-        goes on.
+        goes on. A remote log, to which nothing can be appended, is written before each
+        checkpoint, every `lock.BEAT_SECONDS` and at the end.
         """
-        self._pending.append(json.dumps(row) + "\n")
+        with self._rows_lock:
+            self._rows.append(json.dumps(row) + "\n")
+        if isinstance(self.log, Path):
+            self._write_log()
+
+    def _write_log(self) -> None:
+        with self._rows_lock:
+            if not self._rows:
+                return
+            try:
+                if isinstance(self.log, Path):
+                    self._append("".join(self._rows))
+                else:
+                    self._write_remote("".join(self._rows))
+            except OSError as error:
+                _LOGGER.warning(
+                    "%s: %d rows of the log wait",
+                    getattr(error, "reason", error), len(self._rows),
+                )  # fmt: skip
+                return
+            self._rows.clear()
+
+    def _append(self, text: str) -> None:
         size = self.log.stat().st_size if self.log.exists() else 0
         try:
-            with open(self.log, "a") as out:
-                out.write("".join(self._pending))
-        except OSError as error:
-            _LOGGER.warning(
-                "%s: %d rows of the log wait for space", error, len(self._pending)
-            )
+            with self.log.open("a") as out:
+                out.write(text)
+        except OSError:
             if self.log.exists():
-                os.truncate(self.log, size)
-            return
-        self._pending.clear()
+                os.truncate(str(self.log), size)
+            raise
+
+    def _write_remote(self, text: str) -> None:
+        if self._log_text is None:
+            self._log_text = self.log.read_text() if self.log.exists() else ""
+        write_whole(self.log, self._log_text + text)
+        self._log_text += text
 
     def cut_log(self, step: int) -> None:
         """Drops rows after `step` and a half-written last line, before resuming."""
+        self._write_log()
         if not self.log.exists():
             return
         rows = []
@@ -208,6 +179,7 @@ class RunDirectory:
             if row.get("step", 0) <= step:
                 rows.append(json.dumps(row) + "\n")
         self.write_atomic(self.log, "".join(rows))
+        self._log_text = None
 
     def read_results(self) -> dict[str, Any]:
         """The content of `results.json`, empty if there is none yet."""

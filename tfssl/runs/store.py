@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import logging
-import os
 import re
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from tfssl.config.remote import as_path
+from tfssl.core.paths import (
+    WRITING,
+    AnyPath,
+    folder_written_whole,
+    remove_folder,
+)
 from tfssl.errors import CheckpointError, message
 from tfssl.runs import checkpoint
 
+REMOTE_PAUSES = (10.0, 60.0, 300.0, 900.0)
+"""Seconds before each further try to write the last checkpoint to a bucket."""
+
+_GOES_ON = "the run goes on, the next checkpoint tries again"
 _FOLDER = re.compile(rf"{checkpoint.NAME}$")
 _LOGGER = logging.getLogger(__name__)
 
@@ -25,52 +37,63 @@ class CheckpointStore:
 
     `folder/step-000001000/` holds `tensors.index` and `tensors.data-*` (TensorFlow's
     bundle format, tensor names as in `RunState.items`) and `manifest.json` (names,
-    shapes, sizes and SHA-256 of the files). A checkpoint is written beside, forced to
-    the disk and renamed, so it is complete or not there.
+    shapes, sizes and SHA-256 of the files). On this disk a checkpoint is written
+    beside, forced to the disk and renamed, so it is complete or not there. Elsewhere
+    its manifest is written last, and without one it counts for nothing.
 
     Args:
-      folder: `run_dir/checkpoints`.
+      folder: `run_dir/checkpoints`, also a URL.
       keep: Number of newest checkpoints to keep, >= 1.
       keep_steps: Checkpoints of the multiples of so many steps stay for ever; 0: none.
       background: Whether `save` returns as soon as it has copied the values. The disk
         is then a thread's work, of one checkpoint at a time, and the errors come
-        with the next `save` or `wait`.
-      on_written: Called after each checkpoint that is on the disk, by the thread that
-        wrote it.
+        with the next `save` or `finish`.
+      before_write: Called before each checkpoint is written, by the thread that
+        writes it.
     """
 
     def __init__(
         self,
-        folder: Path,
+        folder: str | AnyPath,
         *,
         keep: int = 3,
         keep_steps: int = 0,
         background: bool = False,
-        on_written: Callable[[], None] = lambda: None,
+        before_write: Callable[[], None] = lambda: None,
     ):
-        self.folder = Path(folder)
+        self.folder = as_path(folder)
+        self._local = isinstance(self.folder, Path)
         self._keep = keep
         self._keep_steps = keep_steps
-        self._on_written = on_written
+        self._before_write = before_write
         self._thread = concurrent.futures.ThreadPoolExecutor(1) if background else None
         self._writing: concurrent.futures.Future | None = None
 
     def steps(self) -> list[int]:
-        """Steps that have a checkpoint, ascending."""
+        """Returns the steps that have a checkpoint, ascending."""
+        return [step for step in self._folders() if self._counts(step)]
+
+    def _folders(self) -> list[int]:
         if not self.folder.is_dir():
             return []
         found = (_FOLDER.match(entry.name) for entry in self.folder.iterdir())
         return sorted(int(match[1]) for match in found if match)
 
-    def path(self, step: int) -> Path:
-        """Folder of one step's checkpoint."""
+    def _counts(self, step: int) -> bool:
+        # One on this disk without a manifest is damaged, and the user must be told.
+        return self._local or (self.path(step) / checkpoint.MANIFEST).exists()
+
+    def path(self, step: int) -> AnyPath:
+        """Returns the folder of one step's checkpoint."""
         return self.folder / checkpoint.name_of(step)
 
-    def save(self, step: int, items: dict[str, tf.Variable]) -> None:
+    def save(self, step: int, items: Mapping[str, tf.Variable]) -> None:
         """Writes one checkpoint and removes the oldest beyond `keep`.
 
-        With `background` it first waits for the checkpoint before, so that the disk
-        never holds two halves and memory never two copies.
+        Where that fails (a full disk, a bucket out of reach), it is a warning: the run
+        goes on, and the next checkpoint tries again. With `background` it first waits
+        for the checkpoint before, so that the disk never holds two halves and memory
+        never two copies.
 
         Args:
           step: Number of updates made.
@@ -78,82 +101,83 @@ class CheckpointStore:
 
         Raises:
           DivergenceError: A tensor holds NaN or infinity; nothing is written.
-          CheckpointError: The disk is full or not writable; older ones survive. With
-            `background`, this is said of the checkpoint before, and this one is on
-            its way.
         """
-        self.save_tensors(step, {n: item.numpy() for n, item in items.items()})
-
-    def save_tensors(self, step: int, tensors: checkpoint.Tensors) -> None:
-        """`save` for what is in no variable: imported weights.
-
-        Writing copies a NumPy array once more, and a TensorFlow tensor not.
-        """
+        tensors = {name: item.numpy() for name, item in items.items()}
         checkpoint.refuse_non_finite(tensors, step)
         if self._thread is None:
-            self._write(step, tensors)
+            with _a_warning(_GOES_ON):
+                self.write(step, tensors)
             return
-        try:
-            self.wait()
-        finally:
-            self._writing = self._thread.submit(self._write, step, tensors)
+        self.wait()
+        self._writing = self._thread.submit(self.write, step, tensors)
 
-    def wait(self) -> None:
-        """Returns when nothing is being written any more.
+    def wait(self, then: str = _GOES_ON) -> None:
+        """Returns when nothing is being written any more; a failure is a warning.
 
-        Raises:
-          CheckpointError: The last checkpoint could not be written.
+        Args:
+          then: What the warning says will happen now.
         """
         writing, self._writing = self._writing, None
         if writing is not None:
-            writing.result()
+            with _a_warning(then):
+                writing.result()
 
-    def finish(self, step: int, items: dict[str, tf.Variable]) -> None:
-        """Returns when the checkpoint of the last step is on the disk.
+    def finish(self, step: int, items: Mapping[str, tf.Variable]) -> None:
+        """Returns when the checkpoint of the last step is there.
 
         Args:
           step: Number of updates made.
           items: Name to variable.
 
         Raises:
-          CheckpointError: It is not there and cannot be written now either.
+          CheckpointError: It is not there and cannot be written now either; in a
+            bucket, not after all `REMOTE_PAUSES`.
           DivergenceError: See `save`.
         """
-        try:
-            self.wait()
-        except CheckpointError as error:
-            _LOGGER.warning("%s; trying once more", error)
-        if step not in self.steps():
-            self.save(step, items)
-            self.wait()
+        self.wait("trying once more")
+        tensors = {name: item.numpy() for name, item in items.items()}
+        for pause in () if self._local else REMOTE_PAUSES:
+            with _a_warning(f"trying again in {pause:g} s"):
+                self._write_if_missing(step, tensors)
+                return
+            time.sleep(pause)
+        self._write_if_missing(step, tensors)
 
-    def settle(self) -> None:
-        """`wait`, where nobody can do anything about the error: it is a warning."""
-        try:
-            self.wait()
-        except CheckpointError as error:
-            _LOGGER.warning("%s", error)
+    def _write_if_missing(self, step: int, tensors: checkpoint.Tensors) -> None:
+        with self._cannot_write(step, tensors):
+            there = step in self.steps()
+        if not there:
+            checkpoint.refuse_non_finite(tensors, step)
+            self.write(step, tensors)
 
     def __enter__(self) -> CheckpointStore:
         return self
 
     def __exit__(self, *_: object) -> None:
         """Lets the thread finish."""
-        self.settle()
+        self.wait("it is the last one")
         if self._thread is not None:
             self._thread.shutdown()
 
-    def _write(self, step: int, tensors: checkpoint.Tensors) -> None:
-        beside = self.folder / f".writing-{step:09d}-{os.getpid()}"
-        try:
+    def write(self, step: int, tensors: checkpoint.Tensors) -> None:
+        """Writes one checkpoint now, also of what is in no variable (imported weights).
+
+        Args:
+          step: Number of updates made.
+          tensors: Name to value. A NumPy array is copied once more, a TensorFlow tensor
+            is not.
+
+        Raises:
+          CheckpointError: The disk is full or not writable, or the bucket out of reach;
+            older ones survive.
+        """
+        with self._cannot_write(step, tensors):
+            self._before_write()
             self._remove_abandoned()
-            checkpoint.write(beside, step, tensors)
-            self._put_in_place(beside, self.path(step))
-        except (OSError, tf.errors.OpError) as error:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise self._cannot_write(error, step, tensors) from error
-        self._remove_old(step)
-        self._on_written()
+            with folder_written_whole(self.path(step), checkpoint.MANIFEST) as folder:
+                checkpoint.write(folder, step, tensors)
+        with contextlib.suppress(OSError):  # the next one removes them
+            self._remove_old(step)
 
     def restore_newest(self, items: dict[str, tf.Variable]) -> int | None:
         """Assigns the newest undamaged checkpoint to the variables.
@@ -166,6 +190,7 @@ class CheckpointStore:
 
         Raises:
           CheckpointError: All are damaged, or names or shapes differ.
+          RemoteError: A bucket cannot be read.
         """
         damaged: list[str] = []
         for step in reversed(self.steps()):
@@ -188,15 +213,6 @@ class CheckpointStore:
             )
         return None
 
-    def _put_in_place(self, beside: Path, target: Path) -> None:
-        """Renames; what had the name before is gone only when the new one is there."""
-        old = self.folder / f".writing-old-{target.name}"
-        if target.exists():
-            os.replace(target, old)
-        os.replace(beside, target)
-        checkpoint.sync(self.folder)
-        shutil.rmtree(old, ignore_errors=True)
-
     def _remove_old(self, newest: int) -> None:
         """Keeps the last ones up to `newest`.
 
@@ -209,25 +225,48 @@ class CheckpointStore:
         if self._keep_steps:
             kept |= {step for step in past if step % self._keep_steps == 0}
         for step in set(steps) - kept:
-            shutil.rmtree(self.path(step), ignore_errors=True)
+            remove_folder(self.path(step), checkpoint.MANIFEST)
 
     def _remove_abandoned(self) -> None:
-        if self.folder.is_dir():
-            for left in self.folder.glob(".writing-*"):
+        """Removes what processes that were killed left half written."""
+        if self._local:
+            for left in self.folder.glob(f"{WRITING}*"):
                 shutil.rmtree(left, ignore_errors=True)
+            return
+        for step in self._folders():
+            if not self._counts(step):
+                remove_folder(self.path(step), checkpoint.MANIFEST)
 
-    def _cannot_write(
-        self, error: Exception, step: int, tensors: checkpoint.Tensors
-    ) -> CheckpointError:
-        need = sum(np.asarray(t).nbytes for t in tensors.values()) / 1e6
+    @contextlib.contextmanager
+    def _cannot_write(self, step: int, tensors: checkpoint.Tensors):
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            need = sum(np.asarray(t).nbytes for t in tensors.values()) / 1e6
+            raise CheckpointError(
+                message(
+                    f"{getattr(error, 'reason', error)} while writing the checkpoint "
+                    f"of step {step} to {self.folder}",
+                    f"about {need:.1f} MB of writable disk{self._free(need)}",
+                    "freeing space or another --run_dir; older checkpoints are "
+                    "untouched",
+                )
+            ) from error
+
+    def _free(self, need: float) -> str:
+        if not self._local:
+            return (
+                " there, and for a moment in this machine's folder of temporary files"
+            )
         where = next(p for p in [self.folder, *self.folder.parents] if p.exists())
         free = shutil.disk_usage(where).free / 1e6
         missing = f"{need - free:.1f} MB are missing" if need > free else "enough"
-        return CheckpointError(
-            message(
-                f"{error} while writing the checkpoint of step {step} to {self.folder}",
-                f"about {need:.1f} MB of writable disk; {free:.1f} MB are free, "
-                + missing,
-                "freeing space or another --run_dir; older checkpoints are untouched",
-            )
-        )
+        return f"; {free:.1f} MB are free, {missing}"
+
+
+@contextlib.contextmanager
+def _a_warning(then: str):
+    try:
+        yield
+    except CheckpointError as error:
+        _LOGGER.warning("%s; %s", error, then)

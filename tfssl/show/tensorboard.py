@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from tfssl.core.paths import AnyPath, write_whole
 from tfssl.show.report import ReportData
 
 _LOGGER = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class ScalarWriter:
       shown: False writes nothing (`--notensorboard`).
     """
 
-    def __init__(self, folder: Path, *, shown: bool):
+    def __init__(self, folder: AnyPath, *, shown: bool):
         self._writer = (
             tf.summary.create_file_writer(str(folder))
             if shown
@@ -55,7 +56,7 @@ class ScalarWriter:
         """
         size = tf.constant([str(views.shape[2])] * 2)
         pictures = [tf.io.encode_png(np.concatenate(row, 1)) for row in views]
-        with self._writer.as_default():
+        with _or_warning(), self._writer.as_default():
             parts = tf.concat([size, tf.stack(pictures)], 0)
             tf.summary.write("views", parts, 0, _metadata("images"))
 
@@ -90,24 +91,29 @@ embeddings {{
 """
 
 
-def write_projector(folder: Path, data: ReportData) -> None:
+def write_projector(folder: AnyPath, data: ReportData) -> None:
     """Writes held-out features, labels and thumbnails for the embedding projector.
 
     Args:
       folder: `run_dir/tensorboard`.
       data: With `features` `[n, F]`, `labels` and `images` `[n, S, S, 3]`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     side = data.images.shape[1]
     across = int(np.ceil(np.sqrt(len(data.images))))
     sprite = np.zeros([across * side, across * side, 3], np.uint8)
     for i, image in enumerate(data.images):
         y, x = divmod(i, across)
         sprite[y * side : (y + 1) * side, x * side : (x + 1) * side] = image
-    Image.fromarray(sprite).save(folder / "sprite.png")
-    np.savetxt(folder / "features.tsv", data.features, "%.5g", "\t")
+    picture, table = io.BytesIO(), io.BytesIO()
+    Image.fromarray(sprite).save(picture, "png")
+    np.savetxt(table, data.features, "%.5g", "\t")
     names = [
         data.class_name(data.label_of(i)) or "none" for i in range(len(data.labels))
     ]
-    (folder / "labels.tsv").write_text("\n".join(names) + "\n")
-    (folder / "projector_config.pbtxt").write_text(_PROJECTOR.format(side=side))
+    for name, content in (
+        ("sprite.png", picture.getvalue()),
+        ("features.tsv", table.getvalue()),
+        ("labels.tsv", "\n".join(names) + "\n"),
+        ("projector_config.pbtxt", _PROJECTOR.format(side=side)),
+    ):
+        write_whole(folder / name, content)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import time
 from typing import Any
 
@@ -18,8 +17,9 @@ from tfssl.config.encoder_name import parse_encoder
 from tfssl.config.flagfile import from_flagfile, to_flagfile
 from tfssl.config.rules import validate
 from tfssl.core import runtime
+from tfssl.core.paths import remove_folder
 from tfssl.errors import CheckpointError, ConfigError, RunDirectoryError, message
-from tfssl.runs import CheckpointStore, RunDirectory
+from tfssl.runs import RunDirectory, checkpoint
 from tfssl.show import console
 
 PROBE_IMAGES = 2
@@ -65,7 +65,7 @@ def _again(config: Config, directory: RunDirectory) -> int:
 
 def _convert(config: Config, directory: RunDirectory) -> int:
     start = time.monotonic()
-    store = CheckpointStore(directory.checkpoints, keep=1)
+    store = directory.checkpoint_store(keep=1)
     if store.steps():
         raise RunDirectoryError(
             message(
@@ -82,7 +82,7 @@ def _convert(config: Config, directory: RunDirectory) -> int:
     try:
         tensors = published.matched.read()
         tensors["step"] = tf.constant(step, tf.int64)
-        store.save_tensors(step, tensors)
+        store.write(step, tensors)
         # The encoder is loaded below: two copies of a large network are enough.
         del tensors, published
         runtime.trim_heap()
@@ -93,7 +93,7 @@ def _convert(config: Config, directory: RunDirectory) -> int:
         directory.write_atomic(directory.flags, to_flagfile(final))
     except BaseException:
         # A directory is converted whole or not at all.
-        shutil.rmtree(store.path(step), ignore_errors=True)
+        remove_folder(store.path(step), checkpoint.MANIFEST)
         directory.provenance.unlink(missing_ok=True)
         directory.licence.unlink(missing_ok=True)
         raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -14,17 +13,16 @@ from tfssl.build.features import features
 from tfssl.build.supervised import OneView
 from tfssl.config import Config, difference
 from tfssl.config.flagfile import from_flagfile, to_flagfile
-from tfssl.config.remote import is_remote
 from tfssl.config.tasks import FINETUNE_RATES
 from tfssl.core import runtime, seeds, variables
 from tfssl.data import Source, require_labels
 from tfssl.errors import ConfigError, RunDirectoryError, message
 from tfssl.evaluate import classification, rank
-from tfssl.runs import CheckpointStore, RunDirectory
+from tfssl.runs import RunDirectory
 from tfssl.runs.scores import TRAINED, Confusion, Score, add_score
 from tfssl.show import console
 from tfssl.show.scores import score_line
-from tfssl.train import Action, RunState, StopRequest, recovery
+from tfssl.train import Action, RunState, StopRequest
 
 STOPPED = 42
 """Exit code after a signal; the same command goes on from the checkpoint."""
@@ -53,7 +51,7 @@ def run(config: Config) -> int:
         evaluation = build.evaluation_source(config)
         with RunDirectory(directory.finetune) as own:
             _refuse_other_flags(config, own)
-            job = _FineTuning(config, data, own, directory.push_soon)
+            job = _FineTuning(config, data, own)
             if not job.train():
                 console.say("fine-tuning stopped, saved; the same command goes on")
                 return STOPPED
@@ -95,7 +93,6 @@ class _FineTuning:
       config: Resolved configuration.
       data: Labelled training images.
       own: `run_dir/finetune`.
-      on_written: Called after each checkpoint.
     """
 
     def __init__(
@@ -103,7 +100,6 @@ class _FineTuning:
         config: Config,
         data: Source,
         own: RunDirectory,
-        on_written: Callable[[], None],
     ):
         self._config = config
         self._data = data
@@ -123,11 +119,8 @@ class _FineTuning:
         with self._strategy.scope():
             self._method = networks.fine_tune(config, data.num_classes)
             self._state = RunState.create(self._method, self._optimizer())
-        self._store = CheckpointStore(
-            own.checkpoints,
-            keep=config.keep_checkpoints,
-            background=True,
-            on_written=on_written,
+        self._store = own.checkpoint_store(
+            keep=config.keep_checkpoints, background=True
         )
 
     def train(self) -> bool:
@@ -139,7 +132,7 @@ class _FineTuning:
         own.write_atomic(
             own.flags,
             to_flagfile(
-                dataclasses.replace(config, mode="finetune", run_dir=self._address())
+                dataclasses.replace(config, mode="finetune", run_dir=str(own.path))
             ),
         )
         own.cut_log(start)
@@ -156,7 +149,7 @@ class _FineTuning:
         per_epoch = max(1, self._data.num_examples // self._batch)
         save = Action(
             config.checkpoint_every or per_epoch,
-            lambda step: recovery.save(self._store, step, self._state),
+            lambda step: self._store.save(step, self._state.items()),
             at_stop=True,
         )
         with (
@@ -178,11 +171,6 @@ class _FineTuning:
             )
             self._store.finish(int(self._state.step.numpy()), self._state.items())
         return done
-
-    def _address(self) -> str:
-        if is_remote(self._config.run_dir):
-            return f"{self._config.run_dir.rstrip('/')}/{self._own.path.name}"
-        return str(self._own.path)
 
     def score(self, evaluation: Source) -> tuple[Score, Confusion]:
         """Accuracy on held-out images, in float32 with moving statistics."""

@@ -37,8 +37,7 @@ def run(config: Config) -> int:
     """
     console.route_warnings()
     directory = RunDirectory(config.run_dir)
-    with directory.visited():
-        _write(config, directory)
+    _write(config, directory)
     return 0
 
 

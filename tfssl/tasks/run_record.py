@@ -11,12 +11,12 @@ from tfssl.config import Config
 from tfssl.config.flagfile import to_flagfile
 from tfssl.data import Source
 from tfssl.errors import CheckpointError, message
-from tfssl.runs import CheckpointStore, RunDirectory, checkpoint
+from tfssl.runs import RunDirectory, checkpoint
 from tfssl.show import console
 from tfssl.show.tensorboard import ScalarWriter
 from tfssl.tasks.online_knn import OnlineKnn
 from tfssl.tasks.view_strip import view_strip
-from tfssl.train import RunState, recovery
+from tfssl.train import RunState
 
 Row = dict[str, float]
 
@@ -112,12 +112,10 @@ class Recorded(Silent):
         self._knn = (
             OnlineKnn(config, source, state.method) if config.knn_every else None
         )
-        self._store = CheckpointStore(
-            directory.checkpoints,
+        self._store = directory.checkpoint_store(
             keep=config.keep_checkpoints,
             keep_steps=config.keep_every * save_every,
             background=config.async_checkpoint,
-            on_written=directory.push_soon,
         )
         self._first = 0
         self._total = 0
@@ -191,8 +189,8 @@ class Recorded(Silent):
         return self._knn.score(step) if self._knn else None
 
     def save(self, step: int) -> None:
-        """Writes a checkpoint, see `recovery.save`."""
-        recovery.save(self._store, step, self.state)
+        """Writes a checkpoint."""
+        self._store.save(step, self.state.items())
 
     def before_rewind(self) -> None:
         """Waits for the checkpoint that is being written.
@@ -200,7 +198,7 @@ class Recorded(Silent):
         Raises:
           CheckpointError: There is none to go back to.
         """
-        self._store.settle()
+        self._store.wait("rewinding to the one before")
         if not self._store.steps():
             raise CheckpointError(
                 message(

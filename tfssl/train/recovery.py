@@ -1,4 +1,4 @@
-"""What a run does when something goes wrong: NaN, a full disk, a signal to a worker."""
+"""What a run does when something goes wrong: NaN, a signal to one of its workers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfssl.core import collectives, runtime
-from tfssl.errors import CheckpointError, DivergenceError
-from tfssl.runs import CheckpointStore
+from tfssl.errors import DivergenceError
 from tfssl.train import RunState
 
 RATE_FACTOR = 0.5
@@ -23,23 +22,6 @@ def agreement(strategy: tf.distribute.Strategy) -> Callable[[bool], bool]:
     if runtime.num_workers(strategy) == 1:
         return bool
     return lambda asked: collectives.any_worker(strategy, asked)
-
-
-def save(store: CheckpointStore, step: int, state: RunState) -> None:
-    """A full disk does not end a run that may find space at the next checkpoint.
-
-    Args:
-      store: Writes the checkpoint.
-      step: Number of updates made.
-      state: Of the run.
-
-    Raises:
-      DivergenceError: A tensor of the state is not finite.
-    """
-    try:
-        store.save(step, state.items())
-    except CheckpointError as error:
-        _LOGGER.warning("%s; the run goes on, the next checkpoint tries again", error)
 
 
 def rewind(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tfssl.config.remote import as_path
 from tfssl.errors import DataError, message, printable
 from tfssl.runs.scores import scores_of
 from tfssl.show.scores import RunScores
@@ -97,18 +97,18 @@ class ReportData:
         return printable(self.class_names[label]) if named else f"class {label}"
 
 
-def read_log(path: str | Path) -> list[dict[str, Any]]:
+def read_log(path: object) -> list[dict[str, Any]]:
     """Reads `log.jsonl` while a run may still be writing it.
 
     Args:
-      path: The file; a missing one gives no rows.
+      path: The file, also a URL; a missing one gives no rows.
 
     Returns:
       One dict per log step, `step` increasing. Lines that are not whole (the last one
       of a run still going, or the end of one that was killed) are left out. Where a
       resumed run repeats steps, the later row stands.
     """
-    file = Path(path)
+    file = as_path(path)
     if not file.exists():
         return []
     rows: list[dict[str, Any]] = []

@@ -1,1 +1,0 @@
-"""Run directories in buckets: a local copy, pulled and pushed."""
