@@ -59,7 +59,7 @@ def train(strategy, case: str) -> dict:
     calls = [run_steps(iterator, tf.constant(k, tf.int64)) for k in (2, STEPS - 2)]
     for key in calls[0]:
         found[f"log/{key}"] = np.concatenate([call[key] for call in calls])
-    found["traces"] = run_steps.graph.experimental_get_tracing_count()
+    found["traces"] = run_steps.experimental_get_tracing_count()
     gaps = [0.0]
     for key, variable in state.items().items():
         found[f"state/{key}"] = variable.numpy()

@@ -58,6 +58,28 @@ class WorkerError(TfsslError):
     """Another worker of the run is gone; this one cannot go on alone."""
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal ended a training after a checkpoint; the same call goes on.
+
+    Attributes:
+      signal: Its name.
+      step: Updates that the checkpoint holds.
+      how: What continues it.
+    """
+
+    def __init__(self, signal: str, step: int):
+        super().__init__(signal, step)
+        self.signal, self.step = signal, step
+        self.how = " the same command"
+
+    def __str__(self) -> str:
+        """What a user sees."""
+        return (
+            f"stopped by {self.signal} after step {self.step}, saved; continue with"
+            f"{self.how}"
+        )
+
+
 def message(got: object, expected: object, try_: str) -> str:
     """Formats the one shape that all our errors have.
 

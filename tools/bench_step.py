@@ -248,7 +248,7 @@ def measure(
         "share_of_matmul": round(step_flops / step / rate, 4),
         "bare_share_of_matmul": round(bare_flops / middle["bare"] / rate, 4),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "traces": bench.run_steps.graph.experimental_get_tracing_count(),
+        "traces": bench.run_steps.experimental_get_tracing_count(),
     }
 
 

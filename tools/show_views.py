@@ -101,8 +101,8 @@ def shown(source, recipe, seed: int, images: int, size: int):
     import tensorflow as tf
 
     from tfssl.augment import crops, matrix_views
+    from tfssl.build.first_views import first_views
     from tfssl.core import seeds
-    from tfssl.tasks.view_strip import first_views
     from tfssl.train import drawn_photometry
 
     found = first_views(source, recipe, seed=seed, images=images, image_size=size)

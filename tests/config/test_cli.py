@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
 import sys
-import types
 
 import pytest
 
@@ -17,7 +15,7 @@ from tfssl.config.complete import settle
 from tfssl.config.flagfile import to_flagfile
 from tfssl.config.help_text import help_text
 from tfssl.config.ownership import unread_flags
-from tfssl.errors import ConfigError, TfsslError
+from tfssl.errors import ConfigError, Stopped, TfsslError
 
 
 def parse(*arguments: str):
@@ -183,53 +181,28 @@ def test_help_lists_every_flag_by_group():
 # --- main -------------------------------------------------------------------------
 
 
-@pytest.fixture
-def modes_table(monkeypatch):
-    """Stands in for `tfssl.tasks`, which needs TensorFlow."""
-    module = types.ModuleType("tfssl.tasks")
-    module.MODES = {}
-    monkeypatch.setitem(sys.modules, "tfssl.tasks", module)
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
-    return module.MODES
-
-
-def test_main_runs_modes_in_order_until_one_fails(modes_table, tmp_path):
-    ran = []
-    for name, code in (("pretrain", 0), ("knn", 3), ("linear", 0)):
-
-        def mode(config, name=name, code=code):
-            ran.append((name, config.init_from))
-            return code
-
-        modes_table[name] = mode
-    (tmp_path / "w.index").touch()
-    weights = str(tmp_path / "w")
-    code = main.main(
-        [
-            "tfssl",
-            "--mode=pretrain,knn,linear",
-            f"--run_dir={tmp_path}",
-            f"--init_from={weights}",
-        ]
-    )
-    # After pretraining the run directory is what gets evaluated.
-    assert (code, ran) == (3, [("pretrain", weights), ("knn", "")])
-    assert os.environ["KERAS_BACKEND"] == "tensorflow"
-
-
 @pytest.mark.parametrize(
-    ("error", "code"), [(TfsslError("disk full"), 1), (ConfigError(["a", "b"]), 2)]
+    ("error", "code"),
+    [
+        (TfsslError("got batch_size=3"), 1),
+        (ConfigError(["a", "b"]), 2),
+        (Stopped("SIGTERM", 3), 42),
+    ],
 )
 def test_main_prints_our_errors_without_a_traceback(
-    modes_table, tmp_path, capsys, error, code
+    monkeypatch, tmp_path, capsys, error, code
 ):
-    def mode(config):
+    def fails(parsed, wording):
         raise error
 
-    modes_table["pretrain"] = mode
+    monkeypatch.setattr(main.tasks, "run", fails)
     assert main.main(["tfssl", f"--run_dir={tmp_path}"]) == code
-    lines = capsys.readouterr().err.splitlines()
-    assert lines == (["tfssl: disk full"] if code == 1 else ["tfssl: a", "tfssl: b"])
+    said = capsys.readouterr()
+    if code == 42:
+        assert said.out.startswith("stopped by SIGTERM after step 3, saved")
+        return
+    expected = {1: ["tfssl: got --batch_size=3"], 2: ["tfssl: a", "tfssl: b"]}
+    assert said.err.splitlines() == expected[code]
 
 
 def test_main_help_and_wrong_flags(capsys):

@@ -17,7 +17,7 @@ from tfssl.augment.geometry import decode, eval_image
 from tfssl.augment.photometry import normalize
 from tfssl.augment.recipes import EVAL_TRANSFORMS
 from tfssl.errors import RunDirectoryError
-from tfssl.export import export_saved_model, inference_clone
+from tfssl.exporters import export_saved_model, inference_clone
 from tfssl.models import Encoder, linear_head
 
 SIZE = 48

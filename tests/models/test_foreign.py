@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfssl.core import variables
 from tfssl.errors import ConfigError
-from tfssl.export.saved_model import inference_clone
+from tfssl.exporters.saved_model import inference_clone
 from tfssl.models import build_foreign_encoder
 
 HERE = "tests.foreign_models"

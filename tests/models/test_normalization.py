@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfssl.config import tables
 from tfssl.errors import ConfigError
-from tfssl.export.saved_model import inference_clone
+from tfssl.exporters.saved_model import inference_clone
 from tfssl.models import (
     NORMALIZATIONS,
     BatchNorm,

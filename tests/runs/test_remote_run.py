@@ -23,7 +23,7 @@ from tfssl.core.paths import write_whole
 from tfssl.errors import CheckpointError, InUseError, RemoteError, RunDirectoryError
 from tfssl.main import main
 from tfssl.runs import RunDirectory, checkpoint, lock, store
-from tfssl.tasks import pretrain
+from tfssl.train import job
 
 gfile = tf.io.gfile
 OTHER_OWNER = {"process": 7, "host": "elsewhere", "started": "1", "beat": 3}
@@ -329,7 +329,7 @@ def test_a_run_goes_on_on_another_machine(disk, tmp_path, monkeypatch, capsys):
     assert main(argv("simclr", whole)) == 0
     flags = argv("simclr", url, tensorboard=True)
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain, "StopRequest", StopAfterOneCall)
+        patch.setattr(job, "StopRequest", StopAfterOneCall)
         assert main(flags) == 42
     assert "continue with the same command" in capsys.readouterr().out
     assert main(flags) == 0

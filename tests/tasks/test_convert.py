@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tests.weights.conftest import kit, small_byol, small_simclr
-from tfssl.build import networks, trained
+from tfssl import build
+from tfssl.build import networks
 from tfssl.config.inherit import stored_config
 from tfssl.main import main
 from tfssl.runs import checkpoint
@@ -173,8 +174,7 @@ def test_a_keras_file_opens_in_a_fresh_process(converted, tmp_path):
         text=True,
     ).stdout
     assert "Encoder ['P2', 'P3', 'P4', 'P5']" in said
-    config = stored_config(str(run_dir))
-    encoder, _ = trained.load_encoder(config)
+    encoder = build.load(run_dir).encoder
     features = np.load(f"{tmp_path}/out.npy")
     square = np.asarray(encoder(images[:, :32], training=False))
     assert features.shape == square.shape

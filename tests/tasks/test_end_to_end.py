@@ -17,7 +17,7 @@ from tfssl.config.inherit import stored_config
 from tfssl.main import main
 from tfssl.methods import METHODS
 from tfssl.runs import checkpoint
-from tfssl.tasks import pretrain
+from tfssl.train import job
 
 
 def argv(method, run_dir, mode="pretrain", **more):
@@ -91,7 +91,7 @@ def test_stopped_and_resumed_is_bit_identical(finished, tmp_path, monkeypatch, c
     method, whole = finished
     flags = argv(method, tmp_path, knn_every=1.5)
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain, "StopRequest", StopAfterOneCall)
+        patch.setattr(job, "StopRequest", StopAfterOneCall)
         assert main(flags) == 42
     said = capsys.readouterr().out
     assert "stopped by SIGINT after step 2" in said
@@ -109,7 +109,7 @@ def test_what_else_moves_is_in_the_checkpoint(method, more, tmp_path, monkeypatc
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert main(argv(method, whole, **more)) == 0
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain, "StopRequest", StopAfterOneCall)
+        patch.setattr(job, "StopRequest", StopAfterOneCall)
         assert main(argv(method, stopped, **more)) == 42
     assert main(argv(method, stopped, **more)) == 0
     assert_same_weights(whole, stopped)
@@ -189,7 +189,7 @@ def test_an_encoder_from_outside(tmp_path, monkeypatch, capsys):
     flags = {"encoder": encoder, "image_size": size, "knn_every": 1.5}
     assert main(argv("byol", whole, **flags)) == 0
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain, "StopRequest", StopAfterOneCall)
+        patch.setattr(job, "StopRequest", StopAfterOneCall)
         assert main(argv("byol", parts, **flags)) == 42
     code = ["-m", "tfssl.main", f"--flagfile={parts}/flags.cfg"]
     after = "--mode=pretrain,knn,linear,export,report"

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tests.tasks.test_end_to_end import StopAfterOneCall, argv
 from tfssl.main import main
 from tfssl.runs import checkpoint
-from tfssl.tasks import finetune
+from tfssl.train import job
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +50,7 @@ def test_stopped_and_resumed_is_bit_identical(pretrained, tmp_path, monkeypatch)
     common = {**FLAGS, "init_from": pretrained, "checkpoint_every": 1}
     assert main(words(whole, **common)) == 0
     with monkeypatch.context() as patch:
-        patch.setattr(finetune, "StopRequest", StopAfterOneCall)
+        patch.setattr(job, "StopRequest", StopAfterOneCall)
         assert main(words(parts, **common)) == 42
     assert main(words(parts, **common)) == 0
     name, want = tensors(whole)

@@ -63,7 +63,7 @@ def one_step(method, parts):
     run_steps = make_run_steps(strategy, state, plain, micro_batches=parts)
     batches = iter(tf.data.Dataset.from_tensors(data()).repeat())
     log = run_steps(batches, tf.constant(1, tf.int64))
-    assert run_steps.graph.experimental_get_tracing_count() == 1
+    assert run_steps.experimental_get_tracing_count() == 1
     after = [w.numpy() for w in map(variables.raw, method.trainable_variables)]
     gradients = [b - a for b, a in zip(before, after, strict=True)]
     return gradients, {k: float(v[0]) for k, v in log.items()}, method

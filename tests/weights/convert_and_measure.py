@@ -23,10 +23,10 @@ def status(field: str) -> float:
 
 def main() -> None:
     source, run_dir, *more = sys.argv[1:]
-    import tfssl.tasks
+    import tfssl.tasks.convert
     from tfssl.main import main as tfssl_main
 
-    del tfssl.tasks
+    del tfssl.tasks.convert
     if source.startswith(("moco:", "torchvision:")):
         import torch
 

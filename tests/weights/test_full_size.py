@@ -13,7 +13,6 @@ import pytest
 
 from tests.weights.conftest import TESTS, kit
 from tfssl import build
-from tfssl.build import trained
 from tfssl.config.inherit import stored_config
 from tfssl.main import main
 from tfssl.runs import checkpoint
@@ -39,9 +38,7 @@ def convert(source, run_dir, size):
 
 def features(config, images):
     """As any evaluation computes them, from images in [0, 1]."""
-    encoder, _ = trained.load_encoder(config)
-    encode = build.compiled_encode(encoder, build.transform(config))
-    return encode(images).numpy()
+    return build.load(config.run_dir).encode(images).numpy()
 
 
 def l2_error(got, want):
@@ -100,15 +97,13 @@ def test_moco(tmp_path, case, fmt):
     content = tools.writer.content(facts["depth"], mlp=facts["mlp"])
     tools.writer.write(path, content, fmt, "cuda:0")
     config = convert(f"moco:{path}", tmp_path / "run", facts["size"])
-    encoder, _ = trained.load_encoder(config)
+    run = build.load(config.run_dir)
     if facts["encoder"] == "k":
-        folder = trained.checkpoint_folder(config.run_dir)
-        tensors = checkpoint.read(folder, "key/encoder/")
-        for v in encoder.weights:
+        tensors = checkpoint.read(run.checkpoint, "key/encoder/")
+        for v in run.encoder.weights:
             v.assign(tensors[f"key/encoder/{v.path}"])
-    encode = build.compiled_encode(encoder, build.transform(config))
     images = tools.rule.fixed_images(4, facts["size"], facts["image_seed"])
-    assert l2_error(encode(images).numpy(), values[f"{case}/pooled"]) < 1e-5
+    assert l2_error(run.encode(images).numpy(), values[f"{case}/pooled"]) < 1e-5
 
 
 def supervised(state):

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from tests.weights.conftest import small_moco
-from tfssl.build import trained
-from tfssl.config.inherit import stored_config
+from tfssl import build
 from tfssl.errors import CheckpointError, TfsslError
 from tfssl.main import main
 from tfssl.models import Encoder, moco_head
@@ -112,8 +111,7 @@ def equal_outputs(state, run_dir):
     with torch.no_grad():
         pixels = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
         want = theirs.eval()(pixels).numpy()
-    config = stored_config(str(run_dir))
-    encoder, _ = trained.load_encoder(config)
+    encoder = build.load(run_dir).encoder
     free = Encoder("resnet18", family="moco", image_size=None, seed=0)
     free.set_weights(encoder.get_weights())
     got = np.asarray(free(images, training=False))

@@ -44,12 +44,12 @@ def make(case: str):
         replica_batch=rows,
         lanes=0,  # the form for accelerators
     )
-    pieces = ReplicaStep(state, photometric)
+    replica = ReplicaStep(state, photometric)
 
     def step(views, label):
-        pieces.begin()
-        batch = pieces.batch({"views": views, "label": label})
-        return pieces.finish(pieces.backward(batch))
+        replica.begin()
+        batch = replica.batch({"views": views, "label": label})
+        return tf.stack(list(replica.finish(replica.backward(batch)).values()))
 
     views = tf.random.stateless_uniform([rows, 2, 32, 32, 3], [1, 2], 0, 256, tf.int32)
     example = (tf.cast(views, tf.uint8), tf.range(rows, dtype=tf.int64) % 10)

@@ -9,23 +9,28 @@ from tfssl.build.data import (
     training_source,
 )
 from tfssl.build.devices import replica_batch, strategy
-from tfssl.build.features import compiled_encode
 from tfssl.build.optimizer import learning_rate, total_steps
-from tfssl.build.training import state
+from tfssl.build.trained import Trained, load
+from tfssl.build.training import is_chief, pretraining, recorder, state, supervised
 from tfssl.build.views import pretraining_input, recipe, transform
 
 __all__ = [
+    "Trained",
     "TrainingInput",
-    "compiled_encode",
     "evaluation_source",
+    "is_chief",
     "labelled_source",
     "learning_rate",
+    "load",
+    "pretraining",
     "pretraining_input",
     "recipe",
+    "recorder",
     "replica_batch",
     "source",
     "state",
     "strategy",
+    "supervised",
     "total_steps",
     "training_input",
     "training_source",

@@ -89,6 +89,7 @@ def training_input(
     micro_batches: int = 1,
     service: str = "",
     on_device: bool = True,
+    flag: str = "batch_size",
 ) -> TrainingInput:
     """Chooses who cuts the views, and makes both halves of the input for it.
 
@@ -102,11 +103,12 @@ def training_input(
       micro_batches: Parts in which a replica takes its rows.
       service: Of `--data_service`, or empty.
       on_device: Whether small images may live on the devices and be cut there.
+      flag: Which flag said the batch size, for the message.
 
     Raises:
       DataError: The batch cannot be split over the replicas.
     """
-    rows = replica_batch(global_batch, run_on, micro_batches)
+    rows = replica_batch(global_batch, run_on, micro_batches, flag)
     local = runtime.feeds_itself(run_on)
     split = {
         "seed": seed,

@@ -32,18 +32,28 @@ def strategy(config: Config) -> tf.distribute.Strategy:
 
 
 def replica_batch(
-    config_batch: int, run_on: tf.distribute.Strategy, micro_batches: int = 1
+    global_batch: int,
+    run_on: tf.distribute.Strategy,
+    micro_batches: int = 1,
+    flag: str = "batch_size",
 ) -> int:
-    """Images of one step on one replica; refuses a batch that cannot be split."""
+    """Images of one step on one replica; refuses a batch that cannot be split.
+
+    Args:
+      global_batch: Images of a step over all replicas.
+      run_on: The run's strategy.
+      micro_batches: Parts in which a replica takes its images.
+      flag: Which flag said the batch size, for the message.
+    """
     replicas = run_on.num_replicas_in_sync
     share = replicas * micro_batches
-    if config_batch % share:
+    if global_batch % share:
         parts = f" in {micro_batches} micro batches" if micro_batches > 1 else ""
         raise DataError(
             message(
-                f"--batch_size={config_batch} on {replicas} replicas{parts}",
+                f"{flag}={global_batch} on {replicas} replicas{parts}",
                 f"a multiple of {share}",
-                f"--batch_size={max(1, config_batch // share) * share}",
+                f"{flag}={max(1, global_batch // share) * share}",
             )
         )
-    return config_batch // replicas
+    return global_batch // replicas

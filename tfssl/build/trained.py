@@ -1,31 +1,253 @@
-"""Finds the encoder that a run trained and loads it for evaluation or export."""
+"""A run that was trained, as a thing to hold: `load(path)` gives a `Trained`."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
+from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from tfssl.build import networks
+from tfssl.augment import photometry
+from tfssl.augment.recipes import EvalTransform
+from tfssl.build import data, networks
+from tfssl.build.views import transform
 from tfssl.config import Config, modes
 from tfssl.config.inherit import stored_config
 from tfssl.config.remote import as_path
 from tfssl.core import runtime, variables
 from tfssl.core.paths import AnyPath
+from tfssl.data import Source, inference, spread
 from tfssl.errors import CheckpointError, message
+from tfssl.evaluate import Features, extract_features
 from tfssl.runs import CheckpointStore, RunDirectory, checkpoint
+from tfssl.runs.scores import Score, scores_of
 from tfssl.weights import CLASSIFIER, licence_text
 
 ENCODER = "online/encoder"
 """Prefix of the encoder's tensors in a checkpoint, whatever the method."""
 
+CLASSES = "classes.json"
+"""File of a run with a classifier: the names of its classes."""
+
+_BATCH = 256
+
+Compiled = Callable[[tf.Tensor], tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained run: its networks in float32, and what they mean.
+
+    Everything in it is that run's own, whatever else is in the process: two of other
+    families, image sizes or encoders can be held side by side.
+
+    Attributes:
+      path: The run directory, or the checkpoint in one.
+      config: The flags that it was trained with.
+      checkpoint: Folder of the checkpoint whose weights these are; None where they
+        are the seed's.
+      encoder: Normalised images `[b, S, S, 3]` to features `[b, F]`.
+      head: Features to logits `[b, classes]`; None where no classifier was trained.
+        (The online probe of a pre-training is no product of it.)
+      transform: Resize, crop and normalisation of the images.
+      provenance: The record of `--mode=convert`; None where all began with a seed.
+      class_names: Of the logits; empty where they are not known.
+      title: For messages and tables.
+    """
+
+    path: str
+    config: Config
+    checkpoint: AnyPath | None
+    encoder: keras.Model
+    head: keras.Model | None
+    transform: EvalTransform
+    provenance: dict[str, Any] | None = None
+    class_names: tuple[str, ...] = ()
+    title: str = "the trained encoder"
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square images in pixels."""
+        return self.config.image_size
+
+    @property
+    def scores(self) -> list[Score]:
+        """What was measured of the run, the newest last."""
+        return scores_of(RunDirectory(_run_of(self.path)).read_results())
+
+    @functools.cached_property
+    def encode(self) -> Compiled:
+        """Images `[b, S, S, 3]`, RGB in [0, 1], to features `[b, F]` float32."""
+        return compiled_encode(self.encoder, self.transform)
+
+    @functools.cached_property
+    def logits(self) -> Compiled:
+        """Images `[b, S, S, 3]`, RGB in [0, 1], to logits `[b, classes]` float32.
+
+        Raises:
+          CheckpointError: The run has no classifier.
+        """
+        if self.head is None:
+            raise CheckpointError(
+                message(
+                    f"{self.path}, a run without a classifier",
+                    "a fine-tuned run",
+                    "mode=finetune, and RUN/finetune",
+                )
+            )
+        classifier = keras.Sequential([self.encoder, self.head])
+        return compiled_encode(classifier, self.transform)
+
+    def features(
+        self, images: np.ndarray | tf.Tensor | Source | str, *, limit: int = 0
+    ) -> Features | np.ndarray:
+        """Features of images: an array of them for an array, `Features` for a source.
+
+        Args:
+          images: `[n, S, S, 3]`, RGB in [0, 1]; or a data set, each example of which
+            is encoded once; or the name of one as `--dataset` takes it, whose held-out
+            images are.
+          limit: Only this many examples of a data set, spread evenly; 0: all.
+        """
+        return self._apply(self.encode, images, limit)
+
+    def classify(
+        self,
+        images: np.ndarray | tf.Tensor | Source | str,
+        *,
+        limit: int = 0,
+        probabilities: bool = True,
+    ) -> Features | np.ndarray:
+        """Probabilities `[n, classes]`, or logits, of what `features` takes.
+
+        Raises:
+          CheckpointError: The run has no classifier.
+        """
+        logits = self.logits
+        function = (lambda x: tf.nn.softmax(logits(x))) if probabilities else logits
+        return self._apply(function, images, limit)
+
+    def _apply(
+        self, function: Compiled, images: Any, limit: int
+    ) -> Features | np.ndarray:
+        if isinstance(images, str):
+            named = dataclasses.replace(self.config, dataset=images)
+            images = data.evaluation_source(named)
+        if not isinstance(images, np.ndarray | tf.Tensor):
+            part = spread(images, limit)
+            batches = inference(
+                part,
+                self.transform,
+                batch=min(_BATCH, part.num_examples),
+                image_size=self.image_size,
+            )
+            return extract_features(function, batches)
+        images = np.asarray(images, np.float32)
+        _refuse_other_shapes(images, self.image_size)
+        parts = [
+            function(images[i : i + _BATCH]).numpy()
+            for i in range(0, len(images), _BATCH)
+        ]
+        return np.concatenate(parts) if parts else function(images).numpy()
+
+
+def compiled_encode(model: keras.Model, evaluation: EvalTransform) -> Compiled:
+    """Images in [0, 1] to the model's float32 output, in inference mode."""
+
+    @tf.function
+    def encode(images: tf.Tensor) -> tf.Tensor:
+        normalised = photometry.normalize(images, evaluation.mean, evaluation.std)
+        return tf.cast(model(normalised, training=False), tf.float32)
+
+    return encode
+
+
+def load(path: str | AnyPath, *, config: Config | None = None) -> Trained:
+    """Loads a trained run, by its own `flags.cfg`.
+
+    Args:
+      path: A run directory, or a checkpoint in one.
+      config: Its flags, where they are not there yet, or where an evaluation shows
+        the images at another size.
+
+    Raises:
+      CheckpointError: There is no run, no whole checkpoint, or one of another encoder.
+    """
+    stored = config or stored_config(str(path))
+    if stored is None:
+        raise CheckpointError(
+            message(
+                f"{path}, which holds no run",
+                "a run directory, with its flags.cfg",
+                "mode=pretrain first",
+            )
+        )
+    folder = checkpoint_folder(path)
+    encoder = fresh_encoder(stored)
+    assign_encoder(encoder, folder)
+    return Trained(
+        path=str(path),
+        config=stored,
+        checkpoint=folder,
+        encoder=encoder,
+        head=_head(stored, folder),
+        transform=transform(stored),
+        provenance=provenance(path),
+        class_names=_class_names(path),
+    )
+
+
+def of_command(config: Config) -> Trained:
+    """The run that an evaluation is about: that of `init_from`, else of `run_dir`.
+
+    Its networks are its own; the images may be shown otherwise than in training.
+    """
+    path = config.init_from or config.run_dir
+    stored = stored_config(path)
+    if stored is not None:
+        stored = dataclasses.replace(
+            stored, image_size=config.image_size, augment=config.augment
+        )
+    return load(path, config=stored)
+
+
+def untrained(config: Config) -> Trained:
+    """The run that the flags describe, before its first step."""
+    return Trained(
+        path=config.run_dir,
+        config=config,
+        checkpoint=None,
+        encoder=fresh_encoder(config),
+        head=None,
+        transform=transform(config),
+        title="the encoder before training",
+    )
+
+
+def raw_pixels(run: Trained) -> Trained:
+    """The images of a run without any encoder: the baseline of baselines."""
+    images = keras.Input((run.image_size, run.image_size, 3))
+    flat = keras.Model(images, keras.layers.Flatten()(images), name="raw_pixels")
+    plain = dataclasses.replace(run.transform, mean=None, std=None)
+    return dataclasses.replace(
+        run,
+        encoder=flat,
+        head=None,
+        transform=plain,
+        checkpoint=None,
+        title="raw pixels",
+    )
+
 
 def fresh_encoder(config: Config) -> keras.Model:
     """The encoder before training: float32, outside of any strategy."""
-    runtime.set_precision("float32")
-    return networks.encoder(config, config.seed)
+    with runtime.precision("float32"):
+        return networks.encoder(config, config.seed)
 
 
 def checkpoint_folder(path: str | AnyPath) -> AnyPath:
@@ -48,48 +270,9 @@ def checkpoint_folder(path: str | AnyPath) -> AnyPath:
         message(
             f"no whole checkpoint under {path}",
             "a run directory after at least one checkpoint",
-            "--mode=pretrain first, or --init_from=RUN_DIR",
+            "mode=pretrain first, or init_from=RUN_DIR",
         )
     )
-
-
-def load_encoder(config: Config) -> tuple[keras.Model, AnyPath]:
-    """Builds the encoder and assigns the trained weights to it.
-
-    Args:
-      config: `init_from`, else `run_dir`, says where from.
-
-    Returns:
-      The model in float32, and the folder of the checkpoint used.
-
-    Raises:
-      CheckpointError: There is no checkpoint, or it holds another encoder.
-    """
-    folder = checkpoint_folder(config.init_from or config.run_dir)
-    model = fresh_encoder(config)
-    assign_encoder(model, folder)
-    return model, folder
-
-
-def load_classifier(config: Config, folder: AnyPath) -> keras.Model | None:
-    """What fine-tuning put behind the encoder, `[b, F]` to `[b, classes]`.
-
-    Args:
-      config: The run's; its `finetune_layer` says which projector layers were kept.
-      folder: The checkpoint.
-
-    Returns:
-      The model in float32, or None where the run was not a fine-tuning. (The online
-      probe of a pre-training is no product of it.)
-    """
-    stored = stored_config(str(folder))
-    if stored is None or modes(stored) != ["finetune"]:
-        return None
-    bias = checkpoint.read(folder, f"{CLASSIFIER}/bias")
-    runtime.set_precision("float32")
-    network = networks.fine_tune(config, len(bias[f"{CLASSIFIER}/bias"]))
-    assign_items(network.checkpoint_items(), folder)
-    return network.head()
 
 
 def provenance(path: str | AnyPath) -> dict[str, Any] | None:
@@ -101,19 +284,20 @@ def provenance(path: str | AnyPath) -> dict[str, Any] | None:
     Returns:
       The record of `--mode=convert`, or None where everything was trained from a seed.
     """
-    start = as_path(path)
-    for folder in (start, *start.parents[:2]):
-        file = RunDirectory(folder).provenance
-        if file.is_file():
-            return json.loads(file.read_text())
-    return None
+    file = RunDirectory(_run_of(path, "provenance.json")).provenance
+    return json.loads(file.read_text()) if file.is_file() else None
 
 
-def write_provenance(directory: RunDirectory, record: dict[str, Any]) -> None:
-    """Writes the record and its licence notice into a run directory."""
-    text = json.dumps(record, indent=1) + "\n"
-    directory.write_atomic(directory.provenance, text)
-    directory.write_atomic(directory.licence, licence_text(record))
+def provenance_texts(path: str | AnyPath) -> dict[str, str]:
+    """The files that say it, for another run that begins with these weights."""
+    record = provenance(path) if path else None
+    if record is None:
+        return {}
+    directory = RunDirectory(path)
+    return {
+        directory.provenance.name: json.dumps(record, indent=1) + "\n",
+        directory.licence.name: licence_text(record),
+    }
 
 
 def assign_items(items: dict[str, tf.Variable], folder: AnyPath) -> None:
@@ -133,3 +317,39 @@ def assign_encoder(model: keras.Model, folder: AnyPath) -> None:
     """Assigns the encoder's part of a checkpoint to a model, strictly."""
     items = variables.named(ENCODER, model.variables)
     checkpoint.assign(folder, items, lambda name: name.startswith(f"{ENCODER}/"))
+
+
+def _head(config: Config, folder: AnyPath) -> keras.Model | None:
+    if modes(config) != ["finetune"]:
+        return None
+    name = f"{CLASSIFIER}/bias"
+    bias = checkpoint.read(folder, name)
+    with runtime.precision("float32"):
+        network = networks.fine_tune(config, len(bias[name]))
+    assign_items(network.checkpoint_items(), folder)
+    return network.head()
+
+
+def _class_names(path: str | AnyPath) -> tuple[str, ...]:
+    file = RunDirectory(_run_of(path, CLASSES)).path / CLASSES
+    return tuple(json.loads(file.read_text())) if file.is_file() else ()
+
+
+def _run_of(path: str | AnyPath, file: str = "flags.cfg") -> AnyPath:
+    """The folder of a run's file, from a run directory or a checkpoint in it."""
+    start = as_path(path)
+    for folder in (start, *start.parents[:2]):
+        if (folder / file).is_file():
+            return folder
+    return start
+
+
+def _refuse_other_shapes(images: np.ndarray, size: int) -> None:
+    if images.ndim != 4 or images.shape[1:] != (size, size, 3):
+        raise CheckpointError(
+            message(
+                f"images of shape {images.shape}",
+                f"[n, {size}, {size}, 3], RGB in [0, 1]",
+                "resizing them, or the name of a data set",
+            )
+        )

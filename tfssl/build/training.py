@@ -1,20 +1,221 @@
-"""The state that a pre-training moves."""
+"""From `Config` to a training: its state, its `Job`, and the recorder of it."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
 import tensorflow as tf
 
+from tfssl import optim
+from tfssl.augment import Recipe
+from tfssl.build import optimizer as optimizers
+from tfssl.build.data import training_input
+from tfssl.build.devices import strategy
+from tfssl.build.first_views import VIEWS, first_views
 from tfssl.build.networks import METHOD_BUILDERS
-from tfssl.build.optimizer import learning_rate, optimizer, total_steps
-from tfssl.config import Config
-from tfssl.train import RunState
+from tfssl.build.optimizer import learning_rate, total_steps
+from tfssl.build.views import pretraining_input
+from tfssl.config import Config, launch
+from tfssl.config.flagfile import to_flagfile
+from tfssl.core import runtime
+from tfssl.data import Source
+from tfssl.methods import Method
+from tfssl.runs import RunDirectory
+from tfssl.show import console
+from tfssl.show.tensorboard import ScalarWriter
+from tfssl.train import (
+    Job,
+    NullRecorder,
+    Recorder,
+    RunState,
+    Settings,
+)
+
+Rate = Callable[[Any], Any]
+"""Step to learning rate."""
+
+OptimizerAt = Callable[[Rate], keras.optimizers.Optimizer]
+"""Makes an optimiser whose learning rate is a function of the step."""
 
 
 def state(config: Config, num_examples: int, num_classes: int | None) -> RunState:
-    """Method and optimiser of the run; call inside the strategy's scope."""
+    """Method and optimiser of a pre-training; call inside the strategy's scope."""
     steps = total_steps(config, num_examples)
     method = METHOD_BUILDERS[config.method](config, num_classes, steps, num_examples)
-    factor = tf.Variable(1.0, trainable=False, name="rate_factor")
     rate = learning_rate(config, num_examples, steps)
-    moved_by = optimizer(config, lambda step: rate(step) * factor)
-    return RunState.create(method, moved_by, factor)
+    return _state(method, rate, lambda rate: optimizers.optimizer(config, rate))
+
+
+def _state(
+    method: Method,
+    rate: Rate,
+    optimizer_at: OptimizerAt,
+) -> RunState:
+    """The state of a run that can rewind: then its rate is multiplied by a factor."""
+    factor = tf.Variable(1.0, trainable=False, name="rate_factor")
+    return RunState.create(
+        method, optimizer_at(lambda step: rate(step) * factor), factor
+    )
+
+
+def pretraining(config: Config, source: Source) -> Job:
+    """The pre-training that the flags describe."""
+    run_on = strategy(config)
+    runtime.set_precision(config.precision)
+    given = pretraining_input(config, source, run_on)
+    with run_on.scope():
+        moving = state(config, source.num_examples, source.num_classes)
+    return Job(
+        strategy=run_on,
+        state=moving,
+        source=source,
+        batches=given.batches,
+        views=given.views,
+        batch_size=config.batch_size,
+        total_steps=total_steps(config, source.num_examples),
+        micro_batches=config.micro_batches,
+    )
+
+
+def supervised(
+    config: Config,
+    source: Source,
+    views: Recipe,
+    method: Callable[[], Method],
+    optimizer_at: OptimizerAt,
+    *,
+    peak: float,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    flag: str,
+    micro_batches: int = 1,
+    initialize: Callable[[], None] = lambda: None,
+) -> Job:
+    """Training on labels, one view an image, at a cosine rate without warm-up.
+
+    Args:
+      config: Resolved configuration.
+      source: Labelled training images.
+      views: Recipe of the one view.
+      method: Makes what trains, in the strategy's scope.
+      optimizer_at: Makes its optimiser from step to learning rate.
+      peak: The first learning rate.
+      epochs: Passes over the images.
+      batch_size: Images of a step over all replicas.
+      seed: Of order and crops; one of its own for each protocol.
+      flag: Which flag said the batch size, for messages.
+      micro_batches: Parts of a step's images in memory one after the other.
+      initialize: Of `Job`.
+
+    Raises:
+      DataError: A batch that cannot be split over the replicas.
+    """
+    run_on = strategy(config)
+    given = training_input(
+        run_on,
+        source,
+        views,
+        seed=seed,
+        global_batch=batch_size,
+        image_size=config.image_size,
+        micro_batches=micro_batches,
+        on_device=False,
+        flag=flag,
+    )
+    total = epochs * source.num_examples // batch_size
+    with run_on.scope():
+        cosine = optim.build_schedule("cosine", peak=peak, total=total)
+        moving = _state(method(), cosine, optimizer_at)
+    return Job(
+        strategy=run_on,
+        state=moving,
+        source=source,
+        batches=given.batches,
+        views=given.views,
+        batch_size=batch_size,
+        total_steps=total,
+        micro_batches=micro_batches,
+        initialize=initialize,
+    )
+
+
+def is_chief(config: Config) -> bool:
+    """Whether this process writes the run directory; one of all workers does."""
+    return launch.is_chief(config, os.environ)
+
+
+def recorder(
+    config: Config,
+    job: Job,
+    directory: RunDirectory | None,
+    views: Recipe,
+    *,
+    name: str,
+    title: str = "",
+    texts: Mapping[str, str] | None = None,
+    lines: Sequence[str] = (),
+    loss: str = "loss",
+) -> Recorder | NullRecorder:
+    """What records a training, by the flags that every training has.
+
+    Args:
+      config: Resolved configuration of the run directory.
+      job: The training.
+      directory: Where this process records it; None: another process does.
+      views: The recipe of its views, some of which TensorBoard shows.
+      name: Of the training in `results.json`.
+      title: In front of the bar; default: the name.
+      texts: Files to be written beside `flags.cfg`.
+      lines: What to say at the start, beside what the images and devices are.
+      loss: The row's field that the bar shows as the loss.
+    """
+    settings = Settings(
+        save_every=config.checkpoint_every or job.steps_per_epoch,
+        steps_per_loop=config.steps_per_loop,
+        log_every=config.log_every,
+        keep_checkpoints=config.keep_checkpoints,
+        keep_every=config.keep_every,
+        async_checkpoint=config.async_checkpoint,
+        rewind_on_nan=config.rewind_on_nan,
+        profile_steps=config.profile_steps,
+    )
+    if directory is None:
+        return NullRecorder(settings)
+
+    def scalars(start: int, total: int) -> ScalarWriter:
+        del total
+        writer = ScalarWriter(directory.tensorboard, shown=config.tensorboard)
+        if not start and config.tensorboard:
+            writer.write_views(_strip(config, job.source, views))
+        return writer
+
+    def bar(start: int, total: int) -> console.Progress:
+        return console.Progress(
+            total, start, title or name, shown=config.progress, loss=loss
+        )
+
+    source = job.source
+    what = (
+        f"{config.method} · {config.encoder} · {source.name}, {source.num_examples} "
+        f"images of {config.image_size} px · {runtime.describe_devices(job.strategy)}"
+    )
+    return Recorder(
+        directory,
+        settings,
+        name=name,
+        texts={**(texts or {}), directory.flags.name: to_flagfile(config)},
+        displays=(scalars, bar),
+        say=console.say,
+        lines=(what, *lines),
+    )
+
+
+def _strip(config: Config, source: Source, views: Recipe) -> np.ndarray:
+    size = config.image_size
+    shown = first_views(source, views, seed=config.seed, images=VIEWS, image_size=size)
+    return shown.views

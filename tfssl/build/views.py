@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import tensorflow as tf
 
-from tfssl.augment import Recipe, eval_transform, named, with_strength
+from tfssl.augment import RECIPES, Recipe, eval_transform, named, with_strength
 from tfssl.augment.recipes import EvalTransform
 from tfssl.build.data import TrainingInput, training_input
 from tfssl.config import Config
@@ -19,6 +21,15 @@ def recipe(config: Config) -> Recipe:
 def transform(config: Config) -> EvalTransform:
     """Evaluation's resize, crop and normalisation: what the training recipe implies."""
     return eval_transform(recipe(config))
+
+
+def supervised_recipe(config: Config, normalization: EvalTransform) -> Recipe:
+    """Crop and flip of the family, one view, normalised as the encoder was trained."""
+    return dataclasses.replace(
+        RECIPES[f"linear_{config.encoder_family}"],
+        mean=normalization.mean,
+        std=normalization.std,
+    )
 
 
 def pretraining_input(

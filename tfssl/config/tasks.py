@@ -157,7 +157,7 @@ class Task:
     """One mode.
 
     Attributes:
-      run: `"module:function"`, of the resolved Config to the exit code.
+      run: `"module:function"`, of the resolved Config to `tfssl.tasks.Outcome`.
       reads: The groups of flags that it reads, beside `Job`, `Machine` and `Network`.
       also: Single flags that it reads.
       method: It reads the method's own flags.
@@ -212,6 +212,7 @@ TASKS: Mapping[str, Task] = {
     "finetune": Task(
         "tfssl.tasks.finetune:run",
         (Data, Images, Recording, Precision, LabelFlags, FinetuneFlags),
+        ("micro_batches",),
         on_a_run=True,
     ),
     "export": Task("tfssl.tasks.export:run", (Images, ExportFlags), on_a_run=True),

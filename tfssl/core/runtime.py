@@ -78,6 +78,17 @@ def set_precision(policy: str) -> None:
     keras.config.set_dtype_policy(policy)
 
 
+@contextlib.contextmanager
+def precision(policy: str) -> Iterator[None]:
+    """`set_precision` for the layers built in this context."""
+    before = keras.config.dtype_policy()
+    set_precision(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
 def needs_loss_scale() -> bool:
     """Whether gradients of the precision set would vanish below float16's 6e-8."""
     return keras.config.dtype_policy().compute_dtype == "float16"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 
 class _Stream:
@@ -54,15 +54,26 @@ def _line(text: str, stream: _Stream) -> None:
 
 
 class _TqdmHandler(logging.Handler):
+    def __init__(self, wording: Callable[[str], str]):
+        super().__init__(logging.WARNING)
+        self._wording = wording
+
     def emit(self, record: logging.LogRecord) -> None:
-        _line(f"{record.levelname.lower()}: {record.getMessage()}", _BARS)
+        text = self._wording(record.getMessage())
+        _line(f"{record.levelname.lower()}: {text}", _BARS)
 
 
-def route_warnings() -> None:
-    """Sends log messages of the package through the progress bar."""
+def route_warnings(wording: Callable[[str], str] = str) -> None:
+    """Sends log messages of the package through the progress bar.
+
+    Args:
+      wording: How they name arguments.
+    """
     ours = logging.getLogger("tfssl")
-    if not any(isinstance(handler, _TqdmHandler) for handler in ours.handlers):
-        ours.addHandler(_TqdmHandler(logging.WARNING))
+    for handler in list(ours.handlers):
+        if isinstance(handler, _TqdmHandler):
+            ours.removeHandler(handler)
+    ours.addHandler(_TqdmHandler(wording))
 
 
 class Counter:
@@ -97,9 +108,13 @@ class Progress(Counter):
       done: Steps made before.
       title: In front of the bar.
       shown: False for no bar (`progress=False`).
+      loss: The row's field to show as the loss.
     """
 
-    def __init__(self, total: int, done: int, title: str, *, shown: bool):
+    def __init__(
+        self, total: int, done: int, title: str, *, shown: bool, loss: str = "loss"
+    ):
+        self._loss = loss
         super().__init__(
             total,
             title,
@@ -112,14 +127,17 @@ class Progress(Counter):
             "[{elapsed}<{remaining}{postfix}]",
         )
 
-    def show(self, row: dict[str, float]) -> None:  # type: ignore[override]
+    def row(self, row: dict[str, float]) -> None:
+        """Leaves the rows to the log."""
+
+    def progress(self, row: dict[str, float]) -> None:
         """Moves the bar to `row["step"]`."""
         self._bar.set_postfix_str(
-            f"loss {row['loss']:.3f}, {row['images_per_second']:.0f} images/s, "
+            f"loss {row[self._loss]:.3f}, {row['images_per_second']:.0f} images/s, "
             f"waiting for data {100 * row['data_wait']:.0f} %",
             refresh=False,
         )
-        super().show(int(row["step"]))
+        self.show(int(row["step"]))
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> str:

@@ -39,7 +39,10 @@ class ScalarWriter:
             else tf.summary.create_noop_writer()
         )
 
-    def write(self, row: dict[str, float]) -> None:
+    def progress(self, row: dict[str, float]) -> None:
+        """Leaves what is between the rows to the bar."""
+
+    def row(self, row: dict[str, float]) -> None:
         """Writes every number of a row at its step."""
         metadata = _metadata("scalars")
         with _or_warning(), self._writer.as_default():

@@ -1,17 +1,139 @@
-"""One file per `--mode`; composition of the parts, and the only readers of Config."""
+"""One file per `--mode`, each with `run(config) -> Outcome`; and the chain of them.
 
-from tfssl.tasks import convert, doctor, export, finetune, knn, linear, pretrain, report
+What is here loads no TensorFlow before the flags are known to be right.
+"""
 
-MODES = {
-    "pretrain": pretrain.run,
-    "convert": convert.run,
-    "knn": knn.run,
-    "linear": linear.run,
-    "finetune": finetune.run,
-    "export": export.run,
-    "report": report.run,
-    "doctor": doctor.run,
-}
-"""Mode to function of the resolved Config; each returns the process's exit code."""
+from __future__ import annotations
 
-__all__ = ["MODES"]
+import dataclasses
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from tfssl.config import Config, launch, modes, startup
+from tfssl.config.complete import settle
+from tfssl.config.inherit import Parsed
+from tfssl.config.remote import is_remote
+from tfssl.config.rules import field_problems
+from tfssl.config.tasks import TASKS
+from tfssl.errors import ConfigError, TfsslError, message
+from tfssl.tasks.outcome import Outcome
+
+
+def run(
+    parsed: Parsed, wording: Callable[[str], str] | None = None
+) -> tuple[Config, list[Any]]:
+    """Runs the modes that a command asks for, in order.
+
+    Each is about the run that the one before left: `finetune,export` exports what was
+    fine-tuned, `convert,knn` scores what was imported. A report is written into the
+    command's own run directory, and is also about what began from the run in it.
+
+    Args:
+      parsed: The command.
+      wording: How warnings that are printed name arguments. None, in a program that
+        shows log messages by itself: they are left to it.
+
+    Returns:
+      The configuration after the last mode: its `init_from`, else its `run_dir`, is
+      the run that the last mode was about. And each mode's value.
+
+    Raises:
+      ConfigError: The command is wrong; nothing was done.
+      TfsslError: A mode failed.
+      Stopped: A signal ended a training after a checkpoint.
+    """
+    config = _configuration(parsed)
+    prepare(config)
+    from tfssl.core import runtime
+    from tfssl.core.python_calls import python_errors_raised
+    from tfssl.show import console
+
+    if wording or not logging.getLogger("tfssl").hasHandlers():
+        console.route_warnings(wording or str)
+    own, values = config.run_dir, []
+    for mode in modes(config):
+        asked = config
+        if mode == "report" and config.run_dir != own:
+            asked = dataclasses.replace(config, run_dir=own, init_from=config.run_dir)
+        share = launch.share(asked, mode, os.environ)
+        if share is None:
+            continue  # the chief's alone
+        several = config.strategy == launch.MULTIWORKER
+        with (
+            runtime.lost_workers_named(config.run_dir, several=several),
+            python_errors_raised(),
+        ):
+            outcome = task(mode)(share)
+        values.append(outcome.value)
+        if mode == "convert":
+            config = settle(parsed)  # what the file held stands in the run now
+        if outcome.run is not None:
+            config = dataclasses.replace(config, run_dir=outcome.run, init_from="")
+    return config, values
+
+
+def task(mode: str) -> Callable[[Config], Outcome]:
+    """The function of a mode, as its row in `TASKS` names it."""
+    module, _, name = TASKS[mode].run.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def prepare(config: Config) -> None:
+    """Loads TensorFlow as a configuration needs it.
+
+    Raises:
+      TfsslError: Keras was loaded before, for something else than TensorFlow.
+    """
+    startup.prepare_environment()
+    launch.prepare(config, os.environ)
+    loaded = "tensorflow" in sys.modules
+    with startup.without_chatter(hold=not loaded and config.strategy != "tpu"):
+        import keras
+
+        if (backend := keras.backend.backend()) != "tensorflow":
+            raise TfsslError(
+                message(
+                    f"Keras with the backend {backend}",
+                    "tensorflow",
+                    "KERAS_BACKEND=tensorflow before anything imports Keras",
+                )
+            )
+        from tfssl.core import runtime
+
+        runtime.find_devices()
+
+
+def _configuration(parsed: Parsed) -> Config:
+    """The configuration to run, by what a remote run directory holds too.
+
+    TensorFlow reads that, so it loads before the rest of the flags is known; what it
+    needs to know for that must be on the command line.
+
+    Raises:
+      ConfigError: Anything is wrong.
+      RemoteError: A remote directory cannot be read.
+    """
+    asked = parsed.config
+    if not (is_remote(asked.run_dir) or is_remote(asked.init_from)):
+        return settle(parsed)
+    wrong = [*parsed.problems, *field_problems(asked)]
+    if wrong := wrong or launch.problems(asked, os.environ):
+        raise ConfigError(wrong)
+    prepare(asked)
+    config = settle(parsed)
+    if config.strategy == "tpu" != asked.strategy:
+        raise ConfigError(
+            message(
+                f"--strategy=tpu in the stored flags of {asked.run_dir} alone",
+                "it on the command line, as it must be known before those are read",
+                "adding --strategy=tpu, or another --strategy",
+            )
+        )
+    return config
+
+
+__all__ = ["Outcome", "prepare", "run", "task"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from typing import Any
 
@@ -21,12 +22,13 @@ from tfssl.core.paths import remove_folder
 from tfssl.errors import CheckpointError, ConfigError, RunDirectoryError, message
 from tfssl.runs import RunDirectory, checkpoint
 from tfssl.show import console
+from tfssl.tasks.outcome import Outcome
 
 PROBE_IMAGES = 2
 """Random pictures that a converted encoder must give finite features for."""
 
 
-def run(config: Config) -> int:
+def run(config: Config) -> Outcome:
     """Reads `--source` and writes checkpoint, provenance and flags.
 
     Order on disk: nothing before the file is understood whole; then the checkpoint,
@@ -36,18 +38,16 @@ def run(config: Config) -> int:
     Args:
       config: From `config.inherit.left_to_the_file`: what the file decides is open, or
         given to be held against it.
-
-    Returns:
-      0.
     """
-    console.route_warnings()
     with RunDirectory(config.run_dir) as directory:
         if directory.flags.exists():
-            return _again(config, directory)
-        return _convert(config, directory)
+            _again(config, directory)
+        else:
+            _convert(config, directory)
+    return Outcome(config.run_dir)
 
 
-def _again(config: Config, directory: RunDirectory) -> int:
+def _again(config: Config, directory: RunDirectory) -> None:
     """The same conversion a second time: the weights that are there are left alone."""
     stored = from_flagfile(directory.flags.read_text())
     if stored.source != config.source:
@@ -60,10 +60,9 @@ def _again(config: Config, directory: RunDirectory) -> int:
         )
     trained.checkpoint_folder(config.run_dir)  # raises where it is damaged
     console.say(f"{config.run_dir} holds {config.source} already; nothing was changed")
-    return 0
 
 
-def _convert(config: Config, directory: RunDirectory) -> int:
+def _convert(config: Config, directory: RunDirectory) -> None:
     start = time.monotonic()
     store = directory.checkpoint_store(keep=1)
     if store.steps():
@@ -88,7 +87,9 @@ def _convert(config: Config, directory: RunDirectory) -> int:
         runtime.trim_heap()
         record["preprocessing"] = _preprocessing(final)
         record["written_by"] = f"tfssl {tfssl.__version__}"
-        trained.write_provenance(directory, record)
+        text = json.dumps(record, indent=1) + "\n"
+        directory.write_atomic(directory.provenance, text)
+        directory.write_atomic(directory.licence, weights.licence_text(record))
         width = _try(final)
         directory.write_atomic(directory.flags, to_flagfile(final))
     except BaseException:
@@ -102,7 +103,6 @@ def _convert(config: Config, directory: RunDirectory) -> int:
         {"convert": {"source": config.source, "features": width, "seconds": seconds}}
     )
     _announce(final, record, seconds)
-    return 0
 
 
 def _configuration(config: Config, network: weights.Network) -> Config:
@@ -185,12 +185,10 @@ def _try(config: Config) -> int:
     Raises:
       CheckpointError: They are not finite, or equal for different pictures.
     """
-    encoder, _ = trained.load_encoder(config)
-    size = config.image_size
-    shape = [PROBE_IMAGES, size, size, 3]
+    run = trained.load(config.run_dir, config=config)
+    shape = [PROBE_IMAGES, run.image_size, run.image_size, 3]
     images = tf.random.stateless_uniform(shape, seed=[0, 0])
-    encode = build.compiled_encode(encoder, build.transform(config))
-    features = encode(images).numpy()
+    features = run.encode(images).numpy()
     if not np.isfinite(features).all() or (features[0] == features[1]).all():
         raise CheckpointError(
             message(

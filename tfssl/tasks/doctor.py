@@ -15,20 +15,20 @@ from tfssl.errors import DataError
 from tfssl.runs import RunDirectory
 from tfssl.show import console
 from tfssl.tasks import speed
+from tfssl.tasks.outcome import Outcome
 
 FILE = "doctor.json"
 _NO_HASH = "not looked for: pip install ImageHash"
 
 
-def run(config: Config) -> int:
+def run(config: Config) -> Outcome:
     """Writes `run_dir/doctor.json` and prints it as a table; trains nothing.
 
     It needs no trained run and leaves none behind: no `flags.cfg`, no checkpoint.
 
     Returns:
-      0, whatever it found.
+      What it found, the content of that file.
     """
-    console.route_warnings()
     with RunDirectory(config.run_dir) as directory:
         found = _examine(config)
         text = json.dumps(found, indent=1) + "\n"
@@ -36,7 +36,7 @@ def run(config: Config) -> int:
     for line in report(found):
         console.say(line)
     console.say(f"all names: {directory.path / FILE}")
-    return 0
+    return Outcome(value=found)
 
 
 def report(found: dict[str, Any]) -> list[str]:

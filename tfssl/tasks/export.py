@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 import tfssl
-from tfssl import build
-from tfssl.build import trained
+from tfssl.build import Trained, trained
 from tfssl.config import Config
 from tfssl.config.encoder_name import is_foreign
-from tfssl.export import (
+from tfssl.exporters import (
     export_keras,
     export_saved_model,
     export_torchvision,
@@ -21,81 +19,95 @@ from tfssl.export import (
 )
 from tfssl.runs import RunDirectory, checkpoint
 from tfssl.show import console
+from tfssl.tasks.outcome import Outcome
 from tfssl.weights import CLASSIFIER, licence_text
 
 
-def run(config: Config) -> int:
+def run(config: Config) -> Outcome:
     """Writes `run_dir/saved_model`, `run_dir/torchvision` or `run_dir/keras`.
 
+    After `finetune` that is the fine-tuned run's directory, `run_dir/finetune`.
+
     Returns:
-      0.
+      The path written.
     """
-    console.route_warnings()
     with RunDirectory(config.run_dir) as directory:
-        encoder, folder = trained.load_encoder(config)
-        record = trained.provenance(config.init_from or config.run_dir)
-        metadata = _metadata(config, folder, record)
-        texts = {"LICENSE-weights.txt": licence_text(record)} if record else {}
-        path = getattr(directory, config.format)
-        if config.format == "saved_model":
-            export_saved_model(
-                encoder,
-                build.transform(config),
-                str(path),
-                image_size=config.image_size,
-                metadata=metadata,
-                classifier=trained.load_classifier(config, folder),
-                texts=texts,
-                any_size=not is_foreign(config.encoder),
-                max_pixels=config.max_image_pixels,
-            )
-        else:
-            facts = preprocessing(build.transform(config), config.image_size)
-            metadata |= {"preprocessing": facts}
-            _write_file(config, encoder, folder, path, metadata, texts)
-    console.say(f"exported to {path}")
-    return 0
+        run = trained.of_command(config)
+        path: Path = getattr(directory, config.format)
+        metadata = _metadata(run)
+        texts = {}
+        if run.provenance:
+            texts["LICENSE-weights.txt"] = licence_text(run.provenance)
+        _WRITERS[config.format](config, run, path, metadata, texts)
+    console.say(f"exported {run.path} to {path}")
+    return Outcome(value=str(path))
 
 
-def _metadata(
-    config: Config, folder: Path, record: dict[str, Any] | None
-) -> dict[str, Any]:
-    return {
+def _metadata(run: Trained) -> dict[str, Any]:
+    config = run.config
+    found = {
         "tfssl": tfssl.__version__,
         "method": config.method,
         "encoder": config.encoder,
         "encoder_family": config.encoder_family,
         "dataset": config.dataset,
-        "checkpoint": folder.name,
-        "provenance": record,
+        "checkpoint": run.checkpoint.name if run.checkpoint else None,
+        "provenance": run.provenance,
     }
+    return found | ({"classes": list(run.class_names)} if run.class_names else {})
 
 
-def _write_file(
-    config: Config,
-    encoder: keras.Model,
-    folder: Path,
-    path: Path,
-    metadata: dict[str, Any],
-    texts: dict[str, str],
+def _saved_model(
+    config: Config, run: Trained, path: Path, metadata: dict, texts: dict
 ) -> None:
-    if config.format == "keras":
-        export_keras(encoder, path, metadata=metadata, texts=texts)
-        return
-    record = metadata["provenance"]
-    supervised = record and record["source"]["kind"] == "torchvision"
-    export_torchvision(
-        encoder,
-        path,
+    export_saved_model(
+        run.encoder,
+        run.transform,
+        str(path),
+        image_size=run.image_size,
         metadata=metadata,
+        classifier=run.head,
         texts=texts,
-        classifier=_classifier(folder) if supervised else None,
+        any_size=not is_foreign(run.config.encoder),
+        max_pixels=config.max_image_pixels,
     )
 
 
-def _classifier(folder: Path) -> tuple[np.ndarray, np.ndarray] | None:
-    """The classifier that an imported supervised network came with."""
-    tensors = checkpoint.read(folder, CLASSIFIER)
+def _keras(
+    config: Config, run: Trained, path: Path, metadata: dict, texts: dict
+) -> None:
+    del config
+    export_keras(run.encoder, path, metadata=metadata | _facts(run), texts=texts)
+
+
+def _torchvision(
+    config: Config, run: Trained, path: Path, metadata: dict, texts: dict
+) -> None:
+    del config
+    record = run.provenance
+    supervised = record and record["source"]["kind"] == "torchvision"
+    export_torchvision(
+        run.encoder,
+        path,
+        metadata=metadata | _facts(run),
+        texts=texts,
+        classifier=_classifier(run) if supervised or run.head is not None else None,
+    )
+
+
+_WRITERS = {"saved_model": _saved_model, "keras": _keras, "torchvision": _torchvision}
+
+
+def _facts(run: Trained) -> dict[str, Any]:
+    return {"preprocessing": preprocessing(run.transform, run.image_size)}
+
+
+def _classifier(run: Trained) -> tuple[np.ndarray, np.ndarray] | None:
+    """A classifier right behind the encoder: fine-tuned, or come with the weights."""
+    tensors = checkpoint.read(run.checkpoint, CLASSIFIER) if run.checkpoint else {}
     names = [f"{CLASSIFIER}/{leaf}" for leaf in ("kernel", "bias")]
     kernel, bias = (tensors.get(name) for name in names)
-    return None if kernel is None or bias is None else (kernel, bias)
+    behind_projector = run.head is not None and run.config.finetune_layer > 0
+    return (
+        None if kernel is None or bias is None or behind_projector else (kernel, bias)
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tfssl import build
-from tfssl.build.features import features
+from tfssl.build import Trained
 from tfssl.config import Config
 from tfssl.data import Source, require_labels
 from tfssl.evaluate import knn
@@ -11,35 +11,32 @@ from tfssl.runs import RunDirectory
 from tfssl.runs.scores import Confusion, Score, add_score
 from tfssl.show import console
 from tfssl.show.scores import score_line
-from tfssl.tasks.subjects import Subject, subjects
+from tfssl.tasks.outcome import Outcome
+from tfssl.tasks.subjects import subjects
 
 
-def run(config: Config) -> int:
+def run(config: Config) -> Outcome:
     """Scores the trained encoder, with `--baselines` also pixels and the untrained one.
 
     Returns:
-      0.
+      The trained encoder's `Score`.
     """
-    console.route_warnings()
+    score = None
     with RunDirectory(config.run_dir) as directory:
         train = build.source(config, config.train_split)
         evaluation = build.evaluation_source(config)
-        require_labels(train, "--mode=knn")
-        for subject in subjects(config):
-            score, confusion = _score(config, subject, train, evaluation)
+        require_labels(train, "mode=knn")
+        for key, subject in subjects(config).items():
+            score, confusion = _score(config, key, subject, train, evaluation)
             add_score(directory, score, confusion)
             console.say(score_line(score))
-    return 0
+    return Outcome(value=score)
 
 
 def _score(
-    config: Config, subject: Subject, train: Source, evaluation: Source
+    config: Config, key: str, subject: Trained, train: Source, evaluation: Source
 ) -> tuple[Score, Confusion]:
-    encode = build.compiled_encode(subject.encoder, subject.transform)
-    bank, queries = (
-        features(encode, source, subject.transform, image_size=config.image_size)
-        for source in (train, evaluation)
-    )
+    bank, queries = subject.features(train), subject.features(evaluation)
     result = knn(
         bank,
         queries,
@@ -55,7 +52,7 @@ def _score(
     score = Score(
         "knn",
         evaluation.name,
-        subject.key,
+        key,
         found.metrics,
         {"k": config.knn_k, "temperature": config.knn_temperature},
         found.intervals,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Sequence
 
 import keras
@@ -9,24 +11,29 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl import build, optim
-from tfssl.build.features import features
-from tfssl.build.supervised import OneView
+from tfssl.build import Trained
+from tfssl.build.views import supervised_recipe
 from tfssl.config import Config
-from tfssl.core import seeds
+from tfssl.config.flagfile import from_flagfile
+from tfssl.core import runtime, seeds
+from tfssl.core.paths import remove_folder
 from tfssl.data import Source, require_labels, tenth, without_tenth
+from tfssl.errors import ConfigError
 from tfssl.evaluate import Features, classification, rank, top_k
 from tfssl.methods import LinearProbe
-from tfssl.runs import RunDirectory
-from tfssl.runs.scores import Confusion, Score, add_score
+from tfssl.runs import RunDirectory, checkpoint
+from tfssl.runs.scores import TRAINED, Confusion, Score, add_score
 from tfssl.show import console
 from tfssl.show.scores import score_line
-from tfssl.tasks.subjects import Subject, subjects
-from tfssl.train import RunState, StopRequest
+from tfssl.tasks.outcome import Outcome
+from tfssl.tasks.subjects import subjects
 
 MOMENTUM = 0.9
 
+_FREE = ("mode", "progress", "tensorboard", "strategy", "checkpoint_every")
 
-def run(config: Config) -> int:
+
+def run(config: Config) -> Outcome:
     """Trains linear classifiers on the frozen encoder and scores the best one.
 
     Protocol: SGD with Nesterov momentum .9, cosine, no decay, crop and flip; one
@@ -34,24 +41,41 @@ def run(config: Config) -> int:
     tenth of the training images is held out to choose among them, as in BYOL's
     appendix C.1; the held-out split is looked at once, by the chosen one.
 
+    `run_dir/linear` holds the training: its log stays; its checkpoints stay until the
+    score is written, so that the same command goes on where it was stopped. With other
+    flags, or of another checkpoint, it begins anew.
+
     Returns:
-      0, or 42 if a signal stopped it (nothing is kept of a half evaluation).
+      The trained encoder's `Score`.
+
+    Raises:
+      Stopped: A signal ended it after a checkpoint.
     """
-    console.route_warnings()
+    score = None
     with RunDirectory(config.run_dir) as directory:
         data = build.labelled_source(config)
         evaluation = build.evaluation_source(config)
-        require_labels(data, "--mode=linear")
+        require_labels(data, "mode=linear")
         if config.label_fraction != 1:
             console.say(f"linear: {data.num_examples} images, {data.name}")
-        for subject in subjects(config):
-            scored = _evaluate(config, subject, data, evaluation)
-            if scored is None:
-                console.say("linear evaluation stopped; nothing of it was kept")
-                return 42
-            add_score(directory, *scored)
-            console.say(score_line(scored[0]))
-    return 0
+        scored = subjects(config)
+        folders = {key: _folder(directory, key) for key in scored}
+        for key, subject in scored.items():
+            with folders[key] as own:
+                score, confusion = _evaluate(
+                    config, key, subject, data, evaluation, own
+                )
+            add_score(directory, score, confusion)
+            console.say(score_line(score))
+        for own in folders.values():
+            _remove_checkpoints(own)
+    return Outcome(value=score)
+
+
+def _folder(directory: RunDirectory, subject: str) -> RunDirectory:
+    """Where a subject's probe trains: `linear`, a baseline's in a folder of it."""
+    folder = directory.path / "linear"
+    return RunDirectory(folder if subject == TRAINED else folder / subject)
 
 
 def learning_rates(config: Config) -> list[float]:
@@ -61,25 +85,23 @@ def learning_rates(config: Config) -> list[float]:
 
 
 def _evaluate(
-    config: Config, subject: Subject, data: Source, evaluation: Source
-) -> tuple[Score, Confusion] | None:
+    config: Config,
+    key: str,
+    subject: Trained,
+    data: Source,
+    evaluation: Source,
+    own: RunDirectory,
+) -> tuple[Score, Confusion]:
     rates = learning_rates(config)
     fit = without_tenth(data) if len(rates) > 1 else data
-    probe = _train(config, subject, fit, rates)
-    if probe is None:
-        return None
-    encode = build.compiled_encode(subject.encoder, subject.transform)
-
-    def encoded(source: Source) -> Features:
-        return features(encode, source, subject.transform, image_size=config.image_size)
-
+    probe = _train(config, subject, fit, rates, own)
     best, chosen_on = 0, "the only learning rate"
     if len(rates) > 1:
-        held_out = encoded(tenth(data))
+        held_out = subject.features(tenth(data))
         accuracy = [top_k(row, held_out.labels, 1) for row in _logits(probe, held_out)]
         best = int(np.argmax(accuracy))
         chosen_on = f"best of {len(rates)} rates on {len(held_out)} held-out images"
-    test = encoded(evaluation)
+    test = subject.features(evaluation)
     found = classification(
         rank(_logits(probe, test)[best]),
         test.labels,
@@ -91,7 +113,7 @@ def _evaluate(
     score = Score(
         "linear",
         evaluation.name,
-        subject.key,
+        key,
         found.metrics,
         {
             "learning_rates": config.text("linear_learning_rates"),
@@ -112,50 +134,77 @@ def _evaluate(
 
 
 def _train(
-    config: Config, subject: Subject, data: Source, rates: Sequence[float]
-) -> LinearProbe | None:
-    strategy = build.strategy(config)
-    batch = min(config.linear_batch_size, data.num_examples)
-    total = config.linear_epochs * data.num_examples // batch
-    seed = seeds.init_seed(config.seed, "linear")
-    show = OneView(config, data, subject.transform, batch, seed)
-    with strategy.scope():
-        frozen = _in_scope(subject.encoder)
-        probe = LinearProbe(
-            frozen,
-            num_classes=data.num_classes,
-            feature_dim=frozen.output_shape[-1],
-            rate_factors=[rate / rates[0] for rate in rates],
-        )
-        optimizer = optim.build_optimizer(
-            "sgd",
-            optim.build_schedule("cosine", peak=rates[0], total=total),
-            momentum=MOMENTUM,
-            nesterov=True,
-        )
-        state = RunState.create(probe, optimizer)
-    title = f"linear, {subject.title}"
-    with (
-        console.Progress(total, 0, title, shown=config.progress) as bar,
-        StopRequest() as stop,
-    ):
-        done = show.train(
-            strategy,
-            state,
-            total,
-            stop=stop,
-            log_every=max(1, total),
+    config: Config,
+    subject: Trained,
+    data: Source,
+    rates: Sequence[float],
+    own: RunDirectory,
+) -> LinearProbe:
+    runtime.set_precision("float32")
+    job = build.supervised(
+        config,
+        data,
+        supervised_recipe(config, subject.transform),
+        lambda: _probe(subject, data, rates),
+        functools.partial(
+            optim.build_optimizer, "sgd", momentum=MOMENTUM, nesterov=True
+        ),
+        peak=rates[0],
+        epochs=config.linear_epochs,
+        batch_size=min(config.linear_batch_size, data.num_examples),
+        flag="linear_batch_size",
+        seed=seeds.init_seed(config.seed, "linear"),
+    )
+    settings = dataclasses.replace(
+        config,
+        mode="linear",
+        run_dir=str(own.path),
+        init_from=str(subject.checkpoint or ""),
+    )
+    _remove_another(settings, own)
+    job.run(
+        build.recorder(
+            settings,
+            job,
+            own,
+            supervised_recipe(config, subject.transform),
+            name="linear",
+            title=f"linear, {subject.title}",
             # The sum over all rates, some of them far too high, would tell nothing.
-            on_progress=lambda row: bar.show(row | {"loss": row["best_probe_loss"]}),
+            loss="best_probe_loss",
         )
-    return probe if done else None
+    )
+    return job.state.method
 
 
-def _in_scope(encoder: keras.Model) -> keras.Model:
-    """A copy whose variables belong to the strategy in scope."""
-    copy = keras.models.clone_model(encoder)
-    copy.set_weights(encoder.get_weights())
-    return copy
+def _probe(subject: Trained, data: Source, rates: Sequence[float]) -> LinearProbe:
+    """Of a copy of the encoder, whose variables belong to the strategy in scope."""
+    frozen = keras.models.clone_model(subject.encoder)
+    frozen.set_weights(subject.encoder.get_weights())
+    return LinearProbe(
+        frozen,
+        num_classes=data.num_classes,
+        feature_dim=frozen.output_shape[-1],
+        rate_factors=[rate / rates[0] for rate in rates],
+    )
+
+
+def _remove_another(settings: Config, own: RunDirectory) -> None:
+    """Removes the checkpoints of a probe of other flags, or of another encoder."""
+    try:
+        stored = from_flagfile(own.flags.read_text()) if own.flags.exists() else None
+    except ConfigError:
+        stored = None
+    same = {name: getattr(settings, name) for name in _FREE}
+    if stored is None or dataclasses.replace(stored, **same) != settings:
+        _remove_checkpoints(own)
+        own.log.unlink(missing_ok=True)
+
+
+def _remove_checkpoints(own: RunDirectory) -> None:
+    store = own.checkpoint_store()
+    for step in store.steps():
+        remove_folder(store.path(step), checkpoint.MANIFEST)
 
 
 def _logits(probe: LinearProbe, data: Features) -> np.ndarray:

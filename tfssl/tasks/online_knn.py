@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tfssl import build
 from tfssl.build import trained
-from tfssl.build.features import features
 from tfssl.config import Config
 from tfssl.core import variables
 from tfssl.data import Source, require_labels
@@ -33,31 +32,16 @@ class OnlineKnn:
         self._train = train
         self._eval = build.evaluation_source(config)
         self._method = method
-        self._encoder = trained.fresh_encoder(config)
-        self._transform = build.transform(config)
-        self._encode = build.compiled_encode(self._encoder, self._transform)
+        self._run = trained.untrained(config)
 
     def score(self, step: int) -> dict[str, float]:
         """Top-1 accuracy now, as `knn_top1` in [0, 1]."""
         del step
-        config = self._config
-        variables.copy_values(self._method.encoder.weights, self._encoder.weights)
-        bank, queries = (
-            features(
-                self._encode,
-                source,
-                self._transform,
-                image_size=config.image_size,
-                limit=limit,
-            )
-            for source, limit in (
-                (self._train, config.knn_train_limit),
-                (self._eval, config.knn_eval_limit),
-            )
-        )
+        config, run = self._config, self._run
+        variables.copy_values(self._method.encoder.weights, run.encoder.weights)
         result = knn(
-            bank,
-            queries,
+            run.features(self._train, limit=config.knn_train_limit),
+            run.features(self._eval, limit=config.knn_eval_limit),
             k=config.knn_k,
             temperature=config.knn_temperature,
             num_classes=self._train.num_classes,

@@ -10,8 +10,8 @@ import tensorflow as tf
 import tfssl
 from tfssl import build
 from tfssl.build import trained
-from tfssl.build.features import features
-from tfssl.config import SPECS, Config
+from tfssl.build.first_views import VIEWS, first_views
+from tfssl.config import Config
 from tfssl.data import inference, spread
 from tfssl.errors import CheckpointError
 from tfssl.evaluate import collapse_signals
@@ -21,24 +21,23 @@ from tfssl.show import console
 from tfssl.show.report import ReportData, build_page, read_log
 from tfssl.show.scores import RunScores, text_table
 from tfssl.show.tensorboard import write_projector
-from tfssl.tasks.view_strip import view_strip
+from tfssl.tasks.outcome import Outcome
 
 HELD_OUT = 1000
 """Held-out images on the map of features."""
 
 
-def run(config: Config) -> int:
+def run(config: Config) -> Outcome:
     """Writes `run_dir/report/index.html`.
 
     It takes no lock: it reads a run that may still be going.
 
     Returns:
-      0.
+      The path of the page.
     """
-    console.route_warnings()
     directory = RunDirectory(config.run_dir)
     _write(config, directory)
-    return 0
+    return Outcome(value=str(directory.report / "index.html"))
 
 
 def _write(config: Config, directory: RunDirectory) -> None:
@@ -49,8 +48,8 @@ def _write(config: Config, directory: RunDirectory) -> None:
         results=directory.read_results(),
         chain=chain(directory),
         profile=directory.read_profile(),
-        flags={name: getattr(config, name) for name in SPECS},
-        views=view_strip(config, build.source(config, config.train_split)),
+        flags=config.values(),
+        views=_views(config),
         versions={"tfssl": tfssl.__version__, "tensorflow": tf.__version__},
     )
     _add_features(config, data)
@@ -85,21 +84,27 @@ def chain(directory: RunDirectory) -> list[RunScores]:
     ]
 
 
+def _views(config: Config) -> np.ndarray:
+    source = build.source(config, config.train_split)
+    seed, size = config.seed, config.image_size
+    views = build.recipe(config)
+    return first_views(source, views, seed=seed, images=VIEWS, image_size=size).views
+
+
 def _add_features(config: Config, data: ReportData) -> None:
     """Held-out images with their features, if the run has a checkpoint yet."""
     try:
-        encoder, _ = trained.load_encoder(config)
+        run = trained.of_command(config)
     except CheckpointError:
         console.say("no checkpoint yet: the report shows no features")
         return
     source = spread(build.evaluation_source(config), HELD_OUT)
-    transform = build.transform(config)
-    encode = build.compiled_encode(encoder, transform)
-    size = config.image_size
-    table = features(encode, source, transform, image_size=size)
+    table = run.features(source)
     pictures = [
         batch["image"].numpy()[batch["mask"].numpy()]
-        for batch in inference(source, transform, batch=100, image_size=size)
+        for batch in inference(
+            source, run.transform, batch=100, image_size=run.image_size
+        )
     ]
     data.features, data.labels = table.features, table.labels
     data.images = np.round(np.concatenate(pictures) * 255).astype(np.uint8)

@@ -14,7 +14,10 @@ from tfssl.train.replica_step import Backward, ReplicaStep
 
 
 def micro_batched(
-    strategy: tf.distribute.Strategy, pieces: ReplicaStep, count: int
+    strategy: tf.distribute.Strategy,
+    step: ReplicaStep,
+    count: int,
+    finish: Callable[[Backward], Any],
 ) -> Callable[[Any], Any]:
     """Makes a step that holds the activations of one part of its rows at a time.
 
@@ -38,38 +41,39 @@ def micro_batched(
 
     Args:
       strategy: The run's strategy.
-      pieces: The step's pieces; the photometry made with the same number of parts.
+      step: The step of a replica; its photometry made with the same number of parts.
       count: Number of parts, >= 2, divides the rows of a replica.
+      finish: The update, in replica context.
 
     Returns:
       Function of a distributed batch, not in replica context, to what `finish` gives.
     """
-    coupled = isinstance(pieces.method, CouplesRows)
+    coupled = isinstance(step.method, CouplesRows)
     backward = _cached if coupled else _accumulated
 
-    def finish(whole):
+    def update(whole):
         # What a loop carried stands on no device, and several workers' all-reduce
         # refuses it ("destinations can not be empty").
-        return pieces.finish(tf.nest.map_structure(tf.identity, whole))
+        return finish(tf.nest.map_structure(tf.identity, whole))
 
     @tf.autograph.experimental.do_not_convert
     def one_step(batch):
-        strategy.run(pieces.begin)
-        whole = backward(strategy, pieces, batch, count)
-        return strategy.run(finish, args=(whole,))
+        strategy.run(step.begin)
+        whole = backward(strategy, step, batch, count)
+        return strategy.run(update, args=(whole,))
 
     return one_step
 
 
-def _accumulated(strategy, pieces: ReplicaStep, batch, count: int):
+def _accumulated(strategy, step: ReplicaStep, batch, count: int):
     def replica(batch, part, sums):
-        found = pieces.backward(pieces.batch(_rows(batch, part, count), part))
+        found = step.backward(step.batch(_rows(batch, part, count), part))
         weight = 1.0 / count
         gradients = [weight * g for g in found.gradients]
-        scalars = weight * found.scalars
+        scalars = {name: weight * value for name, value in found.scalars.items()}
         if sums is not None:
             gradients = [s + g for s, g in zip(sums.gradients, gradients, strict=True)]
-            scalars += sums.scalars
+            scalars = {name: v + sums.scalars[name] for name, v in scalars.items()}
         old = None if sums is None else sums.aux
         return Backward(gradients, scalars, _write(old, found.aux, part, count))
 
@@ -82,37 +86,37 @@ def _accumulated(strategy, pieces: ReplicaStep, batch, count: int):
     return strategy.run(flat, args=(sums,))
 
 
-def _cached(strategy, pieces: ReplicaStep, batch, count: int):
-    method = pieces.method
+def _cached(strategy, step: ReplicaStep, batch, count: int):
+    method = step.method
 
     def embed(batch, part, table):
         with frozen_statistics():
             found = method.embed(
-                pieces.batch(_rows(batch, part, count), part), pieces.now()
+                step.batch(_rows(batch, part, count), part), step.now()
             )
         return _write(table, found, part, count)
 
     def of_loss(batch, table):
         """Gradients by the embeddings, and by the weights that the loss itself has."""
         embedded = _flat(table)
-        weights = pieces.weights
+        weights = step.weights
         with tf.GradientTape() as tape:
             tape.watch(embedded)
-            output = method.loss_of(embedded, batch["label"], pieces.now())
-            loss = pieces.scaled(output.loss)
+            output = method.loss_of(embedded, batch["label"], step.now())
+            loss = step.scaled(output.loss)
         by_embedded, by_weights = tape.gradient(
             loss, (embedded, weights), unconnected_gradients="zero"
         )
-        return by_embedded, Backward(by_weights, pieces.scalars(output), output.aux)
+        return by_embedded, Backward(by_weights, step.scalars(output), output.aux)
 
     def again(batch, part, by_embedded, sums):
         with tf.GradientTape() as tape:
             found = method.embed(
-                pieces.batch(_rows(batch, part, count), part), pieces.now()
+                step.batch(_rows(batch, part, count), part), step.now()
             )
         more = tape.gradient(
             found,
-            pieces.weights,
+            step.weights,
             output_gradients=_rows(by_embedded, part, count),
             unconnected_gradients="zero",
         )

@@ -1,4 +1,4 @@
-"""Where a step's time goes: its pieces timed apart, on the run's own data."""
+"""Where a step's time goes: its parts timed apart, on the run's own data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tfssl.core import variables
 from tfssl.train.replica_step import Photometric, ReplicaStep
 from tfssl.train.state import RunState
 
-PIECES = ("input_wait", "photometry", "forward_backward", "update")
+PARTS = ("input_wait", "photometry", "forward_backward", "update")
 
 
 def profile_steps(
@@ -23,9 +23,9 @@ def profile_steps(
     iterator: Iterator,
     steps: int,
 ) -> dict[str, float]:
-    """Times the pieces of some training steps, and leaves the state as it was.
+    """Times the parts of some training steps, and leaves the state as it was.
 
-    Every piece is a graph of its own and is waited for, so their sum is a little more
+    Every part is a graph of its own and is waited for, so their sum is a little more
     than a step of the training function, where the next batch is fetched meanwhile.
 
     Args:
@@ -41,17 +41,17 @@ def profile_steps(
       moving averages).
     """
     before = {name: item.numpy() for name, item in state.items().items()}
-    pieces = ReplicaStep(state, photometric)
+    step = ReplicaStep(state, photometric)
 
     def forward_backward(batch):
-        pieces.begin()
-        return pieces.backward(batch)
+        step.begin()
+        return step.backward(batch)
 
     photometry, both_passes, update = (
         _on_replicas(strategy, function)
-        for function in (pieces.batch, forward_backward, pieces.finish)
+        for function in (step.batch, forward_backward, step.finish)
     )
-    times: dict[str, list[float]] = {name: [] for name in PIECES}
+    times: dict[str, list[float]] = {name: [] for name in PARTS}
     for _ in range(steps + 1):
         data = _timed(times["input_wait"], next, iterator)
         batch = _timed(times["photometry"], photometry, data)

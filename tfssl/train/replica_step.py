@@ -1,4 +1,4 @@
-"""The pieces of a training step, all in replica context: forward, backward, update."""
+"""A training step on one replica: forward, backward, update."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfssl.core import collectives, variables
-from tfssl.methods.base import Batch
+from tfssl.methods.base import Batch, StepOutput
 from tfssl.optim import apply_update, require_gradients
 from tfssl.train.state import RunState
 
@@ -22,12 +22,12 @@ class Backward(NamedTuple):
     Attributes:
       gradients: One per trainable variable, of this replica's share of the loss,
         multiplied by the loss scale if there is one.
-      scalars: `[K]` float32, means over the rows; the loss is the first.
+      scalars: Name to float32 scalar, means over the rows; with the loss.
       aux: The method's, for `after_update`.
     """
 
     gradients: list[tf.Tensor]
-    scalars: tf.Tensor
+    scalars: dict[str, tf.Tensor]
     aux: Any
 
 
@@ -43,13 +43,12 @@ class ReplicaStep:
 
     def __init__(self, state: RunState, photometric: Photometric):
         self.method = state.method
-        self.scalar_names: list[str] = []
         self._state = state
         self._photometric = photometric
 
     @property
     def weights(self) -> list[tf.Variable]:
-        """What the gradients are by."""
+        """The trainable variables, as TensorFlow knows them."""
         return [variables.raw(w) for w in self.method.trainable_variables]
 
     def now(self) -> tf.Tensor:
@@ -72,11 +71,10 @@ class ReplicaStep:
             return share
         return share * self._state.loss_scale.scale
 
-    def scalars(self, output: Any) -> tf.Tensor:
-        """The loss and the method's scalars as one vector; notes their names."""
+    def scalars(self, output: StepOutput) -> dict[str, tf.Tensor]:
+        """The loss and the method's scalars, float32."""
         named = {"loss": output.loss, **output.scalars}
-        self.scalar_names[:] = list(named)
-        return tf.stack([tf.cast(value, tf.float32) for value in named.values()])
+        return {name: tf.cast(value, tf.float32) for name, value in named.items()}
 
     def backward(self, batch: Batch) -> Backward:
         """Loss and gradient of some rows."""
@@ -87,11 +85,11 @@ class ReplicaStep:
         require_gradients(gradients, self.method.trainable_variables)
         return Backward(gradients, self.scalars(output), output.aux)
 
-    def finish(self, whole: Backward) -> tf.Tensor:
+    def finish(self, whole: Backward) -> dict[str, tf.Tensor]:
         """Sums gradients over replicas, updates once, counts the step.
 
         Returns:
-          `[K]` float32: values of `names()`.
+          Name to float32 scalar: what the log's row of this step says.
         """
         optimizer, loss_scale = self._state.optimizer, self._state.loss_scale
         now = self.now()
@@ -99,7 +97,8 @@ class ReplicaStep:
         if loss_scale:
             gradients = [g / loss_scale.scale for g in gradients]
         norm = _global_norm(gradients)
-        more = [tf.cast(optimizer.learning_rate, tf.float32)]
+        rate = tf.cast(optimizer.learning_rate, tf.float32)
+        of_scale = {}
 
         def update() -> None:
             apply_update(optimizer, gradients, self.method.trainable_variables)
@@ -107,28 +106,22 @@ class ReplicaStep:
 
         if loss_scale:
             # The learning rate is a function of the step, also after a skipped one.
-            more.append(tf.convert_to_tensor(loss_scale.scale))
+            of_scale["loss_scale"] = tf.convert_to_tensor(loss_scale.scale)
             skipped = loss_scale.guard(
                 norm, update, lambda: optimizer.iterations.assign_add(1)
             )
             norm = tf.where(skipped, tf.zeros_like(norm), norm)
-            more.append(tf.cast(loss_scale.skipped, tf.float32))
+            of_scale["skipped_updates"] = tf.cast(loss_scale.skipped, tf.float32)
         else:
             update()
         self._state.step.assign_add(1)
-        more.append(_global_norm(self.weights))
-        return tf.concat([whole.scalars, tf.stack([norm, *more])], 0)
-
-    def names(self) -> list[str]:
-        """Names of what `finish` returns; known once it was traced."""
-        of_scale = ["loss_scale", "skipped_updates"] if self._state.loss_scale else []
-        return [
-            *self.scalar_names,
-            "gradient_norm",
-            "learning_rate",
-            *of_scale,
-            "weight_norm",
-        ]
+        return {
+            **whole.scalars,
+            "gradient_norm": norm,
+            "learning_rate": rate,
+            **of_scale,
+            "weight_norm": _global_norm(self.weights),
+        }
 
 
 def _global_norm(tensors: list[tf.Tensor]) -> tf.Tensor:

@@ -39,11 +39,26 @@ def make_run_steps(
       batch), `loss_scale` and `skipped_updates` under float16, and the method's
       scalars. One trace, whatever k.
     """
-    pieces = ReplicaStep(state, photometric)
+    step = ReplicaStep(state, photometric)
+    names: list[str] = []
+
+    # Nothing in a replica's step has control flow on tensors; converting it all the
+    # same would double the time of the trace.
+    @tf.autograph.experimental.do_not_convert
+    def finish(whole):
+        values = step.finish(whole)
+        names[:] = values
+        return tf.stack(list(values.values()))  # one reduction instead of many
+
+    @tf.autograph.experimental.do_not_convert
+    def by_name(table):
+        columns = tf.unstack(table, num=len(names), axis=1)
+        return dict(zip(names, columns, strict=True))
+
     if micro_batches == 1:
-        one_step = _whole(strategy, pieces)
+        one_step = _whole(strategy, step, finish)
     else:
-        one_step = micro_batched(strategy, pieces, micro_batches)
+        one_step = micro_batched(strategy, step, micro_batches, finish)
 
     @tf.function
     def run_steps(iterator, count):
@@ -66,26 +81,20 @@ def make_run_steps(
             previous = row[0]
             rows = rows.write(i, row)
             waits = waits.write(i, tf.cast(wait, tf.float32))
-        return rows.stack(), waits.stack()
+        return by_name(rows.stack()) | {"data_wait": waits.stack()}
 
-    def run(iterator, count):
-        table, waits = run_steps(iterator, count)
-        columns = tf.unstack(table, axis=1)
-        return dict(zip(pieces.names(), columns, strict=True)) | {"data_wait": waits}
-
-    run.graph = run_steps  # type: ignore[attr-defined]
-    return run
+    return run_steps
 
 
-def _whole(strategy: tf.distribute.Strategy, pieces: ReplicaStep) -> Callable:
+def _whole(
+    strategy: tf.distribute.Strategy, step: ReplicaStep, finish: Callable
+) -> Callable:
     """All rows of a replica at once, in one call."""
 
-    # Nothing below this line has control flow on tensors; converting it all the same
-    # would double the time of the trace.
     @tf.autograph.experimental.do_not_convert
     def replica_step(batch):
-        pieces.begin()
-        return pieces.finish(pieces.backward(pieces.batch(batch)))
+        step.begin()
+        return finish(step.backward(step.batch(batch)))
 
     return lambda batch: strategy.run(replica_step, args=(batch,))
 

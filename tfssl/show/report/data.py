@@ -36,7 +36,7 @@ class ReportData:
       class_names: Name of label 0, 1, …; numbers are shown where it is too short.
       collapse: Signals of collapse: `std` `[F]`, `mean_std`, `effective_rank`,
         `dimension`, `duplicates` (share), `verdict` (a sentence), `healthy` (bool).
-      profile: `profile.json`: `milliseconds` of the pieces of one step, `steps` timed.
+      profile: `profile.json`: `milliseconds` of the parts of one step, `steps` timed.
       skipped: Unreadable files, dicts with `path` and `reason`; added to those in
         `results`.
       versions: Software name to version, added to what the page finds itself.

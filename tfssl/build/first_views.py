@@ -7,27 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfssl import build
 from tfssl.augment import Recipe
-from tfssl.config import Config
 from tfssl.data import Source, training
 from tfssl.train import make_photometry
 
 VIEWS = 8
-"""Images in the strip."""
-
-
-def view_strip(config: Config, source: Source) -> np.ndarray:
-    """The views of step 0 as training sees them, before normalisation.
-
-    Returns:
-      uint8 `[VIEWS, 2, S, S, 3]`.
-    """
-    recipe = build.recipe(config)
-    shown = first_views(
-        source, recipe, seed=config.seed, images=VIEWS, image_size=config.image_size
-    )
-    return shown.views
+"""Images that TensorBoard and the report show."""
 
 
 class FirstViews(NamedTuple):

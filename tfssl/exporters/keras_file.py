@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from tfssl.export.folder import write_folder
+from tfssl.exporters.folder import write_folder
 from tfssl.models import Encoder
 
 FILE = "encoder.keras"

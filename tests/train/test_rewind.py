@@ -10,8 +10,7 @@ import tensorflow as tf
 from tests.tasks.test_end_to_end import argv, tensors
 from tfssl.main import main
 from tfssl.runs import checkpoint
-from tfssl.tasks import pretrain
-from tfssl.train import make_run_steps
+from tfssl.train import job, make_run_steps
 
 # The rate at which step 4 of this run still is whole; above it there is NaN.
 LIMIT = 0.02
@@ -38,7 +37,7 @@ FLAGS = {"learning_rate": 0.8, "warmup_epochs": 0.0, "lr_schedule": "constant"}
 
 @pytest.fixture
 def breaks(monkeypatch):
-    monkeypatch.setattr(pretrain, "make_run_steps", breaking)
+    monkeypatch.setattr(job, "make_run_steps", breaking)
 
 
 def rows(run_dir):

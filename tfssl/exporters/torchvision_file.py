@@ -12,7 +12,7 @@ import numpy as np
 from tfssl.core import variables
 from tfssl.core.torch_extra import import_torch
 from tfssl.errors import TfsslError, message
-from tfssl.export.folder import write_folder
+from tfssl.exporters.folder import write_folder
 from tfssl.models import Encoder
 from tfssl.models.table import BATCH_COUNT, to_torch, torch_layer, torch_name
 

@@ -1,0 +1,17 @@
+"""Trained encoders as files that other programs open."""
+
+from tfssl.exporters.keras_file import export_keras
+from tfssl.exporters.saved_model import (
+    export_saved_model,
+    inference_clone,
+    preprocessing,
+)
+from tfssl.exporters.torchvision_file import export_torchvision
+
+__all__ = [
+    "export_keras",
+    "export_saved_model",
+    "export_torchvision",
+    "inference_clone",
+    "preprocessing",
+]
