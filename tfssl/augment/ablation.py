@@ -32,7 +32,7 @@ _RECROP_SIDE = 4096  # pixels of the square on which SimCLR's law of the box is 
 
 
 def needed(recipe: Recipe) -> bool:
-    """Whether any view of the recipe has one of these operators."""
+    """Returns whether a view of the recipe has one of these operators."""
     return any(name in ABLATION_STEPS for view in recipe.views for name in view.active)
 
 
@@ -71,7 +71,7 @@ def sample(recipe: Recipe, seed: tf.Tensor, batch: int) -> dict[str, tf.Tensor]:
 
 
 def _view_table(view: ViewRecipe, uniform: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The table of a view from uniform numbers `[batch, columns]`."""
+    """Makes the table of a view from uniform numbers `[batch, columns]`."""
     count = len(_COLUMNS)
     u = dict(zip(_COLUMNS, tf.unstack(uniform[:, :count], axis=-1), strict=True))
 
@@ -107,7 +107,7 @@ def _recrop_box(view: ViewRecipe, uniform: tf.Tensor) -> tf.Tensor:
 
 
 def box_pixels(box: tf.Tensor, size: int) -> tf.Tensor:
-    """A box in whole pixels: sides rounded, offsets cut.
+    """Returns a box in whole pixels: sides rounded, offsets cut.
 
     Args:
       box: float32 `[b, 4]` of `sample`, shares.
@@ -164,7 +164,7 @@ def cutout(planes: Planes, center: tf.Tensor, side: tf.Tensor) -> Planes:
 
 
 def sobel(planes: Planes) -> Planes:
-    """The length of the gradient of every channel, `min(sqrt(gx^2 + gy^2), 1)`.
+    """Computes the length of every channel's gradient, `min(sqrt(gx^2 + gy^2), 1)`.
 
     gx and gy by Sobel's kernels (1 2 1 across, -1 0 1 along), mirrored at the border
     without repeating the edge, as `tf.image.sobel_edges`.
@@ -208,7 +208,7 @@ def noise(planes: Planes, sigma: tf.Tensor, key: tf.Tensor) -> Planes:
 
 
 def _mixed(word: tf.Tensor) -> tf.Tensor:
-    """A bijection of uint32 in which every bit depends on every bit.
+    """Maps uint32 one to one, so that every bit depends on every bit.
 
     Shifts and multipliers: C. Wellons, "Prospecting for hash functions" (lowbias32).
     """
@@ -223,7 +223,7 @@ def _shifted(word: tf.Tensor, bits: int) -> tf.Tensor:
 
 
 def _uniform(word: tf.Tensor) -> tf.Tensor:
-    """The upper 23 bits as float32 in (0, 1), neither end included."""
+    """Returns the upper 23 bits as float32 in (0, 1), neither end included."""
     upper = tf.cast(tf.bitcast(_shifted(word, 9), tf.int32), tf.float32)
     return (upper + 0.5) * np.float32(2.0**-23)
 

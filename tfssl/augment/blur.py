@@ -22,7 +22,7 @@ Weigh = Callable[[Callable[[int], tf.Tensor]], tf.Tensor]
 
 
 def gaussian_radius(size: int) -> int:
-    """Pixels on either side of the centre tap: int((size / 10) / 2).
+    """Returns the pixels on either side of the centre tap: int((size / 10) / 2).
 
     SimCLR passes size // 10 (tf2/data_util.py), BYOL size / 10 (augmentations.py);
     both halve and cut, so both get size // 20: 11 at 224 (23 taps), 1 at 32.
@@ -33,7 +33,7 @@ def gaussian_radius(size: int) -> int:
 def gaussian_matrix(
     sigma: tf.Tensor, size: int, radius: int | None = None
 ) -> tf.Tensor:
-    """Rows of a truncated Gaussian that is cut, not renormalised, at the borders.
+    """Makes the matrix of a truncated Gaussian cut, not renormalised, at borders.
 
     K[i, j] = exp(-(i-j)^2 / 2 sigma^2) / Z for |i-j| <= radius, Z the sum over all
     2 * radius + 1 taps. Zero padding therefore darkens the borders, as in the official
@@ -59,13 +59,13 @@ def gaussian_matrix(
 
 
 def pil_matrix(sigma: tf.Tensor, size: int) -> tf.Tensor:
-    """PIL's GaussianBlur: three box filters of fractional width, edges repeated.
+    """Makes the matrix of PIL's GaussianBlur: three box filters, edges repeated.
 
-    A box of half width w = l + 1/2 + a around pixel i overlaps the cell of pixel j by
-    a share that is the weight; the first and last cells reach to infinity, which is
-    the repeated edge. l and a follow from sigma (Gwosdek et al. 2011, "Theoretical
-    foundations of Gaussian convolution by extended box filtering", eq. 14, n = 3, as
-    in Pillow's BoxBlur.c).
+    A box of fractional half width w = l + 1/2 + a around pixel i overlaps the cell of
+    pixel j by a share that is the weight; the first and last cells reach to infinity,
+    which is the repeated edge. l and a follow from sigma (Gwosdek et al. 2011,
+    "Theoretical foundations of Gaussian convolution by extended box filtering", eq. 14,
+    n = 3, as in Pillow's BoxBlur.c).
 
     Args:
       sigma: float32 `[b]`, pixels, > 0; PIL calls it radius.
@@ -110,7 +110,7 @@ def blur(planes: list[tf.Tensor], matrix: tf.Tensor) -> list[tf.Tensor]:
 
 
 def gaussian_reaches(radius: int) -> dict[int, float]:
-    """Taps on either side that are enough, and the sigma from which they are not.
+    """Returns numbers of taps on either side, and the sigma from which each is too few.
 
     Six deviations out a weight is below 2e-8 of the centre's: half of a float32's last
     bit.
@@ -123,13 +123,13 @@ def gaussian_reaches(radius: int) -> dict[int, float]:
 
 
 def pil_reach(sigma: float) -> int:
-    """Pixels on either side that `pil_matrix` takes in, for sigmas up to this one."""
+    """Returns the pixels on either side that `pil_matrix` takes in at this sigma."""
     whole = math.floor((math.sqrt(4.0 * sigma * sigma + 1.0) - 1.0) / 2.0)
     return 3 * (whole + 1)
 
 
 def pil_reaches(sigma: float) -> dict[int, float]:
-    """As `gaussian_reaches`, for PIL's filter: box filters end, nothing is left out.
+    """Returns the same for PIL's filter: box filters end, nothing is left out.
 
     Args:
       sigma: The largest that is drawn, pixels.
@@ -140,7 +140,7 @@ def pil_reaches(sigma: float) -> dict[int, float]:
 
 
 def gaussian(sigma: tf.Tensor, radius: int, reach: int) -> tf.Tensor:
-    """The weights of `gaussian_matrix` by distance, for `symmetric`.
+    """Returns the weights of `gaussian_matrix` by distance, for `symmetric`.
 
     Args:
       sigma: float32 scalar, pixels, > 0.
@@ -157,7 +157,7 @@ def gaussian(sigma: tf.Tensor, radius: int, reach: int) -> tf.Tensor:
 
 
 def symmetric(kernel: tf.Tensor) -> Weigh:
-    """Weights `[r + 1]` by distance; zeros around the image are as good as no border.
+    """Makes a filter of weights `[r + 1]` by distance, for images with zeros around.
 
     Pixels that are equally far away are added first, which saves half of the products.
     """
@@ -171,7 +171,7 @@ def symmetric(kernel: tf.Tensor) -> Weigh:
 
 
 def banded(band: tf.Tensor, axis: int) -> Weigh:
-    """Weights of a `band`; axis 1 filters rows, 2 columns."""
+    """Makes a filter of a `band`; axis 1 filters rows, 2 columns."""
 
     def weigh(shifted: Callable[[int], tf.Tensor]) -> tf.Tensor:
         reach = band.shape[0] // 2
@@ -186,7 +186,7 @@ def banded(band: tf.Tensor, axis: int) -> Weigh:
 
 
 def band(matrix: Callable[[int], tf.Tensor], size: int, reach: int) -> tf.Tensor:
-    """The entries of a banded filter matrix, without its zeros.
+    """Returns the entries of a banded filter matrix, without its zeros.
 
     Away from the borders all rows are alike, so that a small matrix has them all.
 

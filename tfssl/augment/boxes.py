@@ -1,4 +1,4 @@
-"""Where a view is cut out: the laws of the three official codes, one function each.
+"""Crop boxes by the laws of the three official codes, one function each.
 
 Three, because the codes differ in law and not in numbers only. A law takes uniform
 numbers, for any number of boxes: one image's views on the host, a whole batch, or
@@ -58,7 +58,7 @@ def sample_views(
     height: tf.Tensor,
     width: tf.Tensor,
 ) -> tf.Tensor:
-    """`sample_crop` of every view of one image, with the same boxes in fewer steps.
+    """Draws the boxes of all views of one image: those of `sample_crop`, sooner.
 
     Args:
       views: V of them.
@@ -81,7 +81,7 @@ def sample_views(
 def sample_batch(
     view: ViewRecipe, seed: tf.Tensor, batch: int, height: int, width: int
 ) -> Box:
-    """Boxes of the same law for a batch of images of one size; XLA compiles it.
+    """Draws boxes for a batch of images of one size; XLA compiles it.
 
     Args:
       view: Holds `sampler`, `area`, `aspect`.
@@ -240,7 +240,7 @@ def _first(
 
 
 def uniform(shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
-    """Numbers that are the same inside and outside of XLA, unlike TensorFlow's floats.
+    """Draws numbers that are the same inside and outside of XLA.
 
     Args:
       shape: Static.
@@ -257,7 +257,7 @@ def uniform(shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
 
 
 def host_uniform(shape: Sequence[int], seed: tf.Tensor) -> tf.Tensor:
-    """The floats of `tf.random.stateless_uniform(..., alg="philox")`, outside of XLA.
+    """Draws the floats of `tf.random.stateless_uniform(..., alg="philox")` on a host.
 
     By two operations where that takes sixteen: a CPU spends longer on them than on the
     numbers.

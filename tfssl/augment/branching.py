@@ -28,7 +28,7 @@ def apply(
     mean: tuple[float, float, float] | None,
     std: tuple[float, float, float] | None,
 ) -> tf.Tensor:
-    """As `photometry.apply`, image by image."""
+    """Applies one view's rows of a table, image by image; see `photometry.apply`."""
 
     def one(row):
         image, chosen = row
@@ -44,7 +44,7 @@ def apply(
 def _changed(
     planes: color.Planes, chosen: dict[str, tf.Tensor], view: ViewRecipe
 ) -> color.Planes:
-    """One image, planes `[1, S, S]`, and its row of the table, each `[1, ...]`."""
+    """Changes one image, planes `[1, S, S]`, by its row of the table, `[1, ...]`."""
     changes = photometry.STEPS | {
         "jitter": _jittered,
         "blur": lambda planes, drawn, view: _blurred(planes, drawn["sigma"], view),
@@ -81,16 +81,16 @@ def _jittered(
 
 
 def _hue(pil: bool, planes: color.Planes, delta: tf.Tensor) -> color.Planes:
-    """In halves: else XLA computes a pixel's hue three times, once for each channel."""
+    """Turns hues in two halves: XLA would compute a hue once for each channel."""
     turn = color.pil_turned if pil else color.tf_turned
     back = color.pil_from_turned if pil else color.from_turned
     return back(
-        _apart(delta[0] > -9.0, lambda: turn(planes, delta), lambda: list(planes))
+        _fenced(delta[0] > -9.0, lambda: turn(planes, delta), lambda: list(planes))
     )
 
 
 def _blurred(planes: color.Planes, sigma: tf.Tensor, view: ViewRecipe) -> color.Planes:
-    """Of a few filters the one runs that has no more taps than this sigma needs."""
+    """Runs the shortest of a few filters that has all taps that this sigma needs."""
     size = planes[0].shape[1]
     if view.blur_border == "edge":
         weights, reaches = _pil_weights, blur.pil_reaches(view.blur_sigma[1])
@@ -113,12 +113,12 @@ def _filtered(
     # Joined and split in here: outside of the branch each would be one more copy.
     image = tf.concat(planes, 0)
     along_rows, along_columns = weights(sigma, image.shape[1], reach)
-    rows = _apart(
+    rows = _fenced(
         sigma[0] > 0.0,
         lambda: blur.filter_rows(image, reach, along_rows),
         lambda: tf.pad(image, [[0, 0], [0, 0], [reach, reach]]),
     )
-    both = _apart(
+    both = _fenced(
         sigma[0] > 0.0,
         lambda: blur.filter_columns(rows, reach, along_columns),
         lambda: image,
@@ -129,7 +129,7 @@ def _filtered(
 def _pil_weights(
     sigma: tf.Tensor, size: int, reach: int
 ) -> tuple[blur.Weigh, blur.Weigh]:
-    band = _apart(
+    band = _fenced(
         sigma[0] > 0.0,
         lambda: blur.band(lambda n: blur.pil_matrix(sigma, n)[0], size, reach),
         lambda: tf.zeros([2 * reach + 1, size]),
@@ -140,7 +140,7 @@ def _pil_weights(
 def _gaussian_weights(
     sigma: tf.Tensor, size: int, reach: int
 ) -> tuple[blur.Weigh, blur.Weigh]:
-    kernel = _apart(
+    kernel = _fenced(
         sigma[0] > 0.0,
         lambda: blur.gaussian(sigma[0], blur.gaussian_radius(size), reach),
         lambda: tf.zeros([reach + 1]),
@@ -148,15 +148,15 @@ def _gaussian_weights(
     return (blur.symmetric(kernel),) * 2
 
 
-def _apart(
+def _fenced(
     always: tf.Tensor, change: Callable[[], Any], otherwise: Callable[[], Any]
 ) -> Any:
-    """`change()`, which XLA may not merge with what comes before or after.
+    """Runs `change()` so that XLA cannot merge it with what comes before or after.
 
     Without a branch in between it computes a step again for every use in the next.
 
     Args:
-      always: bool scalar, true, which XLA cannot know.
+      always: bool scalar that is true; XLA cannot know that.
       change: Makes a tensor or a list of tensors.
       otherwise: The same shapes. No zeros where images are wanted: XLA then moves the
         work out of the branch, and blurring takes thrice as long.

@@ -26,7 +26,7 @@ Planes = list[tf.Tensor]
 
 
 def split(images: tf.Tensor) -> Planes:
-    """`[b, H, W, 3]` to three `[b, H, W]`."""
+    """Splits `[b, H, W, 3]` into three `[b, H, W]`."""
     return list(tf.unstack(images, axis=-1))
 
 
@@ -42,7 +42,7 @@ def select(chosen: tf.Tensor, changed: Planes, original: Planes) -> Planes:
 
 
 def per_image(parameter: tf.Tensor) -> tf.Tensor:
-    """`[b]` to `[b, 1, 1]`."""
+    """Reshapes `[b]` to `[b, 1, 1]`."""
     return tf.reshape(parameter, [-1, 1, 1])
 
 
@@ -66,17 +66,17 @@ def tf_grayscale(planes: Planes) -> Planes:
 
 
 def additive_brightness(planes: Planes, amount: tf.Tensor) -> Planes:
-    """`clip(x + amount)` (SimCLR v1, BYOL)."""
+    """Computes `clip(x + amount)` (SimCLR v1, BYOL)."""
     return [_clip(plane + per_image(amount)) for plane in planes]
 
 
 def multiplicative_brightness(planes: Planes, factor: tf.Tensor) -> Planes:
-    """`clip(x * factor)` (SimCLR v2)."""
+    """Computes `clip(x * factor)` (SimCLR v2)."""
     return [_clip(plane * per_image(factor)) for plane in planes]
 
 
 def tf_contrast(planes: Planes, factor: tf.Tensor) -> Planes:
-    """`clip((x - m) * factor + m)`, m the mean of each channel of each image."""
+    """Computes `clip((x - m) * factor + m)`, m the mean of a channel of an image."""
     means = [tf.reduce_mean(plane, axis=[1, 2], keepdims=True) for plane in planes]
     return [
         _clip((plane - mean) * per_image(factor) + mean)
@@ -102,7 +102,7 @@ def tf_hue(planes: Planes, delta: tf.Tensor) -> Planes:
 
 
 def tf_turned(planes: Planes, delta: tf.Tensor) -> Planes:
-    """The first half of `tf_hue`: hue in sixths, value, value less the smallest."""
+    """Does half of `tf_hue`: returns hue in sixths, value, value less the smallest."""
     value, spread = _value_spread(planes)
     return [_hue_sixths(planes, spread) + 6.0 * per_image(delta), value, spread]
 
@@ -133,7 +133,7 @@ def _hue_sixths(planes: Planes, spread: tf.Tensor) -> tf.Tensor:
 
 
 def from_turned(turned: Planes) -> Planes:
-    """The second half of a turn: HSV to RGB, c = v - d * clip(min(k, 4 - k), 0, 1)."""
+    """Does the other half: HSV to RGB, c = v - d * clip(min(k, 4 - k), 0, 1)."""
     sixths, value, spread = turned
 
     def channel(offset: float) -> tf.Tensor:
@@ -187,7 +187,7 @@ def pil_hue(planes: Planes, delta: tf.Tensor) -> Planes:
 
 
 def pil_turned(planes: Planes, delta: tf.Tensor) -> Planes:
-    """The first half of `pil_hue`: hue in sixths, value, value less the smallest."""
+    """Does half of `pil_hue`: returns hue in sixths, value, value less the smallest."""
     value, spread = _value_spread(planes)
     turns = _hue_sixths(planes, spread) / 6.0
     hue = _cut((turns - tf.floor(turns)) * 255.0)
@@ -199,19 +199,19 @@ def pil_turned(planes: Planes, delta: tf.Tensor) -> Planes:
 
 
 def pil_from_turned(turned: Planes) -> Planes:
-    """The second half: `from_turned`, rounded to bytes."""
+    """Does the other half: `from_turned`, rounded to bytes."""
     return [tf.round(plane * 255.0) / 255.0 for plane in from_turned(turned)]
 
 
 def grayscale(planes: Planes, pil: bool) -> Planes:
-    """`pil_grayscale` or `tf_grayscale`."""
+    """Makes grey by `pil_grayscale` or `tf_grayscale`."""
     return pil_grayscale(planes) if pil else tf_grayscale(planes)
 
 
 def operations(
     brightness_mode: str, pil: bool
 ) -> dict[str, Callable[[Planes, tf.Tensor], Planes]]:
-    """The four operations of the jitter by name, in the order of their numbers."""
+    """Returns the jitter's four operations by name, in the order of their numbers."""
     if pil:
         return {
             "brightness": pil_brightness,
@@ -236,7 +236,7 @@ def jitter(
     brightness_mode: str,
     pil: bool,
 ) -> Planes:
-    """The four colour operations in an order of each image's own.
+    """Applies the four colour operations in an order of each image's own.
 
     Args:
       planes: Three `[b, H, W]` in [0, 1].
@@ -262,5 +262,5 @@ def jitter(
 
 
 def solarize(planes: Planes, threshold: float) -> Planes:
-    """`x` below the threshold, `1 - x` at and above it (BYOL augmentations.py)."""
+    """Inverts pixels at and above the threshold (BYOL augmentations.py)."""
     return [tf.where(plane < threshold, plane, 1.0 - plane) for plane in planes]

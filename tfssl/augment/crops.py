@@ -27,7 +27,7 @@ _BLOCK = 16
 
 
 def _to_uint8(image: tf.Tensor) -> tf.Tensor:
-    """`cast(clip(round(image), 0, 255))`, halves to even, in one pass."""
+    """Computes `cast(clip(round(image), 0, 255))`, halves to even, in one pass."""
     out = tf.raw_ops.QuantizeV2(
         input=image,
         min_range=0.0,
@@ -40,7 +40,7 @@ def _to_uint8(image: tf.Tensor) -> tf.Tensor:
 
 
 def _fold(seed: tf.Tensor, *numbers: int) -> tf.Tensor:
-    """An independent seed; callers' first words stay below 2**32, so none collide."""
+    """Returns an independent seed; first words stay below 2**32, so none collide."""
     return seed + tf.constant([sum(n + 1 for n in numbers) << 32, 0], tf.int64)
 
 
@@ -84,7 +84,7 @@ def _draw(
 
 
 def view_seed(seed: tf.Tensor, number: int) -> tf.Tensor:
-    """The seed of view `number` of the example that `seed` identifies."""
+    """Returns the seed of view `number` of the example that `seed` identifies."""
     return _fold(seed, 16 * (number + 1))
 
 

@@ -1,4 +1,4 @@
-"""The recipes of SimCLR's Figure 5: one or two operators, on one branch only.
+"""Recipes of SimCLR's Figure 5: one or two operators, on one branch only.
 
 arXiv 2002.05709, section 3.1. Every image is cropped and resized ONCE, and both
 branches start from that crop; the operators change the first branch, the second one
@@ -44,7 +44,7 @@ _OPERATORS: dict[str, tuple[tuple[str, ...], dict]] = {
 
 
 def figure5(operators: tuple[str, ...]) -> Recipe:
-    """The recipe of a cell of the figure.
+    """Returns the recipe of a cell of the figure.
 
     Args:
       operators: One or two of `augment_name.FIGURE5_OPERATORS`, first applied first.

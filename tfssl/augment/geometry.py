@@ -57,7 +57,7 @@ def decode(data: tf.Tensor) -> tf.Tensor:
 
 
 def _three_channels(image: tf.Tensor) -> tf.Tensor:
-    """First frame, RGB: grey is repeated, alpha is dropped; `[h, w, 3]`."""
+    """Returns the first frame as RGB `[h, w, 3]`: grey repeated, alpha dropped."""
     shape = tf.shape(image)
     image = tf.reshape(image, tf.concat([[-1], shape[-3:]], 0))[0]
     return tf.gather(image, tf.minimum([0, 1, 2], shape[-1] - 1), axis=-1)
@@ -125,7 +125,7 @@ def _resize_rows(rows: tf.Tensor, count: tf.Tensor, size: int | tf.Tensor) -> tf
 
 
 def eval_image(image: tf.Tensor, transform: EvalTransform, size: int) -> tf.Tensor:
-    """Centre crop and resize without any chance; not normalised.
+    """Cuts the centre and resizes, without any chance.
 
     Up to 32 pixels nothing is cut away, and an image that already is size x size
     comes out as it is (CIFAR; SimCLR tf2/data_util.py).
@@ -166,7 +166,7 @@ def _resize_then_crop(
     target: int,
     size: int,
 ) -> tf.Tensor:
-    """As torchvision: `Resize(target)` of the shorter side, `CenterCrop(size)`."""
+    """Does torchvision's `Resize` of the shorter side and `CenterCrop(size)`."""
     short = tf.minimum(shape[0], shape[1])
     # The longer side is cut down, the offset rounded half to even: torchvision.
     new = target * shape[:2] // short

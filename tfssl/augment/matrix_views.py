@@ -1,4 +1,4 @@
-"""Crop, resize and flip of a batch of small images of one size, as matrix products.
+"""Crops, resizes and flips a batch of small images of one size, as matrix products.
 
 A view is `K_y X K_x^T` for every channel, `K` holding crop and resize together, equal
 to the host's kernels. Shapes are static and every operation compiles under XLA, for
@@ -52,7 +52,7 @@ def sample(
 def views(
     images: tf.Tensor, table: dict[str, tf.Tensor], recipe: Recipe, size: int
 ) -> tf.Tensor:
-    """All views of a batch.
+    """Cuts all views of a batch.
 
     Args:
       images: uint8 `[b, H, W, 3]`, H and W static.
@@ -75,7 +75,7 @@ def views(
 def _cut(
     lines: tf.Tensor, params: dict[str, tf.Tensor], view: ViewRecipe, size: int
 ) -> tf.Tensor:
-    """One view of `[b, H, 3, W]`, uint8 `[b, S, S, 3]`, as `crops` would cut it.
+    """Cuts one view of `[b, H, 3, W]`, uint8 `[b, S, S, 3]`, as `crops` would.
 
     Where the exact value lies halfway between two bytes, rounding may pick the other
     one than `crops` does.
@@ -94,7 +94,7 @@ def _cut(
 
 
 def _number(begin: tf.Tensor, count: tf.Tensor, side: int) -> tf.Tensor:
-    """Where the crop of so many pixels from this one on is in `_matrices`."""
+    """Returns which of `_matrices` cuts so many pixels from this one on."""
     return (count - 1) * (2 * side + 2 - count) // 2 + begin
 
 
@@ -111,7 +111,7 @@ def _matrices(resize: str, side: int, size: int) -> np.ndarray:
 
 
 def bicubic(begin: tf.Tensor, count: tf.Tensor, side: int, size: int) -> tf.Tensor:
-    """Keys' cubic, a = -1/2, half-pixel centres, weights of the pixels there are.
+    """Makes matrices of Keys' cubic, a = -1/2, weights of the pixels there are.
 
     TensorFlow's `ResizeBicubic` takes the distance in steps of 1/1024, and so does
     this.
@@ -137,7 +137,7 @@ def bicubic(begin: tf.Tensor, count: tf.Tensor, side: int, size: int) -> tf.Tens
 
 
 def antialiased(begin: tf.Tensor, count: tf.Tensor, side: int, size: int) -> tf.Tensor:
-    """A triangle as wide as two pixels of the larger grid (PIL's bilinear).
+    """Makes matrices of a triangle as wide as two pixels of the larger grid (PIL).
 
     Arguments and result as in `bicubic`.
     """
@@ -158,7 +158,7 @@ def _place(count: tf.Tensor, size: int) -> tf.Tensor:
 def _pixels(
     begin: tf.Tensor, count: tf.Tensor, side: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Number of every pixel from the crop's first, and 1.0 where it is in the crop."""
+    """Numbers pixels from the crop's first, and returns 1.0 for those in it."""
     pixel = tf.range(side) - begin[:, None]
     inside = tf.cast((pixel >= 0) & (pixel < count[:, None]), tf.float32)
     return tf.cast(pixel, tf.float32), inside[:, None]

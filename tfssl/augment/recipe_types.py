@@ -1,4 +1,4 @@
-"""The shapes of the recipes' tables: one view, one recipe, one evaluation input."""
+"""Classes of the recipes' tables: a view, a recipe, an evaluation's input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STEPS = ("jitter", "gray", "blur", "solarize", *ABLATION_STEPS)
 
 @dataclasses.dataclass(frozen=True)
 class ViewRecipe:
-    """How one view of an image is drawn.
+    """Numbers by which one view of an image is drawn.
 
     Attributes:
       sampler: Which crop sampler, one of `SAMPLERS` (`boxes.sample_crop`).
@@ -85,7 +85,7 @@ class ViewRecipe:
 
     @property
     def active(self) -> tuple[str, ...]:
-        """The steps that ever happen, in order."""
+        """Returns the steps that ever happen, in order."""
         return tuple(name for name in self.steps if getattr(self, name))
 
     def __post_init__(self) -> None:
@@ -159,7 +159,7 @@ class Recipe:
 
 @dataclasses.dataclass(frozen=True)
 class EvalTransform:
-    """How an image is prepared when nothing is random (`geometry.eval_image`).
+    """Numbers by which `geometry.eval_image` prepares an image, without any chance.
 
     Attributes:
       crop_fraction: Share of the shorter side that the centre crop keeps. It

@@ -1,4 +1,4 @@
-"""What each published recipe does to a view, as tables of numbers (no TensorFlow).
+"""Published recipes as tables of numbers (no TensorFlow).
 
 A recipe is data: `crops`, `geometry` and `photometry` hold the only code that reads it,
 and `describe` prints it in the log. What each number means is in `recipe_types`.
@@ -202,7 +202,7 @@ EVAL_TRANSFORMS: dict[str, EvalTransform] = {
 
 
 def named(name: str) -> Recipe:
-    """The recipe of a value of `--augment`.
+    """Returns the recipe of a value of `--augment`.
 
     Raises:
       ConfigError: Neither a recipe for two views nor a cell of Figure 5.
@@ -213,7 +213,7 @@ def named(name: str) -> Recipe:
 
 
 def eval_transform(recipe: Recipe) -> EvalTransform:
-    """The evaluation transform that fits a recipe, with the recipe's normalisation.
+    """Returns the evaluation transform that fits a recipe, normalised as it is.
 
     Differs from `EVAL_TRANSFORMS[recipe.family]` where a recipe has a mean of its own
     (`moco_cifar`).
@@ -263,7 +263,7 @@ def with_strength(recipe: Recipe, strength: float) -> Recipe:
 
 
 def describe(recipe: Recipe) -> str:
-    """A recipe as text for the log: one line per view, nothing left out."""
+    """Writes a recipe as text for the log: one line per view, nothing left out."""
     lines = [f"augmentation {recipe.name} ({recipe.source})"]
     for number, view in enumerate(recipe.views, 1):
         lines.append(f"  view {number}: " + ", ".join(_steps(view)))

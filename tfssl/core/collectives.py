@@ -1,4 +1,4 @@
-"""What replicas tell each other; the identity where there is one replica.
+"""Operations between replicas; the identity where there is one replica.
 
 All functions run in replica context (inside `strategy.run`) or without a strategy.
 """
@@ -11,12 +11,12 @@ import tensorflow as tf
 
 
 def num_replicas() -> int:
-    """Number of replicas in step with this one, >= 1."""
+    """Returns the number of replicas in step with this one, >= 1."""
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def replica_id() -> int | tf.Tensor:
-    """Rank of this replica in [0, num_replicas())."""
+    """Returns the rank of this replica in [0, num_replicas())."""
     context = tf.distribute.get_replica_context()
     return 0 if context is None else context.replica_id_in_sync_group
 
@@ -46,14 +46,14 @@ def gather(x: tf.Tensor) -> tf.Tensor:
 
 
 def all_sum(x):
-    """Sum over replicas of a tensor or a nested structure of tensors."""
+    """Sums a tensor or a nested structure of tensors over replicas."""
     if num_replicas() == 1:
         return x
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, x)
 
 
 def all_mean(x):
-    """Mean over replicas of a tensor or a nested structure of tensors."""
+    """Averages a tensor or a nested structure of tensors over replicas."""
     if num_replicas() == 1:
         return x
     return tf.distribute.get_replica_context().all_reduce(
@@ -62,7 +62,7 @@ def all_mean(x):
 
 
 def local_rows(table: tf.Tensor, rows: int) -> tf.Tensor:
-    """This replica's rows of a table made for the global batch.
+    """Returns this replica's rows of a table made for the global batch.
 
     Args:
       table: `[num_replicas * rows, ...]`, equal on every replica.
@@ -77,7 +77,7 @@ def local_rows(table: tf.Tensor, rows: int) -> tf.Tensor:
 
 
 def slice_rows(table: tf.Tensor, first: tf.Tensor, rows: int) -> tf.Tensor:
-    """Rows `first` to `first + rows` of `[n, ...]`, with a static shape for XLA.
+    """Returns rows `first` to `first + rows` of `[n, ...]`, of static shape for XLA.
 
     Args:
       table: `[n, ...]`.
@@ -92,7 +92,7 @@ def slice_rows(table: tf.Tensor, first: tf.Tensor, rows: int) -> tf.Tensor:
 
 
 def any_worker(strategy: tf.distribute.Strategy, yes: bool) -> bool:
-    """Whether a worker says yes; the same answer on all. Not in replica context.
+    """Returns whether a worker says yes, on all workers. Not in replica context.
 
     A collective: every worker must call it equally often, at the same places.
     """

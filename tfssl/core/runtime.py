@@ -34,7 +34,7 @@ def _has_accelerator() -> bool:
 
 
 def cpu_lanes() -> int:
-    """Lanes in which a CPU changes colours; 0 where there is an accelerator.
+    """Returns in how many lanes a CPU changes colours; 0 with an accelerator.
 
     Half of the cores: the others read and cut the next images meanwhile.
     """
@@ -90,7 +90,7 @@ def precision(policy: str) -> Iterator[None]:
 
 
 def needs_loss_scale() -> bool:
-    """Whether gradients of the precision set would vanish below float16's 6e-8."""
+    """Returns whether gradients of the precision set vanish below float16's 6e-8."""
     return keras.config.dtype_policy().compute_dtype == "float16"
 
 
@@ -197,14 +197,14 @@ def make_strategy(name: str, tpu_name: str = LOCAL_TPU) -> tf.distribute.Strateg
 
 
 def feeds_itself(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process makes its batches, and not the host of a remote TPU."""
+    """Returns whether this process makes its batches, not a remote TPU's host."""
     resolver = strategy.cluster_resolver
     on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
     return not (on_tpu and resolver and resolver.master())
 
 
 def num_workers(strategy: tf.distribute.Strategy) -> int:
-    """Number of processes that train together, >= 1."""
+    """Returns the number of processes that train together, >= 1."""
     resolver = strategy.cluster_resolver
     workers = resolver.cluster_spec().as_dict() if resolver else {}
     return max(1, sum(len(tasks) for tasks in workers.values()))
@@ -255,7 +255,7 @@ _OF_WORKERS = re.compile(
 
 
 def describe_devices(strategy: tf.distribute.Strategy) -> str:
-    """One line for the log: what kind of devices, and how many replicas."""
+    """Writes a line for the log: what kind of devices, and how many replicas."""
     kind = type(strategy).__name__
     replicas, workers = strategy.num_replicas_in_sync, num_workers(strategy)
     where = f" of {workers} workers" if workers > 1 else ""

@@ -11,12 +11,12 @@ import tensorflow as tf
 
 
 def stream_id(name: str) -> int:
-    """A stable non-negative 31-bit number for a name (crc32)."""
+    """Returns a stable non-negative 31-bit number for a name (crc32)."""
     return zlib.crc32(name.encode()) & 0x7FFFFFFF
 
 
 def init_seed(seed: int, name: str) -> int:
-    """Seed of one weight's initialiser, whatever the order of construction.
+    """Returns the seed of one weight's initialiser, whatever the order of making.
 
     Args:
       seed: The run's seed, >= 0.
@@ -29,7 +29,7 @@ def init_seed(seed: int, name: str) -> int:
 
 
 def step_seed(seed: int, stream: str, step: int | tf.Tensor) -> tf.Tensor:
-    """Seed for the `tf.random.stateless_*` ops of one stream at one step.
+    """Returns the seed for the `tf.random.stateless_*` ops of one stream at one step.
 
     One seed gives the same integers everywhere, but other floats inside XLA than
     outside it (each takes other bits of the integer; seen on TensorFlow 2.21): draw

@@ -11,7 +11,7 @@ from tfssl.core import seeds
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """The stream of a run, and this worker's rows of it.
+    """Order of a run's examples, and this worker's rows of it.
 
     Row `r` of step `s` is position `p = s * global_batch + r` of the stream, and shows
     example `index_shuffle(p mod n)` of epoch `p div n`. With M micro batches, replica k
@@ -37,7 +37,7 @@ class Order:
     micro_batches: int = 1
 
     def position(self, count: tf.Tensor) -> tf.Tensor:
-        """Place in the stream of this worker's row number `count` of all its steps."""
+        """Returns the place in the stream of this worker's row number `count`."""
         dealt = self.first_row + count % self.rows
         part = self.replica_batch // self.micro_batches
         replica, own = dealt // self.replica_batch, dealt % self.replica_batch
@@ -45,11 +45,11 @@ class Order:
         return count // self.rows * self.global_batch + row + own % part
 
     def index(self, position: tf.Tensor) -> tf.Tensor:
-        """The example at a position, an int64 scalar."""
+        """Returns the example at a position, an int64 scalar."""
         return self._shuffled(position, position // self.total)
 
     def indices(self, position: tf.Tensor) -> tf.Tensor:
-        """The examples at positions `[n]` that increase, all within one step."""
+        """Returns the examples at positions `[n]` that increase, within one step."""
         # They span two epochs at most.
         epoch = position // self.total
         first, last = (self._shuffled(position, one) for one in (epoch[0], epoch[-1]))

@@ -179,7 +179,7 @@ def _joined(parts: Row) -> Row:
 
 
 def is_small(source: Source, image_size: int) -> bool:
-    """Says whether views are cut a batch at a time: small, of one size, in memory."""
+    """Returns whether views are cut a batch at a time: small, one size, in memory."""
     shape = source.shape if isinstance(source, Decoded) else None
     return shape is not None and max(*shape[:2], image_size) <= matrix_views.LARGEST
 

@@ -32,7 +32,7 @@ _LARGEST = 16  # rows that share a data set; more would only wait for each other
 def fetch(
     source: Source, index: tf.Tensor, *, report: bool = True
 ) -> dict[str, tf.Tensor]:
-    """The example at `index`, else the first readable one after it (cyclically).
+    """Gets the example at `index`, else the first readable one after it (cyclically).
 
     Every unreadable one is reported to `source.failed`.
 
@@ -67,7 +67,7 @@ def fetch(
 def fetch_or_mask(
     source: Source, index: tf.Tensor
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-    """The example at `index` and True; a black pixel and False when unreadable.
+    """Gets the example at `index` and True; a black pixel and False if unreadable.
 
     Returns:
       As `Source.example`, and a bool scalar.
@@ -79,7 +79,7 @@ def fetch_or_mask(
 
 
 def may_fail(source: Source) -> bool:
-    """`source.may_fail`; True for any other object that yields examples."""
+    """Returns `source.may_fail`; True for other objects that yield examples."""
     return getattr(source, "may_fail", True)
 
 
@@ -90,7 +90,7 @@ def _failed(source: Source, index: int) -> str:
 
 
 def nothing() -> dict[str, tf.Tensor]:
-    """Stands for an example that is not there: one black pixel, label and id -1."""
+    """Returns a stand-in for an example: one black pixel, label and id -1."""
     return {
         "image": tf.zeros([1, 1, 3], tf.uint8),
         "label": tf.constant(-1, tf.int64),
@@ -122,7 +122,7 @@ def _typed(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 def _report(
     source: Source, index: tf.Tensor, tried: tf.Tensor, limit: int
 ) -> tf.Tensor:
-    """Tells the source about `tried` failures from `index` on; bool: there were none.
+    """Tells the source about `tried` failures from `index` on; True if none.
 
     With `limit` > 0, that many failures are an error.
     """

@@ -8,7 +8,7 @@ from tfssl.losses.normalize import l2_normalize
 
 
 def byol_regression(prediction: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """`|norm(prediction) - norm(target)|^2 = 2 - 2 cos`, one direction.
+    """Computes `|norm(prediction) - norm(target)|^2 = 2 - 2 cos`, one direction.
 
     BYOL sums the two directions, `L(p1, z2) + L(p2, z1)`, takes the mean over the
     batch and does not halve it, so its loss lies in [0, 8] (deepmind-research

@@ -19,7 +19,7 @@ def info_nce(
     normalize: bool = True,
     left_out: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """`-log softmax([q.k+ | q.queue] / T)[0]`, one direction: query to key.
+    """Computes `-log softmax([q.k+ | q.queue] / T)[0]`, one direction: query to key.
 
     The queue must be the one BEFORE this step's keys are written
     (facebookresearch/moco `moco/builder.py`); no gradient reaches key or queue.
@@ -50,7 +50,7 @@ def info_nce_accuracy(
     normalize: bool = True,
     left_out: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Fraction of queries whose positive is nearer than every key of the queue.
+    """Returns the share of queries whose positive is nearer than all of the queue.
 
     MoCo's (K+1)-way accuracy, except that a tie counts as wrong: collapsed embeddings
     show 0 and not 1.

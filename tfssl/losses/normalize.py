@@ -13,7 +13,7 @@ MOCO_SQUARED_EPSILON = 1e-24
 
 
 def l2_normalize(x: tf.Tensor, *, epsilon: float = SQUARED_EPSILON) -> tf.Tensor:
-    """`x / sqrt(max(sum(x^2), epsilon))` along the last axis, in float32.
+    """Computes `x / sqrt(max(sum(x^2), epsilon))` along the last axis, in float32.
 
     A zero row stays zero and its gradient is finite: the upstream one divided by
     `sqrt(epsilon)`.
@@ -31,12 +31,12 @@ def l2_normalize(x: tf.Tensor, *, epsilon: float = SQUARED_EPSILON) -> tf.Tensor
 
 
 def moco_normalize(x: tf.Tensor) -> tf.Tensor:
-    """`l2_normalize` with MoCo's floor."""
+    """Normalises with MoCo's floor, see `l2_normalize`."""
     return l2_normalize(x, epsilon=MOCO_SQUARED_EPSILON)
 
 
 def as_float(x: tf.Tensor) -> tf.Tensor:
-    """float32 of a narrower tensor; float64 is left alone.
+    """Casts a narrower tensor to float32; float64 is left alone.
 
     In bfloat16 a similarity of 0.99 is known to 0.004, which at temperature 0.07 is
     5 % of a probability: losses are never computed in it.

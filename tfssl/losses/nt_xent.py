@@ -26,7 +26,7 @@ def nt_xent(
     memory: tf.Tensor | None = None,
     block_rows: int | None = None,
 ) -> tf.Tensor:
-    """Cross entropy of finding each row's partner, both directions added.
+    """Computes the cross entropy of finding each row's partner, both directions added.
 
     For row i of this replica, which is row `p = offset + i` of all rows:
 
@@ -91,7 +91,7 @@ def nt_xent_scalars(
     offset: int | tf.Tensor = 0,
     normalize: bool = True,
 ) -> dict[str, tf.Tensor]:
-    """What the official code logs, on the cross-view logits of view 1 alone.
+    """Computes what the official code logs, on the cross-view logits of view 1 alone.
 
     That is a choice among N rows of view 2, not among the 2N - 1 rows of the loss, so
     the accuracy flatters and the entropy is at most log(N).
@@ -164,7 +164,7 @@ def _own_rows(z: tf.Tensor, offset: int | tf.Tensor) -> tf.Tensor:
 
 
 def _logits(anchor, cross, same, labels):
-    """`[rows, columns]`: other view, then own view without the anchor itself."""
+    """Returns `[rows, columns]`: other view, then own view without the anchor."""
     others = tf.matmul(anchor, cross, transpose_b=True)
     own = tf.matmul(anchor, same, transpose_b=True)
     count = same.shape[0] or tf.shape(same)[0]
@@ -180,7 +180,7 @@ def _direction(anchor, cross, same, labels):
 
 
 def _fitting_rows(z: tf.Tensor, cross: tf.Tensor, same: tf.Tensor) -> int | None:
-    """The most rows, dividing the batch, that make at most BLOCK_LOGITS logits."""
+    """Returns the most rows, dividing the batch, with at most BLOCK_LOGITS logits."""
     rows, others, own = (x.shape[0] for x in (z, cross, same))
     if rows is None or others is None or own is None:
         return rows
@@ -203,7 +203,7 @@ def _checked_blocks(z: tf.Tensor, block_rows: int) -> int:
 
 
 def _blocked(blocks: int, block_rows: int):
-    """`_direction` over blocks of rows, one after the other, gradient recomputed.
+    """Runs `_direction` over blocks of rows, one after the other, gradient recomputed.
 
     `parallel_iterations=1`: run side by side, the blocks would need the memory that
     they are there to save.

@@ -47,7 +47,7 @@ class Parts:
         *,
         gate=False,
     ):
-        """A convolution without bias; no normalisation follows a `gate`."""
+        """Adds a convolution without bias; no normalisation follows a `gate`."""
         fan_in = kernel_size * kernel_size * x.shape[-1]
         initializer = conv_initializer(
             self.family, fan_in=fan_in, seed=self.seed, weight=f"{name}/kernel"
@@ -64,7 +64,7 @@ class Parts:
         )(x)
 
     def norm(self, x, name: str, last: bool = False):
-        """Batch norm or what replaces it; `last`: at the end of a residual branch."""
+        """Adds batch norm or what replaces it; `last`: at the end of a branch."""
         rules = {**self.family.batch_norm(), **self.norm_options}
         start = "zeros" if last and self.zero_last_gamma else "ones"
         return self.normalization.norm(
@@ -72,28 +72,28 @@ class Parts:
         )(x)
 
     def relu(self, x, name: str):
-        """max(x, 0)."""
+        """Adds max(x, 0)."""
         return keras.layers.ReLU(name=name, dtype=self.dtype)(x)
 
     def conv_norm_relu(self, x, prefix: str, index, filters, kernel_size, stride=1):
-        """Three layers `{prefix}_conv{index}`, `_bn{index}`, `_relu{index}`."""
+        """Adds layers `{prefix}_conv{index}`, `_bn{index}`, `_relu{index}`."""
         x = self.conv(x, f"{prefix}_conv{index}", filters, kernel_size, stride)
         x = self.norm(x, f"{prefix}_bn{index}")
         return self.relu(x, f"{prefix}_relu{index}")
 
     def max_pool(self, x, name: str):
-        """3x3 maximum with stride 2."""
+        """Adds the 3x3 maximum with stride 2."""
         padding = self.family.pool_padding
         return MaxPool(padding, name=name, dtype=self.dtype)(x)
 
     def residual(self, branch, shortcut, prefix: str):
-        """ReLU of the sum; `{prefix}_out` is the block's output."""
+        """Adds the ReLU of the sum; `{prefix}_out` is the block's output."""
         add = keras.layers.Add(name=f"{prefix}_add", dtype=self.dtype)
         return self.relu(add([branch, shortcut]), f"{prefix}_out")
 
 
 def stem(parts: Parts, x, channels: int, *, cifar: bool, deep: bool):
-    """Images to the first feature map, at a quarter of their size.
+    """Adds the layers from images to the first feature map, a quarter of their size.
 
     Args:
       parts: The layer maker.
@@ -118,7 +118,7 @@ def stem(parts: Parts, x, channels: int, *, cifar: bool, deep: bool):
 
 
 def shortcut(parts: Parts, x, prefix: str, filters: int, stride: int, *, pool: bool):
-    """1x1 convolution and batch norm; `pool` averages first and then strides by 1."""
+    """Adds 1x1 convolution and batch norm; `pool` averages first, then strides by 1."""
     if pool:
         layer = ShortcutPool(stride, name=f"{prefix}_shortcut_pool", dtype=parts.dtype)
         x, stride = layer(x), 1
@@ -127,14 +127,14 @@ def shortcut(parts: Parts, x, prefix: str, filters: int, stride: int, *, pool: b
 
 
 def basic(parts: Parts, x, prefix: str, filters: int, stride: int):
-    """The branch 3x3, 3x3 of depths 18 and 34 (He et al. 2016)."""
+    """Adds the branch 3x3, 3x3 of depths 18 and 34 (He et al. 2016)."""
     x = parts.conv_norm_relu(x, prefix, 1, filters, 3, stride)
     x = parts.conv(x, f"{prefix}_conv2", filters, 3)
     return parts.norm(x, f"{prefix}_bn2", last=True)
 
 
 def bottleneck(parts: Parts, x, prefix: str, filters: int, stride: int, *, sk: bool):
-    """The branch 1x1, 3x3, 1x1, with the stride in the 3x3 ("v1.5") in all families.
+    """Adds the branch 1x1, 3x3, 1x1, the stride in the 3x3 ("v1.5") in all families.
 
     Args:
       parts: The layer maker.

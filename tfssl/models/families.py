@@ -1,4 +1,4 @@
-"""How the three official networks of one depth differ: a table of facts."""
+"""Differences of the three official networks of one depth: a table of facts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Family:
     source: str
 
     def starts_at_zero(self, bottleneck: bool) -> bool:
-        """Whether the last gamma of a residual branch starts at zero by default."""
+        """Returns whether residual branches start at zero by default."""
         return self.zero_last_gamma == "all" or (
             self.zero_last_gamma == "bottleneck" and bottleneck
         )
@@ -87,7 +87,7 @@ FAMILIES: dict[str, Family] = {
 
 
 def get_family(name: str) -> Family:
-    """Looks a family up.
+    """Returns a family.
 
     Args:
       name: A key of `FAMILIES`.
@@ -106,7 +106,7 @@ def get_family(name: str) -> Family:
 def conv_initializer(
     family: Family, *, fan_in: int, seed: int, weight: str
 ) -> keras.initializers.Initializer:
-    """The start of one convolution kernel.
+    """Makes the initialiser of one convolution kernel.
 
     simclr: normal cut at two deviations, variance 1 / fan_in after the cut. byol: the
     same cut, deviation 1 / sqrt(fan_in) before it (haiku's default). moco: normal,

@@ -114,7 +114,7 @@ def _make(name: str, found: Any, image_size: int) -> Any:
 
 
 def _options(function: Any, image_size: int) -> dict[str, Any]:
-    """The arguments that we have and that the function names."""
+    """Returns those of our arguments that the function names."""
     ours = {
         "input_shape": (image_size, image_size, 3),
         "weights": None,
@@ -130,7 +130,7 @@ def _options(function: Any, image_size: int) -> dict[str, Any]:
 
 
 def _problems(name: str, model: Any, size: int) -> Iterator[str]:
-    """Why a model cannot be an encoder; the first one counts."""
+    """Yields why a model cannot be an encoder; the first reason counts."""
     got = f"--encoder={name}, which gives"
     if not isinstance(model, keras.Model):
         yield message(f"{got} a {type(model).__name__}", FUNCTIONAL, "returning one")

@@ -1,4 +1,4 @@
-"""What follows the encoder: projectors, predictors and linear classifiers.
+"""Heads behind the encoder: projectors, predictors and linear classifiers.
 
 Each is a functional `keras.Model` with layers named `NAME_layer{0..}_dense`, `_bn` and
 `_relu`: paths of variables stay apart where one optimiser trains several models.
@@ -20,7 +20,7 @@ class Projector(keras.Model):
     """A functional model that returns a list of outputs, be it of one."""
 
     def call(self, inputs, training=None, mask=None):
-        """The outputs as a list."""
+        """Returns the outputs as a list."""
         outputs = super().call(inputs, training=training, mask=mask)
         # Keras unwraps a list of one, and `[-1]` would then take the last row.
         return outputs if isinstance(outputs, list) else [outputs]
@@ -38,7 +38,7 @@ def simclr_head(
     batch_norm_groups: int = 0,
     dtype: str | None = None,
 ) -> Projector:
-    """SimCLR's projector: `layers` linear layers, each followed by batch norm.
+    """Builds SimCLR's projector: `layers` linear layers, batch norm after each.
 
     The linear layers have no bias, and a ReLU stands between them. The last batch norm
     has a gamma and no beta, and no ReLU follows. Kernels start at N(0, 0.01**2).
@@ -95,9 +95,10 @@ def byol_mlp(
     batch_norm_groups: int = 0,
     dtype: str | None = None,
 ) -> keras.Model:
-    """BYOL's projector and predictor: linear, batch norm, ReLU, linear without bias.
+    """Builds BYOL's projector or predictor: linear, batch norm, ReLU, linear.
 
-    The first linear layer has a bias, although a batch norm follows; kernels start at
+    The first linear layer has a bias, although a batch norm follows, the second one has
+    none; kernels start at
     haiku's cut normal of deviation 1 / sqrt(fan_in). (deepmind-research
     `byol/utils/networks.py:MLP`; the paper's pseudo-code has a bias at the end too.)
 
@@ -141,7 +142,7 @@ def moco_head(
     name: str = "projector",
     dtype: str | None = None,
 ) -> keras.Model:
-    """MoCo's head: one linear layer (v1), or linear, ReLU, linear (v2), with biases.
+    """Builds MoCo's head: linear (v1), or linear, ReLU, linear (v2), with biases.
 
     Kernels and biases start uniform in +-1 / sqrt(fan_in), `torch.nn.Linear`'s
     default. (facebookresearch/moco `moco/builder.py`.)
@@ -185,7 +186,7 @@ def linear_head(
     family: str = "simclr",
     dtype: str | None = None,
 ) -> keras.Model:
-    """A linear classifier with bias, for probes and fine-tuning.
+    """Builds a linear classifier with bias, for probes and fine-tuning.
 
     The kernel starts at N(0, 0.01**2) in SimCLR and MoCo (`main_lincls.py`), at
     haiku's cut normal in BYOL, or at zero; the bias at zero.
@@ -224,7 +225,7 @@ def _features(in_dim: int, dtype: str | None):
 
 
 def _plain(dtype: str) -> str:
-    """The dtype behind a name or a policy such as `mixed_bfloat16`."""
+    """Returns the dtype behind a name or a policy such as `mixed_bfloat16`."""
     return dtype.removeprefix("mixed_")
 
 

@@ -100,7 +100,7 @@ class Encoder(keras.Model):
 
     @property
     def pyramid_level_inputs(self) -> dict[str, str]:
-        """Names of the layers that put out P2 to P5, as KerasCV takes them.
+        """Returns the names of the layers that put out P2 to P5, as KerasCV takes them.
 
         Pk has 1 / 2**k of the image's side (twice and a half that with the CIFAR
         stem: P2 then has all of it).
@@ -112,7 +112,7 @@ class Encoder(keras.Model):
 
     @property
     def pyramid_outputs(self) -> dict:
-        """P2 to P5 as symbolic tensors `[b, h, w, C]`, as KerasHub takes them."""
+        """Returns P2 to P5 as symbolic tensors `[b, h, w, C]`, for KerasHub."""
         names = self.pyramid_level_inputs
         return {level: self.get_layer(name).output for level, name in names.items()}
 

@@ -17,7 +17,7 @@ constant kernel from dividing by zero."""
 
 
 def standardize(kernel: tf.Tensor) -> tf.Tensor:
-    """`(w - mean) / sqrt(variance + 1e-10)`, over the inputs of each output.
+    """Computes `(w - mean) / sqrt(variance + 1e-10)` over the inputs of each output.
 
     Args:
       kernel: `[..., out]`.

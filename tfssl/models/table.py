@@ -25,12 +25,12 @@ class LayerRow(NamedTuple):
 
     @property
     def is_norm(self) -> bool:
-        """Whether it is a batch norm."""
+        """Returns whether it is a batch norm."""
         return len(self.shape) == 1
 
 
 def encoder_table(spec: EncoderSpec, family: Family) -> list[LayerRow]:
-    """Every layer with weights, in the order in which the official SimCLR makes them.
+    """Lists every layer with weights, in the order of the official SimCLR.
 
     That order puts the shortcut before the branch of its block; SimCLR's TensorFlow 1
     checkpoints number their layers by it.

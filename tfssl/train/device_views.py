@@ -25,7 +25,7 @@ def make_device_views(
     image_size: int,
     micro_batches: int = 1,
 ) -> Photometric:
-    """Crop, resize and flip in front of photometry, compiled by XLA.
+    """Makes crop, resize and flip in front of photometry, compiled by XLA.
 
     Every replica draws the crops of the whole global batch and keeps its rows. The
     views are those of `data.pipeline.training`, which cuts them on the host, but for

@@ -1,4 +1,4 @@
-"""The colour half of augmentation as the training step calls it."""
+"""Photometry (colour, blur, solarise) as the training step calls it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def make_photometry(
     micro_batches: int = 1,
     lanes: int | None = None,
 ) -> Photometric:
-    """The colour half of augmentation, compiled by XLA.
+    """Makes photometry, compiled by XLA.
 
     Every replica draws the parameters of the whole global batch, a few numbers per
     image, and keeps its rows: the views do not depend on the number of replicas.
@@ -82,7 +82,7 @@ def make_photometry(
 
 
 def first_row(part: int | tf.Tensor, rows: int, rows_of_all: int) -> tf.Tensor:
-    """Where this replica's rows of a micro batch begin in the global batch.
+    """Returns where this replica's rows of a micro batch begin in the global batch.
 
     The same rows as `data.pipeline.training` gives to it. In replica context.
 
@@ -101,7 +101,7 @@ def first_row(part: int | tf.Tensor, rows: int, rows_of_all: int) -> tf.Tensor:
 def drawn_photometry(
     recipe: Recipe, *, seed: int, global_batch: int, step: int
 ) -> dict[str, tf.Tensor]:
-    """The parameters that `make_photometry` draws at a step, to look at.
+    """Returns the parameters that `make_photometry` draws at a step, to look at.
 
     Compiled as there: outside of XLA other numbers come from the same seed.
 
@@ -121,7 +121,7 @@ def _table(
 
 
 def _parts(rows: int, lanes: int) -> list[tuple[int, int]]:
-    """The rows of each lane, (first, after the last); no lane is empty."""
+    """Returns the rows of each lane, (first, after the last); no lane is empty."""
     lanes = max(1, min(lanes, rows))
     ends = [rows * lane // lanes for lane in range(lanes + 1)]
     return list(zip(ends[:-1], ends[1:], strict=True))

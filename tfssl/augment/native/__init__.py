@@ -18,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 
 @functools.cache
 def available() -> bool:
-    """Whether `cut_views` works here; if not, a warning says why, once.
+    """Returns whether `cut_views` works here; if not, a warning says why, once.
 
     Compiles it at the first call: five seconds, or half of one where numba finds it in
     its cache (`__pycache__` beside the code, or its directory in the user's cache).

@@ -35,7 +35,7 @@ LIBRARY = _library()
 
 
 def _compiled(name: str, result: types.Type, *arguments: types.Type):
-    """A function of the library that numba's code can call."""
+    """Returns a function of the library that numba's code can call."""
     address = ctypes.cast(getattr(LIBRARY, name), ctypes.c_void_p).value
     llvmlite.binding.add_symbol(name, address)
     return ExternalFunction(name, result(*arguments))
@@ -58,7 +58,7 @@ delete_tensor = _compiled("TF_DeleteTensor", _NOTHING, _POINTER)
 
 
 def _plain(name: str, result: object, *arguments: object):
-    """A function of the library that Python can call."""
+    """Returns a function of the library that Python can call."""
     function = getattr(LIBRARY, name)
     function.restype, function.argtypes = result, arguments
     return function

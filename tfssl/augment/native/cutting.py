@@ -40,7 +40,7 @@ _fast = numba.njit(nogil=True, error_model="numpy")
 
 @_fast
 def _bicubic(count, size):
-    """Places uintp and weights float32 `[size, 4]`; pixels outside weigh nothing."""
+    """Returns places uintp and weights float32 `[size, 4]`, 0 for pixels outside."""
     places = np.zeros((size, 4), np.uintp)
     weights = np.zeros((size, 4), np.float32)
     scale = np.float32(count) / np.float32(size)
@@ -66,7 +66,7 @@ def _bicubic(count, size):
 
 @_fast
 def _antialiased(count, size):
-    """The same of a triangle as wide as two pixels of the larger grid."""
+    """Returns the same of a triangle as wide as two pixels of the larger grid."""
     step = np.float32(1.0) / (np.float32(size) / np.float32(count))
     reach = max(step, np.float32(1.0))
     narrow = np.float32(1.0) / reach
@@ -96,7 +96,7 @@ def _antialiased(count, size):
 
 @_fast
 def _sum_rows(rows, first, last, places, weights, out):
-    """`out[j] = sum_k weights[k] rows[places[k], first + j]`."""
+    """Computes `out[j] = sum_k weights[k] rows[places[k], first + j]`."""
     a, b = rows[places[0], first:last], rows[places[1], first:last]
     p, q = weights[0], weights[1]
     count = last - first
@@ -146,7 +146,7 @@ def _put(row, i, pixel):
 
 @_fast
 def _sum_pixels(rows, places, weights, taps, out):
-    """The same along two rows at a time, which share places and weights."""
+    """Sums along two rows at a time, which share places and weights."""
     for x in range(places.shape[0]):
         i, weight = places[x, 0], weights[x, 0]
         upper, lower = _times(rows[0], i, weight), _times(rows[1], i, weight)
@@ -175,7 +175,7 @@ def _sum_columns(rows, places, weights, out):
 
 @_fast
 def _round(row, out):
-    """Halves to even, then clipped."""
+    """Rounds halves to even, then clips."""
     for j in range(out.size):
         value = min(max(np.rint(row[j]), np.float32(0.0)), np.float32(255.0))
         out[j] = np.uint8(np.int32(value))
@@ -211,7 +211,7 @@ SIGNATURE = types.void(types.intp, types.intp)
 
 
 def compute(_, context):
-    """`TfsslCutViews`: what `native.cut_views` says, as TensorFlow calls it."""
+    """Runs `native.cut_views` as TensorFlow calls it."""
     status = c_api.new_status()
     inputs = np.zeros(3, np.intp)
     for k in range(3):

@@ -59,7 +59,7 @@ def _cached():
 
 
 def call(image: tf.Tensor, views: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """The operation as it is, see `tfssl.augment.native.cut_views`."""
+    """Calls the operation; see `tfssl.augment.native.cut_views`."""
     given = dict(zip(_INPUTS, (image, views, size), strict=True))
     [out] = tf.graph_util.import_graph_def(_graph(), given, ["cut_views:0"], name="")
     return out
@@ -67,7 +67,7 @@ def call(image: tf.Tensor, views: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
 
 @functools.cache
 def _graph():
-    """The operation between placeholders; TensorFlow makes no Python function of it."""
+    """Returns a graph of the operation; TensorFlow makes no Python function of it."""
     graph = tf.Graph().as_graph_def()
     for name, dtype in _INPUTS.items():
         node = graph.node.add(name=name, op="Placeholder")
