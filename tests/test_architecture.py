@@ -38,6 +38,7 @@ TENSORFLOW_FREE = ("", *LAYERS[0], *DOORS, "show.report", "show.scores", "runs.s
 TENSORFLOW_FREE += tuple(f"augment.{name}" for name in TABLES)
 READS_CONFIG = ("tasks", "build", *LAYERS[0], *DOORS)
 NAMES = ("augment_name", "dataset_name", "encoder_name", "inherit", "launch", "remote")
+NAMES += ("tables",)
 TOUCHES_ABSL_FLAGS = ("config.command_line", *DOORS)
 NAMES_A_DEVICE = ("core.runtime", "config.launch.tpu")
 DEVICE = re.compile(r"(/.*)?((physical|logical)_)?(device:)?(CPU|GPU|TPU)(:.*)?", re.I)

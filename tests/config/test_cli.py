@@ -14,7 +14,7 @@ from tfssl.config import command_line as cli
 from tfssl.config.complete import settle
 from tfssl.config.flagfile import to_flagfile
 from tfssl.config.help_text import help_text
-from tfssl.config.ownership import unread_flags
+from tfssl.config.ownership import readers, unread_flags
 from tfssl.errors import ConfigError, Stopped, TfsslError
 
 
@@ -55,6 +55,24 @@ def test_flagfile_then_overrides(tmp_path):
     assert not got.problems
     assert (got.config.epochs, got.config.seed, got.config.batch_size) == (1, 2, 16)
     assert got.given == {"epochs", "seed", "batch_size"}
+
+
+def test_a_flagfile_names_another_beside_it(tmp_path, monkeypatch):
+    """From any working directory; a path of that directory works too."""
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "family.cfg").write_text("--epochs=3\n--seed=1\n")
+    recipe = tmp_path / "recipe.cfg"
+    recipe.write_text("--flagfile=base/family.cfg\n--seed=2\n")
+    monkeypatch.chdir("/")
+    got = parse("--flagfile", str(recipe))
+    assert not got.problems
+    assert (got.config.epochs, got.config.seed) == (3, 2)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "base" / "outer.cfg").write_text("--flagfile=recipe.cfg\n")
+    assert parse("--flagfile=base/outer.cfg").config.seed == 2
+    recipe.write_text("--flagfile=recipe.cfg\n")
+    (problem,) = parse("--flagfile=recipe.cfg").problems
+    assert "names itself" in problem
 
 
 @pytest.mark.parametrize("method", ["byol", "simclr", "moco"])
@@ -166,6 +184,84 @@ def test_a_flag_that_no_mode_reads_is_refused(tmp_path, mode, fraction, refused)
     if refused:
         with pytest.raises(ConfigError, match="--label_fraction=0.1 with --mode"):
             settle(parsed)
+
+
+READ_BY = [
+    # (mode, typed, part of the answer): REVIEW's accepted-and-ignored flags among them
+    ("linear", "--knn_k=3", "--mode=pretrain or knn or doctor, which alone"),
+    ("linear", "--finetune_layer=1", "--mode=finetune, which alone reads it"),
+    ("finetune", "--knn_every=1", "--mode=pretrain or doctor"),
+    ("linear", "--micro_batches=2", "--mode=pretrain or finetune or doctor"),
+    ("knn", "--rewind_on_nan=3", "--mode=pretrain or linear or finetune"),
+    ("knn", "--notensorboard", "linear or finetune or report"),
+    ("knn", "--batch_size=64", "--mode=pretrain or doctor"),
+    ("knn", "--jitter_strength=0.5", "--mode=pretrain or doctor"),
+    ("report", "--label_fraction=0.1", "--mode=linear or finetune"),
+    ("report", "--baselines", "--mode=knn or linear"),
+    ("export", "--eval_split=x", "which alone reads it"),
+    ("export", "--steps_per_loop=3", "which alone reads it"),
+    ("pretrain", "--linear_epochs=3", "--mode=linear, which alone reads it"),
+    ("pretrain", "--format=keras", "--mode=export, which alone reads it"),
+    ("pretrain", "--doctor_images=3", "--mode=doctor, which alone reads it"),
+    ("doctor", "--finetune_epochs=3", "--mode=finetune, which alone reads it"),
+]
+
+
+@pytest.mark.parametrize(("mode", "flag", "answer"), READ_BY)
+def test_every_flag_has_readers(tmp_path, mode, flag, answer):
+    (tmp_path / "flags.cfg").write_text(to_flagfile(resolve(Config(run_dir="x"))))
+    words = [f"--mode={mode}", f"--run_dir={tmp_path / 'new'}", flag]
+    if mode not in ("pretrain", "doctor"):
+        words.append(f"--init_from={tmp_path}")
+    (problem,) = problems_of(*words)
+    assert answer in problem and f"with --mode={mode}" in problem
+
+
+def test_a_flag_waits_in_a_flagfile_and_repeats_the_run(tmp_path):
+    """A recipe holds the flags of the modes to come; its values are not refused."""
+    recipe = tmp_path / "recipe.cfg"
+    recipe.write_text("--linear_epochs=3\n--batch_size=64\n--checkpoint_every=7\n")
+    run = tmp_path / "run"
+    run.mkdir()
+    words = [f"--flagfile={recipe}", f"--run_dir={run}"]
+    stored, _ = cli.read(["tfssl", "--mode=pretrain", *words])
+    (run / "flags.cfg").write_text(to_flagfile(stored))
+    cli.read(["tfssl", "--mode=knn", *words])
+    # Typed, but what the run was trained with.
+    cli.read(["tfssl", "--mode=knn", f"--run_dir={run}", "--checkpoint_every=7"])
+    cli.read(["tfssl", f"--flagfile={run / 'flags.cfg'}", "--mode=report"])
+    (problem,) = problems_of("--mode=knn", f"--run_dir={run}", "--checkpoint_every=8")
+    assert "--checkpoint_every=8 with --mode=knn" in problem
+
+
+def test_every_flag_is_read_by_some_mode():
+    orphans = [name for name in SPECS if not readers(name)]
+    assert orphans == []
+
+
+@pytest.mark.parametrize(
+    ("words", "has", "lacks"),
+    [
+        (["--mode=linear"], ["linear_epochs", "log_every"], ["knn_k", "temperature"]),
+        (["--mode=report,export"], ["format"], ["linear_epochs", "batch_size"]),
+        (["--method=byol"], ["predictor", "learning_rate"], ["temperature", "seed"]),
+        (
+            ["--method=moco", "--mode=pretrain"],
+            ["queue_size", "batch_size"],
+            ["predictor", "finetune_layer"],
+        ),
+    ],
+)
+def test_help_of_a_mode_or_a_method(words, has, lacks):
+    text = help_text(["tfssl", *words, "--help"])
+    assert all(f"  --{name}=" in text for name in has)
+    assert not any(f"  --{name}=" in text for name in lacks)
+
+
+def test_help_into_head_ends_without_a_traceback():
+    command = f"{sys.executable} -m tfssl.main --help | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.stdout.startswith("tfssl: ") and done.stderr == ""
 
 
 def test_help_lists_every_flag_by_group():

@@ -47,12 +47,12 @@ def test_loss_is_the_sum_of_both_directions():
         return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
     def online(view):
-        z = method._projector(method.encoder(view, training=True), training=True)
-        return unit(method._predictor(z, training=True).numpy())
+        z = method.projector(method.encoder(view, training=True), training=True)
+        return unit(method.predictor(z, training=True).numpy())
 
     def target(view):
-        features = method._target_encoder(view, training=True)
-        return unit(method._target_projector(features, training=True).numpy())
+        features = method.target_encoder(view, training=True)
+        return unit(method.target_projector(features, training=True).numpy())
 
     expected = 0.0
     for a, b in ((0, 1), (1, 0)):

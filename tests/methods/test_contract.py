@@ -6,8 +6,9 @@ import tensorflow as tf
 
 from tests.tiny import tiny
 from tfssl import build
+from tfssl.config.methods import METHODS
 from tfssl.core import variables
-from tfssl.methods import DICTIONARIES, METHODS, Batch, Method
+from tfssl.methods import BYOL, Batch, EndToEnd, MemoryBank, Method, MoCo, SimCLR
 
 ROWS = 8
 VARIANTS = {
@@ -71,7 +72,9 @@ def test_is_a_method(case):
     name, state, _ = case
     assert isinstance(state.method, Method)
     method, _, variant = name.partition("+")
-    assert isinstance(state.method, DICTIONARIES.get(variant, METHODS[method]))
+    variants = {"batch": EndToEnd, "bank": MemoryBank}
+    classes = {"byol": BYOL, "simclr": SimCLR, "moco": MoCo}
+    assert isinstance(state.method, variants.get(variant, classes[method]))
 
 
 def test_loss_is_finite_and_every_trainable_variable_gets_a_gradient(case):

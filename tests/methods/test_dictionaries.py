@@ -133,5 +133,5 @@ def test_the_flag_chooses():
     }
     assert isinstance(made["batch"], EndToEnd) and made["batch"]._symmetric
     assert isinstance(made["bank"], MemoryBank)
-    assert made["bank"]._bank._momentum == 0.75
+    assert made["bank"].bank.momentum == 0.75
     assert made["bank"].checkpoint_items()["bank/features"].shape == (64, 16)

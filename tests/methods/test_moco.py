@@ -64,8 +64,8 @@ def test_loss_uses_the_queue_before_this_steps_keys():
     def embed(encoder, projector, view):
         return unit(projector(encoder(view, training=True), training=True).numpy())
 
-    q = embed(method.encoder, method._projector, data.views[0])
-    network = method._key_network
+    q = embed(method.encoder, method.projector, data.views[0])
+    network = method.key_network
     k = embed(network.encoder, network.projector, data.views[1])
     logits = np.concatenate([np.sum(q * k, -1, keepdims=True), q @ queue.T], 1) / 0.1
     expected = np.mean(np.log(np.exp(logits).sum(1)) - logits[:, 0])
@@ -88,13 +88,13 @@ def test_symmetric_adds_both_directions_and_enqueues_both():
 def test_shuffle_changes_groups_but_not_the_order_of_keys():
     """With one group, a shuffle is a permutation and its inverse: nothing changes."""
     plain, shuffled = make(batch_norm_groups=1), make(batch_norm_groups=1)
-    shuffled._shuffle = True
+    shuffled.shuffle = True
     step = tf.constant(3, tf.int64)
     a, b = plain.loss(batch(), step), shuffled.loss(batch(), step)
     np.testing.assert_allclose(a.aux[0], b.aux[0], atol=1e-5)
     grouped, grouped_shuffled = make(batch_norm_groups=4), make(batch_norm_groups=4)
-    assert grouped._shuffle
-    grouped._shuffle = False
+    assert grouped.shuffle
+    grouped.shuffle = False
     c, d = grouped.loss(batch(), step), grouped_shuffled.loss(batch(), step)
     assert np.abs(c.aux[0] - d.aux[0]).max() > 1e-3
 
@@ -116,7 +116,7 @@ def test_interleaved_groups_are_those_of_the_cifar_demo():
 def test_tiny_keys_have_norm_one_too():
     """torch floors the norm at 1e-12, SimCLR's and BYOL's codes at 1e-6."""
     method = make()
-    *weights, bias = method._key_network.projector.weights
+    *weights, bias = method.key_network.projector.weights
     for weight in weights:
         weight.assign(tf.zeros_like(variables.raw(weight)))
     bias.assign(tf.fill(bias.shape, 1e-8))

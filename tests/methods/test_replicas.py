@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests import worker_processes
-from tfssl.methods import METHODS
+from tfssl.config.methods import METHODS
 
 pytestmark = pytest.mark.slow
 

@@ -132,9 +132,7 @@ def byol(run_id: str) -> Case:
 
     def make() -> RunState:
         steps = settings["max_steps"]
-        method = networks.METHOD_BUILDERS["byol"](
-            config, settings["ncls"], steps, batch
-        )
+        method = networks.method(config, settings["ncls"], steps, batch)
         optimizer = optim.LARS(
             optim.as_keras_schedule(build.learning_rate(config, batch, steps)),
             momentum=settings["mom"],
@@ -164,11 +162,11 @@ def byol(run_id: str) -> Case:
     def evaluate(method: Any) -> dict[str, tf.Tensor]:
         """Inference of the online network on the first four images of view 1."""
         features = method.encoder(views[:4, 0], training=False)
-        projection = method._projector(features, training=False)
+        projection = method.projector(features, training=False)
         return {
             "projection": projection,
-            "prediction": method._predictor(projection, training=False),
-            "logits": method._probe(features, training=False),
+            "prediction": method.predictor(projection, training=False),
+            "logits": method.probe(features, training=False),
         }
 
     return Case(
@@ -328,8 +326,8 @@ def train(case: Case, strategy: tf.distribute.Strategy, dtype: str) -> dict:
         for step in range(case.steps):
             log = run_steps(iterator, tf.constant(1, tf.int64))
             found |= {f"{step}/log/{n}": v.numpy()[0] for n, v in log.items()}
-            if hasattr(state.method, "_tau"):
-                found[f"{step}/log/tau"] = np.asarray(state.method._tau(step))
+            if hasattr(state.method, "tau"):
+                found[f"{step}/log/tau"] = np.asarray(state.method.tau(step))
             found |= {
                 f"{step}/state/{n}": summary(v, case) for n, v in official.items()
             }

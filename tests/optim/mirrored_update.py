@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl.optim import OPTIMIZERS, apply_update, build_optimizer, warmup_cosine
+from tfssl.config.tables import OPTIMIZERS
+from tfssl.optim import apply_update, build_optimizer, warmup_cosine
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 one = tf.config.LogicalDeviceConfiguration()

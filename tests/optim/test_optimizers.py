@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfssl.optim import OPTIMIZERS, apply_update, build_optimizer, constant
+from tfssl.config.tables import OPTIMIZERS
+from tfssl.optim import apply_update, build_optimizer, constant
 
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))

@@ -57,7 +57,7 @@ def test_byol_tau(golden):
 def test_byol_presets(golden):
     for name, preset in golden("byol", "loss_byol").settings["presets"].items():
         epochs, batch = (int(n) for n in name.replace("epochs_batch", " ").split())
-        total = optim.total_steps(IMAGENET, batch, epochs, family="byol")
+        total = optim.total_steps(IMAGENET, batch, epochs, rounding="floor")
         assert total == preset["max_steps"]
         assert optim.warmup_steps(IMAGENET, batch, 10) == preset["warmup_steps"]
         ours = BYOL.published(Config(method="byol", image_size=224, epochs=epochs))
@@ -93,7 +93,7 @@ def test_moco_learning_rates(golden):
 
 
 def test_simclr_as_measured():
-    total = optim.total_steps(IMAGENET, 4096, 100, family="simclr")
+    total = optim.total_steps(IMAGENET, 4096, 100, rounding="floor_plus_one")
     warmup = optim.warmup_steps(IMAGENET, 4096, 10)
     peak = optim.scaled_learning_rate(0.3, 4096, "linear")
     assert (total, warmup, peak) == (31_279, 3_127, pytest.approx(4.8))
@@ -108,14 +108,14 @@ def test_steps_and_scaling():
     # floor first, then round: 10.5 * 99 // 100 = 10.395 // 1
     assert optim.warmup_steps(99, 100, 10.5) == 10
     assert optim.warmup_steps(1000, 256, 0) == 0
-    assert optim.total_steps(1000, 256, 3, family="moco") == 9
-    assert optim.total_steps(1000, 256, 3, family="byol") == 11
+    assert optim.total_steps(1000, 256, 3, rounding="drop_last") == 9
+    assert optim.total_steps(1000, 256, 3, rounding="floor") == 11
     assert optim.scaled_learning_rate(0.1, 4096, "sqrt") == pytest.approx(6.4)
     assert optim.scaled_learning_rate(0.1, 4096, "none") == 0.1
     with pytest.raises(ValueError, match="linear"):
         optim.scaled_learning_rate(0.1, 4096, "linaer")
-    with pytest.raises(ValueError, match="family"):
-        optim.total_steps(1000, 256, 3, family="dino")
+    with pytest.raises(ValueError, match="rounding"):
+        optim.total_steps(1000, 256, 3, rounding="dino")
 
 
 def test_warmup_cosine_against_the_formula():

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfssl.optim import LARS, OPTIMIZERS, SGD, apply_update, build_optimizer
+from tfssl.config.tables import OPTIMIZERS
+from tfssl.optim import LARS, SGD, apply_update, build_optimizer
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent.parent

@@ -52,7 +52,7 @@ def test_run_directory_like_any_other(converted):
 def test_names_are_those_of_a_run_of_our_own(converted):
     _, run_dir = converted
     config = stored_config(str(run_dir))
-    method = networks.METHOD_BUILDERS["simclr"](config, 10, 1, 64)
+    method = networks.method(config, 10, 1, 64)
     want = {name: tuple(v.shape) for name, v in method.checkpoint_items().items()}
     tensors = checkpoint.read(run_dir / "checkpoints" / "step-000000007")
     assert int(tensors.pop("step")) == 7

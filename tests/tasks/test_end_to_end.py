@@ -14,8 +14,8 @@ from tests.worker_processes import ROOT
 from tfssl import build
 from tfssl.augment import photometry
 from tfssl.config.inherit import stored_config
+from tfssl.config.methods import METHODS
 from tfssl.main import main
-from tfssl.methods import METHODS
 from tfssl.runs import checkpoint
 from tfssl.train import job
 

@@ -5,7 +5,7 @@ import pytest
 
 from tests.tiny import tiny
 from tfssl import build
-from tfssl.methods import METHODS
+from tfssl.config.methods import METHODS
 from tfssl.train import profile_steps
 from tfssl.train.profile_step import PARTS
 

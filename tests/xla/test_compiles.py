@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from tests.xla import step_program
+from tfssl.config.methods import METHODS
 from tfssl.core import runtime
-from tfssl.methods import METHODS
 
 pytestmark = pytest.mark.slow
 

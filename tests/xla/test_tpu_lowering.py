@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tfssl.methods import METHODS
+from tfssl.config.methods import METHODS
 
 ROOT = Path(__file__).parents[2]
 PYTHON = os.environ.get("TFSSL_TPU_PYTHON", "")

@@ -8,35 +8,42 @@ import keras
 
 from tfssl import optim
 from tfssl.build.networks import PROBE
-from tfssl.config import Config
+from tfssl.config import Config, method_row
 
 
 def total_steps(config: Config, num_examples: int) -> int:
     """Number of updates of the run, by the method's own rounding."""
     if config.train_steps:
         return config.train_steps
+    rounding = method_row(config.method).rounding
     return optim.total_steps(
-        num_examples, config.batch_size, config.epochs, family=config.method
+        num_examples, config.batch_size, config.epochs, rounding=rounding
+    )
+
+
+def peak_rate(config: Config) -> float:
+    """The learning rate after the warm-up, for the run's batch."""
+    return optim.scaled_learning_rate(
+        config.learning_rate, config.batch_size, config.lr_scaling
     )
 
 
 def learning_rate(config: Config, num_examples: int, steps: int) -> Callable:
     """Step to learning rate, with the official rounding of warm-up and length."""
+    row = method_row(config.method)
     name = config.lr_schedule
-    if (config.method, name, config.warmup_epochs) == ("moco", "cosine", 0):
-        name = "epoch_cosine"  # main_moco.py sets the rate once per epoch
+    if row.cosine_by_epoch and (name, config.warmup_epochs) == ("cosine", 0):
+        name = "epoch_cosine"
     return optim.build_schedule(
         name,
-        peak=optim.scaled_learning_rate(
-            config.learning_rate, config.batch_size, config.lr_scaling
-        ),
+        peak=peak_rate(config),
         total=steps,
         warmup=optim.warmup_steps(
             num_examples, config.batch_size, config.warmup_epochs
         ),
         steps_per_epoch=max(1, num_examples // config.batch_size),
         boundaries=optim.milestone_steps(
-            num_examples, config.batch_size, config.lr_milestones, family=config.method
+            num_examples, config.batch_size, config.lr_milestones, rounding=row.rounding
         ),
         decay=config.lr_decay or None,
         decay_steps=config.lr_decay_steps,
@@ -46,14 +53,16 @@ def learning_rate(config: Config, num_examples: int, steps: int) -> Callable:
 
 def optimizer(config: Config, rate: Callable) -> keras.optimizers.Optimizer:
     """The optimiser of the run, at a rate that is a function of the step."""
+    row = method_row(config.method)
     exclude = None
-    if config.method == "simclr" and config.optimizer != "sgd":
+    # SGD decays everything unless told what not to, as MoCo's does.
+    if not row.decays_probe and config.optimizer != "sgd":
         exclude = [*optim.DEFAULT_EXCLUDE, PROBE]
     return optim.build_optimizer(
         config.optimizer,
         rate,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
-        lr_in_velocity=False if config.method == "byol" else None,
+        lr_in_velocity=row.lr_in_velocity,
         exclude=exclude,
     )

@@ -12,12 +12,12 @@ import tensorflow as tf
 
 from tfssl import optim
 from tfssl.augment import Recipe
+from tfssl.build import networks
 from tfssl.build import optimizer as optimizers
 from tfssl.build.data import training_input
 from tfssl.build.devices import strategy
 from tfssl.build.first_views import VIEWS, first_views
-from tfssl.build.networks import METHOD_BUILDERS
-from tfssl.build.optimizer import learning_rate, total_steps
+from tfssl.build.optimizer import learning_rate, peak_rate, total_steps
 from tfssl.build.views import pretraining_input
 from tfssl.config import Config, launch
 from tfssl.config.flagfile import to_flagfile
@@ -45,20 +45,24 @@ OptimizerAt = Callable[[Rate], keras.optimizers.Optimizer]
 def state(config: Config, num_examples: int, num_classes: int | None) -> RunState:
     """Method and optimiser of a pre-training; call inside the strategy's scope."""
     steps = total_steps(config, num_examples)
-    method = METHOD_BUILDERS[config.method](config, num_classes, steps, num_examples)
+    method = networks.method(config, num_classes, steps, num_examples)
     rate = learning_rate(config, num_examples, steps)
-    return _state(method, rate, lambda rate: optimizers.optimizer(config, rate))
+    own_rates = method.learning_rates(peak_rate(config))
+    return _state(
+        method, rate, lambda rate: optimizers.optimizer(config, rate), own_rates
+    )
 
 
 def _state(
     method: Method,
     rate: Rate,
     optimizer_at: OptimizerAt,
+    own_rates: Mapping[str, Rate] | None = None,
 ) -> RunState:
     """The state of a run that can rewind: then its rate is multiplied by a factor."""
     factor = tf.Variable(1.0, trainable=False, name="rate_factor")
     return RunState.create(
-        method, optimizer_at(lambda step: rate(step) * factor), factor
+        method, optimizer_at(lambda step: rate(step) * factor), factor, own_rates
     )
 
 

@@ -10,7 +10,7 @@ from absl import flags
 from tfssl.config.complete import settle
 from tfssl.config.config import Config, specs
 from tfssl.config.flag import Spec
-from tfssl.config.flagfile import parse_values
+from tfssl.config.flagfile import expanded, parse_values
 from tfssl.config.inherit import Parsed, stored_config
 from tfssl.config.remote import is_remote
 from tfssl.errors import ConfigError, message
@@ -74,7 +74,7 @@ class _AsText(flags.ArgumentParser[str]):
 def _read(
     argv: Sequence[str], known: Mapping[str, Spec]
 ) -> tuple[dict[str, str], list[str], list[str]]:
-    """Lets absl read flagfiles and `--noflag`, and tell which flags were given.
+    """Lets absl read `--noflag`, and tell which flags were given.
 
     It keeps the text; we read the values, because absl stops at the first wrong one.
 
@@ -89,8 +89,11 @@ def _read(
     problems: list[str] = []
     rest: list[str] = []
     try:
-        rest = values(list(argv), known_only=True)[1:]
-    except (flags.Error, ValueError, OSError) as error:
+        arguments = expanded(argv[1:])
+        rest = values([argv[0], *arguments], known_only=True)[1:]
+    except ConfigError as error:
+        problems += error.problems
+    except (flags.Error, ValueError) as error:
         got = str(error).removeprefix("ERROR:: ")
         problems.append(message(got, "--flag=value or --flagfile=FILE", "--help"))
     texts = {name: str(values[name].value) for name in known if values[name].present}

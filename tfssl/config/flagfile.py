@@ -5,7 +5,8 @@ Layer 0, no TensorFlow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfssl.config.config import Config, specs
@@ -43,6 +44,47 @@ def parse_values(
         except ConfigError as error:
             problems += error.problems
     return values, problems
+
+
+def expanded(arguments: Sequence[str], within: Sequence[str] = ()) -> list[str]:
+    """Puts the lines of flagfiles in the place of `--flagfile=FILE`.
+
+    A flagfile may name another one, by a path relative to its own folder or to the
+    working directory; so a family of recipes shares a file wherever it is called from.
+
+    Args:
+      arguments: Of a command line, or lines of a flagfile.
+      within: The flagfiles that these lines are in, outermost first.
+
+    Raises:
+      ConfigError: A file that cannot be read, or that names itself.
+    """
+    found = []
+    rest = iter(arguments)
+    for argument in rest:
+        name, equals, path = argument.partition("=")
+        if name not in ("--flagfile", "-flagfile"):
+            found.append(argument)
+            continue
+        path = os.path.expanduser(path.strip() if equals else next(rest, ""))
+        beside = os.path.join(os.path.dirname(within[-1]) if within else "", path)
+        path = beside if os.path.isfile(beside) else path
+        try:
+            if os.path.realpath(path) in map(os.path.realpath, within):
+                raise OSError("it names itself")
+            with open(path, encoding="utf-8") as file:
+                lines = [line.strip() for line in file]
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                message(
+                    f"--flagfile={path}: {error}",
+                    "a text file with a flag a line",
+                    f"a path that exists, seen from {os.getcwd()}",
+                )
+            ) from error
+        flags = [line for line in lines if line and not line.startswith(("#", "//"))]
+        found += expanded(flags, (*within, path))
+    return found
 
 
 def to_flagfile(config: Config) -> str:

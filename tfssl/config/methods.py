@@ -12,17 +12,11 @@ from typing import TYPE_CHECKING
 
 from tfssl.config.flag import Flags, flag
 from tfssl.config.method_row import MethodRow
+from tfssl.config.tables import DICTIONARIES
 from tfssl.errors import message
 
 if TYPE_CHECKING:
     from tfssl.config.config import Config
-
-DICTIONARIES: Mapping[str, str] = {
-    "queue": "tfssl.methods.moco:build_queue",
-    "batch": "tfssl.methods.moco_dictionaries:build_end_to_end",
-    "bank": "tfssl.methods.moco_dictionaries:build_memory_bank",
-}
-"""MoCo's `--dictionary` to what builds it."""
 
 # --- SimCLR -------------------------------------------------------------------------
 

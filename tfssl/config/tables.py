@@ -29,6 +29,13 @@ SCHEDULES: Mapping[str, str] = {
 }
 """`--lr_schedule` to a function of the step."""
 
+DICTIONARIES: Mapping[str, str] = {
+    "queue": "tfssl.methods.moco:build_queue",
+    "batch": "tfssl.methods.moco_dictionaries:build_end_to_end",
+    "bank": "tfssl.methods.moco_dictionaries:build_memory_bank",
+}
+"""MoCo's `--dictionary` to what builds it."""
+
 LR_SCALINGS = ("linear", "sqrt", "none")
 FAMILIES = ("byol", "simclr", "moco")
 NORMALIZATIONS = ("batch", "group_ws", "none")

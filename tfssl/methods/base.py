@@ -7,10 +7,18 @@ It never asks which method it runs.
 
 from __future__ import annotations
 
+import abc
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import keras
 import tensorflow as tf
+
+from tfssl.core import variables
+
+FOLLOWERS = ("target", "key")
+"""First part of the roles that no gradient trains: they follow the online network."""
 
 
 class Batch(NamedTuple):
@@ -44,16 +52,63 @@ class StepOutput(NamedTuple):
     aux: Any = ()
 
 
-@runtime_checkable
-class Method(Protocol):
-    """Contract between a method and the training step."""
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What a method is built from, beside its own flags.
+
+    Attributes:
+      encoder: Of a seed to a freshly initialised encoder, images to features `[b, F]`.
+      probe: Of F to the online classifier, or to None where there is to be none.
+      heads: Normalisation of the heads, keyword arguments of `tfssl.models`' heads.
+      seed: The run's seed.
+      batch_size: Images a step, over all replicas.
+      steps: Updates of the whole run.
+      examples: Training images.
+      weight_decay: The optimiser's.
+      batch_norm_groups: Groups that BatchNorm normalises apart; 0: the whole.
+    """
+
+    encoder: Callable[[int], keras.Model]
+    probe: Callable[[int], keras.Model | None]
+    heads: Mapping[str, Any]
+    seed: int
+    batch_size: int
+    steps: int
+    examples: int
+    weight_decay: float = 0.0
+    batch_norm_groups: int = 0
+
+
+class Method(abc.ABC):
+    """What the training step asks of a method.
+
+    A subclass has an `encoder`, which evaluation, export and conversion take, says its
+    networks in `roles`, and computes its `loss`. Trainable variables and checkpoint
+    names follow from the roles.
+    """
 
     encoder: keras.Model
-    """What evaluation, export and conversion take."""
 
-    @property
-    def trainable_variables(self) -> list:
-        """Keras weights that the optimiser may touch; the target is not in it."""
+    @abc.abstractmethod
+    def roles(self) -> dict[str, keras.layers.Layer | None]:
+        """Returns the networks by name, such as `"online/encoder"`; None: has none.
+
+        The names are the format of checkpoints. All are trained but those whose name
+        begins with one of `FOLLOWERS`.
+        """
+
+    @abc.abstractmethod
+    def loss(self, batch: Batch, step: tf.Tensor) -> StepOutput:
+        """Returns the loss of this replica's rows, differentiable in what is trained.
+
+        Args:
+          batch: This replica's rows of the global batch.
+          step: int64 scalar, the number of updates made so far.
+        """
+
+    def buffers(self) -> dict[str, tf.Variable]:
+        """Returns what moves beside the networks, by name: a queue, a bank."""
+        return {}
 
     def before_forward(self, step: tf.Tensor) -> None:
         """Moves what moves before the forward pass (MoCo's key encoder).
@@ -61,14 +116,7 @@ class Method(Protocol):
         Args:
           step: int64 scalar, the number of updates made so far.
         """
-
-    def loss(self, batch: Batch, step: tf.Tensor) -> StepOutput:
-        """The loss of this replica's rows, differentiable in `trainable_variables`.
-
-        Args:
-          batch: This replica's rows of the global batch.
-          step: int64 scalar, the number of updates made so far.
-        """
+        del step
 
     def after_update(self, step: tf.Tensor, aux: Any) -> None:
         """Moves what follows the update: target network, queue.
@@ -79,13 +127,44 @@ class Method(Protocol):
           step: int64 scalar, the same value as in `loss`.
           aux: The `aux` of `loss`.
         """
+        del step, aux
+
+    def learning_rates(self, peak: float) -> Mapping[str, Callable[[Any], Any]]:
+        """Returns the roles that have a learning rate of their own.
+
+        Args:
+          peak: The run's rate after the warm-up.
+
+        Returns:
+          Role to a function of the step, as in `tfssl.optim.schedules`.
+        """
+        del peak
+        return {}
+
+    @property
+    def trainable_variables(self) -> list:
+        """Keras weights that the optimiser may touch, in the order of the roles."""
+        return [v for part in self.trained().values() for v in part.trainable_variables]
+
+    def trained(self) -> dict[str, keras.layers.Layer]:
+        """Returns the networks that gradients train, by role."""
+        return {
+            role: part
+            for role, part in self.roles().items()
+            if part is not None and not role.startswith(FOLLOWERS)
+        }
 
     def checkpoint_items(self) -> dict[str, tf.Variable]:
-        """Everything that moves, by name. The names are the file format."""
+        """Returns everything that moves, by name. The names are the file format."""
+        items: dict[str, tf.Variable] = {}
+        for role, part in self.roles().items():
+            if part is not None:
+                items |= variables.named(role, part.variables)
+        return items | self.buffers()
 
 
 @runtime_checkable
-class CouplesRows(Method, Protocol):
+class CouplesRows(Protocol):
     """A method whose loss of one row depends on the other rows of the batch (NT-Xent).
 
     Its loss cannot be added up over micro batches. It is split in two instead, so that

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfssl.core import variables
+from tfssl import models, optim
+from tfssl.core import seeds, variables
 from tfssl.losses import byol_regression
-from tfssl.methods.base import Batch, StepOutput
+from tfssl.methods.base import Batch, Method, Setup, StepOutput
 from tfssl.methods.online_probe import with_probe
 
 
-class BYOL:
+class BYOL(Method):
     """BYOL (Grill et al. 2020, section 3; deepmind-research `byol/byol_experiment.py`).
 
     Each view runs through the online network (encoder, projector, predictor) and the
@@ -54,29 +56,29 @@ class BYOL:
         copy_target: bool = True,
     ):
         self.encoder = encoder
-        self._projector = projector
-        self._predictor = predictor
-        self._target_encoder = target_encoder
-        self._target_projector = target_projector
-        self._tau = tau
-        self._probe = probe
+        self.projector = projector
+        self.predictor = predictor
+        self.target_encoder = target_encoder
+        self.target_projector = target_projector
+        self.tau = tau
+        self.probe = probe
         if copy_target:
             variables.copy_values(encoder.weights, target_encoder.weights)
             variables.copy_values(projector.weights, target_projector.weights)
 
-    @property
-    def trainable_variables(self) -> list:
-        """Weights of encoder, projector, predictor and probe."""
-        models = [self.encoder, self._projector, self._predictor, self._probe]
-        return [v for model in models if model for v in model.trainable_variables]
-
-    def before_forward(self, step: tf.Tensor) -> None:
-        """Nothing moves before the forward pass."""
-        del step
+    def roles(self) -> dict[str, keras.Model | None]:
+        """The online network, the target that follows it, and the probe."""
+        return {
+            "online/encoder": self.encoder,
+            "online/projector": self.projector,
+            "online/predictor": self.predictor,
+            "target/encoder": self.target_encoder,
+            "target/projector": self.target_projector,
+            "probe": self.probe,
+        }
 
     def loss(self, batch: Batch, step: tf.Tensor) -> StepOutput:
         """Symmetric regression loss; see the class."""
-        del step
         view1, view2 = batch.views
         features1 = self.encoder(view1, training=True)
         features2 = self.encoder(view2, training=True)
@@ -88,37 +90,65 @@ class BYOL:
         per_row += byol_regression(prediction2, target1)
         loss = tf.reduce_mean(per_row)
         scalars = {"byol_loss": loss}
-        done = with_probe(loss, scalars, self._probe, features1, batch.label)
-        return StepOutput(*done)
+        return StepOutput(
+            *with_probe(loss, scalars, self.probe, features1, batch.label)
+        )
 
-    def after_update(self, step: tf.Tensor, aux: tuple[()]) -> None:
+    def after_update(self, step: tf.Tensor, aux: Any) -> None:
         """Moves the target towards the new online weights."""
-        del aux
-        rate = 1.0 - self._tau(step)
+        rate = 1.0 - self.tau(step)
         for target, online in (
-            (self._target_encoder, self.encoder),
-            (self._target_projector, self._projector),
+            (self.target_encoder, self.encoder),
+            (self.target_projector, self.projector),
         ):
             variables.move_towards(
                 target.trainable_variables, online.trainable_variables, rate
             )
 
-    def checkpoint_items(self) -> dict[str, tf.Variable]:
-        """Online and target weights with their BatchNorm statistics, and the probe."""
-        items = variables.named("online/encoder", self.encoder.variables)
-        items |= variables.named("online/projector", self._projector.weights)
-        if self._predictor:
-            items |= variables.named("online/predictor", self._predictor.weights)
-        items |= variables.named("target/encoder", self._target_encoder.variables)
-        items |= variables.named("target/projector", self._target_projector.weights)
-        if self._probe:
-            items |= variables.named("probe", self._probe.weights)
-        return items
-
     def _predict(self, features: tf.Tensor) -> tf.Tensor:
-        z = self._projector(features, training=True)
-        return self._predictor(z, training=True) if self._predictor else z
+        z = self.projector(features, training=True)
+        return self.predictor(z, training=True) if self.predictor else z
 
     def _target(self, view: tf.Tensor) -> tf.Tensor:
-        features = self._target_encoder(view, training=True)
-        return self._target_projector(features, training=True)
+        features = self.target_encoder(view, training=True)
+        return self.target_projector(features, training=True)
+
+
+def build(flags: Any, setup: Setup) -> BYOL:
+    """Makes BYOL from its flags (`tfssl.config.methods.BYOLFlags`)."""
+
+    def mlp(dim: int, hidden: int, seed: int, name: str) -> keras.Model:
+        return models.byol_mlp(
+            dim,
+            hidden=hidden,
+            out=flags.projector_dim,
+            seed=seed,
+            name=name,
+            **setup.heads,
+        )
+
+    def networks(seed: int) -> tuple[keras.Model, keras.Model]:
+        encoder = setup.encoder(seed)
+        features = encoder.output_shape[-1]
+        return encoder, mlp(features, flags.projector_hidden, seed, "projector")
+
+    def tau(step: tf.Tensor) -> tf.Tensor:
+        if flags.ema_schedule == "constant":
+            return tf.constant(flags.ema_momentum, tf.float32)
+        return optim.byol_tau(step, base=flags.ema_momentum, total=setup.steps)
+
+    online, projector = networks(setup.seed)
+    predictor = None
+    if flags.predictor == "mlp":
+        predictor = mlp(
+            flags.projector_dim, flags.predictor_hidden, setup.seed, "predictor"
+        )
+    return BYOL(
+        online,
+        projector,
+        predictor,
+        *networks(seeds.init_seed(setup.seed, "target")),
+        tau=tau,
+        copy_target=flags.target_init == "copy",
+        probe=setup.probe(online.output_shape[-1]),
+    )

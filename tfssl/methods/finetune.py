@@ -5,12 +5,11 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfssl.core import variables
 from tfssl.losses import as_float
-from tfssl.methods.base import Batch, StepOutput
+from tfssl.methods.base import Batch, Method, StepOutput
 
 
-class FineTune:
+class FineTune(Method):
     """Supervised training of the whole network: mean cross-entropy of one view.
 
     Batch norm normalises by the batch and its moving statistics move, as in
@@ -41,19 +40,16 @@ class FineTune:
         features = keras.Input(self.stem.input_shape[1:], name="features")
         return keras.Model(features, self.classifier(self.stem(features)), name="head")
 
-    @property
-    def trainable_variables(self) -> list:
-        """Of encoder, stem and classifier."""
-        parts = [self.encoder, *([self.stem] if self.stem else []), self.classifier]
-        return [v for part in parts for v in part.trainable_variables]
-
-    def before_forward(self, step: tf.Tensor) -> None:
-        """Nothing moves before the forward pass."""
-        del step
+    def roles(self) -> dict[str, keras.Model | None]:
+        """Encoder, stem and classifier, under the names of pre-training's parts."""
+        return {
+            "online/encoder": self.encoder,
+            "online/projector": self.stem,
+            "probe": self.classifier,
+        }
 
     def loss(self, batch: Batch, step: tf.Tensor) -> StepOutput:
         """Mean cross-entropy of this replica's rows; every row must have a label."""
-        del step
         features = self.encoder(batch.views[0], training=True)
         if self.stem is not None:
             features = self.stem(features, training=True)
@@ -63,14 +59,3 @@ class FineTune:
         return StepOutput(
             tf.reduce_mean(entropy), {"train_accuracy": tf.reduce_mean(hit)}
         )
-
-    def after_update(self, step: tf.Tensor, aux: tuple[()]) -> None:
-        """Nothing follows the update."""
-        del step, aux
-
-    def checkpoint_items(self) -> dict[str, tf.Variable]:
-        """Encoder, stem and classifier, under the names of pre-training's parts."""
-        items = variables.named("online/encoder", self.encoder.variables)
-        if self.stem is not None:
-            items |= variables.named("online/projector", self.stem.weights)
-        return items | variables.named("probe", self.classifier.weights)

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from tfssl.core import variables
-from tfssl.methods.base import Batch, StepOutput
+from tfssl.methods.base import Batch, Method, StepOutput
 
 
 @keras.saving.register_keras_serializable(package="tfssl")
@@ -51,7 +50,7 @@ class ProbeBank(keras.layers.Layer):
         return super().get_config() | {"probes": self.probes, "classes": self.classes}
 
 
-class LinearProbe:
+class LinearProbe(Method):
     """Linear evaluation (BYOL appendix C.1; SimCLR appendix B.6; MoCo section 4.1).
 
     The encoder runs in inference mode and is not trainable: not one bit of it changes.
@@ -81,18 +80,12 @@ class LinearProbe:
         self.bank.build((None, feature_dim))
         self._factors = tf.constant(rate_factors, tf.float32)
 
-    @property
-    def trainable_variables(self) -> list:
-        """Kernels and biases of the probes."""
-        return self.bank.trainable_variables
-
-    def before_forward(self, step: tf.Tensor) -> None:
-        """Nothing moves before the forward pass."""
-        del step
+    def roles(self) -> dict[str, keras.layers.Layer | None]:
+        """The probes only: the encoder does not move."""
+        return {"linear": self.bank}
 
     def loss(self, batch: Batch, step: tf.Tensor) -> StepOutput:
         """Sum over probes of rate factor times mean cross-entropy."""
-        del step
         features = tf.stop_gradient(self.encoder(batch.views[0], training=False))
         logits = self.bank(features)
         label = tf.repeat(batch.label[None], self.bank.probes, axis=0)
@@ -104,11 +97,3 @@ class LinearProbe:
             "best_probe_accuracy": tf.reduce_max(tf.reduce_mean(hit, -1)),
         }
         return StepOutput(tf.reduce_sum(self._factors * each), scalars)
-
-    def after_update(self, step: tf.Tensor, aux: tuple[()]) -> None:
-        """Nothing follows the update."""
-        del step, aux
-
-    def checkpoint_items(self) -> dict[str, tf.Variable]:
-        """The probes only: the encoder does not move."""
-        return variables.named("linear", self.bank.weights)

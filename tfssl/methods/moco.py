@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import tensorflow as tf
 
-from tfssl.core import collectives, seeds
+from tfssl import models
+from tfssl.config import tables
+from tfssl.core import collectives, seeds, variables
+from tfssl.errors import ConfigError, message
 from tfssl.losses import info_nce, info_nce_accuracy, moco_normalize
-from tfssl.methods.base import Batch, StepOutput
-from tfssl.methods.contrastive import Contrastive
-from tfssl.methods.key_network import KeyNetwork
-from tfssl.methods.key_queue import KeyQueue
+from tfssl.methods.base import Batch, Method, Setup, StepOutput
 from tfssl.methods.online_probe import with_probe
-from tfssl.methods.shuffle import encode_shuffled
 
 
-class MoCo(Contrastive):
+class MoCo(Method):
     """MoCo v1 and v2 (He et al. 2020, Chen et al. 2020; facebookresearch `moco/`).
 
     One step, in the order of `moco/builder.py`::
@@ -55,22 +57,37 @@ class MoCo(Contrastive):
         seed: int = 0,
         probe: keras.Model | None = None,
     ):
-        super().__init__(encoder, projector, temperature, probe)
-        self._key_network = key_network
-        self._queue = queue
+        self.encoder = encoder
+        self.projector = projector
+        self.key_network = key_network
+        self.queue = queue
+        self.probe = probe
+        self.shuffle = shuffle
+        self._temperature = temperature
         self._symmetric = symmetric
-        self._shuffle = shuffle
         self._seed = seed
+
+    def roles(self) -> dict[str, keras.Model | None]:
+        """The query network, the key network that follows it, and the probe."""
+        return {
+            "online/encoder": self.encoder,
+            "online/projector": self.projector,
+            "probe": self.probe,
+            **self.key_network.roles(),
+        }
+
+    def buffers(self) -> dict[str, tf.Variable]:
+        """The queue and the place of its oldest key."""
+        return self.queue.items()
 
     def before_forward(self, step: tf.Tensor) -> None:
         """Moves the key encoder towards the query weights of the last update."""
-        del step
-        self._key_network.move()
+        self.key_network.move()
 
     def loss(self, batch: Batch, step: tf.Tensor) -> StepOutput:
         """InfoNCE against the queue; see the class."""
         view1, view2 = batch.views
-        queue = tf.stop_gradient(tf.convert_to_tensor(self._queue.keys))
+        queue = tf.stop_gradient(tf.convert_to_tensor(self.queue.keys))
         features, query = self._query(view1)
         key = self._key(view2, step, "1")
         settings = {"temperature": self._temperature, "normalize": False}
@@ -83,29 +100,216 @@ class MoCo(Contrastive):
             loss += tf.reduce_mean(info_nce(query2, key2, queue, **settings))
             keys = [key2, key]
         scalars = {"info_nce": loss, "contrastive_accuracy": accuracy}
-        done = with_probe(loss, scalars, self._probe, features, batch.label)
+        done = with_probe(loss, scalars, self.probe, features, batch.label)
         aux = tuple(tf.stop_gradient(collectives.gather(k)) for k in keys)
         return StepOutput(*done, aux)
 
     def after_update(self, step: tf.Tensor, aux: tuple[tf.Tensor, ...]) -> None:
         """Enqueues the keys of the global batch."""
-        del step
-        self._queue.write(tf.concat(aux, 0))
-
-    def checkpoint_items(self) -> dict[str, tf.Variable]:
-        """Both encoders with their BatchNorm statistics, queue, head, probe."""
-        own = self._key_network.items() | self._queue.items()
-        return super().checkpoint_items() | own
+        self.queue.write(tf.concat(aux, 0))
 
     def _query(self, view: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         features = self.encoder(view, training=True)
-        return features, moco_normalize(self._projector(features, training=True))
+        return features, moco_normalize(self.projector(features, training=True))
 
     def _key(self, view: tf.Tensor, step: tf.Tensor, pass_name: str) -> tf.Tensor:
         def encode(images):
-            return moco_normalize(self._key_network(images))
+            return moco_normalize(self.key_network(images))
 
-        if not self._shuffle:
+        if not self.shuffle:
             return encode(view)
         seed = seeds.step_seed(self._seed, f"shuffle{pass_name}", step)
         return encode_shuffled(encode, view, seed)
+
+
+class KeyNetwork:
+    """MoCo's momentum encoder (He et al. 2020, equation 2), also SimCLR v2's.
+
+    `key <- m * key + (1 - m) * query` for every trainable weight. Runs in training mode
+    with BatchNorm statistics of its own, which are never averaged with the others.
+
+    Args:
+      encoder: Images `[b, S, S, 3]` to features `[b, F]`.
+      projector: `[b, F]` to `[b, D]`, or to a list whose last is that.
+      online: The encoder and projector that are followed; the start is their copy.
+      momentum: m in [0, 1].
+    """
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        projector: keras.Model,
+        *,
+        online: tuple[keras.Model, keras.Model],
+        momentum: float,
+    ):
+        self.encoder = encoder
+        self.projector = projector
+        self._online = online
+        self._momentum = momentum
+        for own, followed in self._pairs():
+            variables.copy_values(followed.weights, own.weights)
+
+    def move(self) -> None:
+        """One step towards the online weights."""
+        for own, followed in self._pairs():
+            variables.move_towards(
+                own.trainable_variables,
+                followed.trainable_variables,
+                1.0 - self._momentum,
+            )
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        """Projections `[b, D]` of images, not normalised, without gradient."""
+        z = self.projector(self.encoder(images, training=True), training=True)
+        return tf.stop_gradient(z[-1] if isinstance(z, list) else z)
+
+    def roles(self) -> dict[str, keras.Model | None]:
+        """Its networks, by name."""
+        return {"key/encoder": self.encoder, "key/projector": self.projector}
+
+    def _pairs(self) -> list[tuple[keras.Model, keras.Model]]:
+        return list(zip((self.encoder, self.projector), self._online, strict=True))
+
+
+class KeyQueue:
+    """First-in first-out memory of `size` keys (He et al. 2020, section 3.2).
+
+    Starts with normalised Gaussian rows, as `moco/builder.py` does.
+
+    Args:
+      size: K, number of keys, a multiple of `enqueued`.
+      dim: D, dimensions of a key.
+      enqueued: Keys written by one step: the global batch, twice that if symmetric.
+      seed: The run's seed.
+
+    Raises:
+      ConfigError: `size` is not a multiple of `enqueued`.
+    """
+
+    def __init__(self, size: int, dim: int, *, enqueued: int, seed: int):
+        if size < enqueued or size % enqueued:
+            raise ConfigError(
+                message(
+                    f"--queue_size={size} with {enqueued} keys a step",
+                    "a multiple of the keys written by one step",
+                    f"--queue_size={max(1, size // enqueued) * enqueued}",
+                )
+            )
+        self._size = size
+        start = tf.random.stateless_normal(
+            [size, dim], seeds.step_seed(seed, "queue", 0)
+        )
+        self.keys = tf.Variable(
+            tf.math.l2_normalize(start, -1), trainable=False, name="queue"
+        )
+        self.head = tf.Variable(0, trainable=False, dtype=tf.int64, name="queue_head")
+
+    def items(self) -> dict[str, tf.Variable]:
+        """The keys and the place of the oldest, by name."""
+        return {"queue/keys": self.keys, "queue/head": self.head}
+
+    def write(self, keys: tf.Tensor) -> None:
+        """Replaces the oldest keys.
+
+        Args:
+          keys: `[n, D]` normalised keys of the global batch, equal on every replica;
+            n divides the queue's size.
+        """
+        count = keys.shape[0]
+        rows = self.head + tf.range(count, dtype=tf.int64)
+        self.keys.assign(tf.tensor_scatter_nd_update(self.keys, rows[:, None], keys))
+        self.head.assign((self.head + count) % self._size)
+
+
+def encode_shuffled(
+    encode: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor, seed: tf.Tensor
+) -> tf.Tensor:
+    """`encode(rows)`, normalised in other groups than the rows' own (MoCo, 3.3).
+
+    Without it, query and key of one image share the statistics of their BatchNorm
+    group, by which the network can find the positive key without looking at the image.
+    With statistics of the whole batch it changes nothing but the order of sums.
+
+    Args:
+      encode: `[b, ...]` to `[b, D]`; differentiated through if it is differentiable.
+      rows: This replica's rows, `[b, ...]`.
+      seed: `core.seeds.step_seed`, equal on every replica.
+
+    Returns:
+      `[b, D]`, row i belonging to `rows[i]`.
+    """
+    count = rows.shape[0]
+    total = count * collectives.num_replicas()
+    # argsort of uniform numbers: XLA and TPU refuse stateless_shuffle.
+    order = tf.argsort(tf.random.stateless_uniform([total], seed))
+    shuffled = tf.gather(collectives.gather(rows), order)
+    encoded = encode(collectives.local_rows(shuffled, count))
+    back = tf.gather(collectives.gather(encoded), tf.argsort(order))
+    return collectives.local_rows(back, count)
+
+
+def build(flags: Any, setup: Setup) -> Method:
+    """Makes MoCo from its flags (`tfssl.config.methods.MoCoFlags`).
+
+    Raises:
+      ConfigError: Interleaved groups on several replicas, or a queue of a wrong size.
+    """
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if flags.batch_norm_interleaved and replicas > 1:
+        raise ConfigError(
+            message(
+                f"--batch_norm_interleaved on {replicas} replicas",
+                "one replica: interleaved groups cross from one to the other",
+                "--nobatch_norm_interleaved, or --strategy=one",
+            )
+        )
+    return tables.find(tables.DICTIONARIES, "--dictionary", flags.dictionary)(
+        flags, setup
+    )
+
+
+def networks(flags: Any, setup: Setup) -> tuple[keras.Model, keras.Model]:
+    """Makes an encoder and a projector; equal at every call."""
+    encoder = setup.encoder(setup.seed)
+    projector = models.moco_head(
+        encoder.output_shape[-1],
+        out=flags.projector_dim,
+        mlp=flags.projector_layers > 1,
+        seed=setup.seed,
+        name="projector",
+    )
+    return encoder, projector
+
+
+def keys(
+    flags: Any,
+    setup: Setup,
+    own: tuple[keras.Model, keras.Model],
+    online: tuple[keras.Model, keras.Model],
+    *,
+    views: int,
+) -> tuple[KeyNetwork, KeyQueue]:
+    """Makes a network that follows `online`, and the queue of `views` keys an image."""
+    queue = KeyQueue(
+        flags.queue_size,
+        flags.projector_dim,
+        enqueued=setup.batch_size * views,
+        seed=setup.seed,
+    )
+    return KeyNetwork(*own, online=online, momentum=flags.ema_momentum), queue
+
+
+def build_queue(flags: Any, setup: Setup) -> MoCo:
+    """Makes MoCo itself, `--dictionary=queue`."""
+    online = networks(flags, setup)
+    views = 2 if flags.symmetric else 1
+    return MoCo(
+        *online,
+        *keys(flags, setup, networks(flags, setup), online, views=views),
+        temperature=flags.temperature,
+        probe=setup.probe(online[0].output_shape[-1]),
+        symmetric=flags.symmetric,
+        shuffle=setup.batch_norm_groups > 1,
+        seed=setup.seed,
+    )

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 import tensorflow as tf
 
+from tfssl import models
 from tfssl.core import collectives
 from tfssl.losses import as_float, l2_normalize, nt_xent, nt_xent_scalars
-from tfssl.methods.base import Batch, StepOutput
-from tfssl.methods.contrastive import Contrastive
-from tfssl.methods.key_network import KeyNetwork
-from tfssl.methods.key_queue import KeyQueue
+from tfssl.methods.base import Batch, Method, Setup, StepOutput
+from tfssl.methods.moco import KeyNetwork, KeyQueue, keys
 from tfssl.methods.online_probe import with_probe
 
 
-class SimCLR(Contrastive):
+class SimCLR(Method):
     """SimCLR v1 and v2 (Chen et al. 2020a, b; google-research `simclr/tf2/`).
 
     Both views form one batch of 2b rows, all first views before all second views, and
@@ -54,13 +56,28 @@ class SimCLR(Contrastive):
         probe_decay: float = 0.0,
         memory: tuple[KeyNetwork, KeyQueue] | None = None,
     ):
-        super().__init__(encoder, projector, temperature, probe)
+        self.encoder = encoder
+        self.projector = projector
+        self.probe = probe
+        self._temperature = temperature
         self._probe_decay = probe_decay
         self._memory_network, self._queue = memory or (None, None)
 
+    def roles(self) -> dict[str, keras.Model | None]:
+        """The network, its probe, and the memory's network if there is one."""
+        return {
+            "online/encoder": self.encoder,
+            "online/projector": self.projector,
+            "probe": self.probe,
+            **(self._memory_network.roles() if self._memory_network else {}),
+        }
+
+    def buffers(self) -> dict[str, tf.Variable]:
+        """The memory, if there is one."""
+        return self._queue.items() if self._queue else {}
+
     def before_forward(self, step: tf.Tensor) -> None:
         """Moves the memory's network, if there is one."""
-        del step
         if self._memory_network:
             self._memory_network.move()
 
@@ -70,11 +87,10 @@ class SimCLR(Contrastive):
 
     def embed(self, batch: Batch, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """Projections of both views; features for the probe, keys for the memory."""
-        del step
         images = tf.concat(batch.views, 0)
         features = self.encoder(images, training=True)
-        parts = {"z": as_float(self._projector(features, training=True)[-1])}
-        if self._probe:
+        parts = {"z": as_float(self.projector(features, training=True)[-1])}
+        if self.probe:
             parts["features"] = features
         if self._memory_network:
             parts["key"] = l2_normalize(self._memory_network(images))
@@ -88,7 +104,6 @@ class SimCLR(Contrastive):
         self, embedded: dict[str, tf.Tensor], label: tf.Tensor, step: tf.Tensor
     ) -> StepOutput:
         """NT-Xent and the probe's loss; see the class."""
-        del step
         z1, z2 = embedded["z1"], embedded["z2"]
         settings = {
             "temperature": self._temperature,
@@ -99,25 +114,54 @@ class SimCLR(Contrastive):
         queue = tf.convert_to_tensor(self._queue.keys) if self._queue else None
         loss = tf.reduce_mean(nt_xent(z1, z2, memory=queue, **settings))
         scalars = {"nt_xent": loss, **nt_xent_scalars(z1, z2, **settings)}
-        if self._probe:
+        if self.probe:
             features = tf.concat([embedded["features1"], embedded["features2"]], 0)
             both = tf.concat([label, label], 0)
-            given = self._probe, features, both
+            given = self.probe, features, both
             loss, scalars = with_probe(loss, scalars, *given, decay=self._probe_decay)
         if not self._queue:
             return StepOutput(loss, scalars)
-        keys = tuple(collectives.gather(embedded[name]) for name in ("key1", "key2"))
-        return StepOutput(loss, scalars, tf.nest.map_structure(tf.stop_gradient, keys))
+        own = tuple(collectives.gather(embedded[name]) for name in ("key1", "key2"))
+        return StepOutput(loss, scalars, tf.nest.map_structure(tf.stop_gradient, own))
 
     def after_update(self, step: tf.Tensor, aux: tuple[tf.Tensor, ...]) -> None:
         """Enqueues the memory's keys of the global batch, if there is a memory."""
-        del step
         if self._queue:
             self._queue.write(tf.concat(aux, 0))
 
-    def checkpoint_items(self) -> dict[str, tf.Variable]:
-        """Encoder, projector, probe and memory with their BatchNorm statistics."""
-        items = super().checkpoint_items()
-        if self._memory_network:
-            items |= self._memory_network.items() | self._queue.items()
-        return items
+
+def build(flags: Any, setup: Setup) -> SimCLR:
+    """Makes SimCLR from its flags (`tfssl.config.methods.SimCLRFlags`)."""
+
+    def networks() -> tuple[keras.Model, keras.Model]:
+        encoder = setup.encoder(setup.seed)
+        features = encoder.output_shape[-1]
+        return encoder, build_projector(flags, features, setup.seed, setup.heads)
+
+    online, projector = networks()
+    memory = None
+    if flags.queue_size:
+        memory = keys(flags, setup, networks(), (online, projector), views=2)
+    return SimCLR(
+        online,
+        projector,
+        temperature=flags.temperature,
+        probe=setup.probe(online.output_shape[-1]),
+        probe_decay=setup.weight_decay,
+        memory=memory,
+    )
+
+
+def build_projector(
+    flags: Any, features: int, seed: int, heads: Mapping[str, Any]
+) -> models.Projector:
+    """Makes the projector; fine-tuning keeps its first layers."""
+    return models.simclr_head(
+        features,
+        hidden=flags.projector_hidden or None,
+        out=flags.projector_dim,
+        layers=flags.projector_layers,
+        seed=seed,
+        name="projector",
+        **heads,
+    )

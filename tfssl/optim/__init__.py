@@ -2,7 +2,7 @@
 
 from tfssl.optim.exclude import DEFAULT_EXCLUDE, excluded
 from tfssl.optim.lars import LARS
-from tfssl.optim.optimizers import OPTIMIZERS, AdamW, Lamb, build_optimizer
+from tfssl.optim.optimizers import AdamW, Lamb, build_optimizer
 from tfssl.optim.schedules import (
     SCHEDULES,
     FunctionSchedule,
@@ -24,7 +24,6 @@ from tfssl.optim.update import apply_update, require_gradients
 __all__ = [
     "DEFAULT_EXCLUDE",
     "LARS",
-    "OPTIMIZERS",
     "SCHEDULES",
     "SGD",
     "AdamW",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from tfssl.errors import unknown
+from tfssl.config import tables
 from tfssl.optim.exclude import (
     Exclude,
     checked,
@@ -66,7 +65,8 @@ class Lamb(_PathExclusion, keras.optimizers.Lamb):
     """
 
 
-def _lars(learning_rate, *, momentum, weight_decay, nesterov, lr_in_velocity, exclude):
+def lars(learning_rate, *, momentum, weight_decay, nesterov, lr_in_velocity, exclude):
+    """Makes LARS; by default with the rate in the velocity, as SimCLR has it."""
     return LARS(
         learning_rate,
         momentum=momentum,
@@ -78,7 +78,8 @@ def _lars(learning_rate, *, momentum, weight_decay, nesterov, lr_in_velocity, ex
     )
 
 
-def _sgd(learning_rate, *, momentum, weight_decay, nesterov, lr_in_velocity, exclude):
+def sgd(learning_rate, *, momentum, weight_decay, nesterov, lr_in_velocity, exclude):
+    """Makes SGD; by default with the rate outside the velocity, as MoCo has it."""
     return SGD(
         learning_rate,
         momentum=momentum,
@@ -90,7 +91,8 @@ def _sgd(learning_rate, *, momentum, weight_decay, nesterov, lr_in_velocity, exc
     )
 
 
-def _adamw(learning_rate, *, momentum, weight_decay, nesterov, lr_in_velocity, exclude):
+def adamw(learning_rate, *, momentum, weight_decay, nesterov, lr_in_velocity, exclude):
+    """Makes AdamW, whose `beta_1` is the momentum."""
     del nesterov, lr_in_velocity
     return AdamW(
         learning_rate,
@@ -101,7 +103,8 @@ def _adamw(learning_rate, *, momentum, weight_decay, nesterov, lr_in_velocity, e
     )
 
 
-def _lamb(learning_rate, *, momentum, weight_decay, nesterov, lr_in_velocity, exclude):
+def lamb(learning_rate, *, momentum, weight_decay, nesterov, lr_in_velocity, exclude):
+    """Makes LAMB, whose `beta_1` is the momentum."""
     del nesterov, lr_in_velocity
     return Lamb(
         learning_rate,
@@ -110,14 +113,6 @@ def _lamb(learning_rate, *, momentum, weight_decay, nesterov, lr_in_velocity, ex
         exclude=exclude,
         name="lamb",
     )
-
-
-OPTIMIZERS: dict[str, Callable[..., keras.optimizers.Optimizer]] = {
-    "adamw": _adamw,
-    "lamb": _lamb,
-    "lars": _lars,
-    "sgd": _sgd,
-}
 
 
 def build_optimizer(
@@ -151,14 +146,13 @@ def build_optimizer(
     Raises:
       ValueError: Unknown name, or an argument out of range.
     """
-    if name not in OPTIMIZERS:
-        raise ValueError(unknown("--optimizer", name, OPTIMIZERS))
+    make = tables.find(tables.OPTIMIZERS, "--optimizer", name)
     rate: Any = learning_rate
     if isinstance(rate, (int, float)):
         rate = float(rate)
     elif not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         rate = as_keras_schedule(rate)
-    return OPTIMIZERS[name](
+    return make(
         rate,
         momentum=momentum,
         weight_decay=weight_decay,

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfssl.config import tables
 from tfssl.errors import unknown
 
 Schedule = Callable[[Any], Any]
@@ -106,12 +107,9 @@ def byol_tau(step, *, base: float, total: int):
 
 
 SCHEDULES: dict[str, Callable] = {
-    "constant": constant,
-    "cosine": warmup_cosine,
-    "epoch_cosine": epoch_cosine,
-    "exponential": exponential,
-    "step": step_decay,
+    name: globals()[path.partition(":")[2]] for name, path in tables.SCHEDULES.items()
 }
+"""`--lr_schedule` to function of the step."""
 
 
 def build_schedule(

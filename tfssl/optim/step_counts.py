@@ -12,31 +12,32 @@ def warmup_steps(examples: int, batch: int, epochs: float) -> int:
     return int(round(epochs * examples // batch))
 
 
-def total_steps(examples: int, batch: int, epochs: int, *, family: str) -> int:
+def total_steps(examples: int, batch: int, epochs: int, *, rounding: str) -> int:
     """Number of updates in `epochs` passes, as each official code counts them.
 
     Args:
       examples: Training examples.
       batch: Global batch.
       epochs: Passes.
-      family: `simclr`: `examples * epochs // batch + 1`; `byol`: without the 1;
-        `moco`: `epochs * (examples // batch)`, the loader drops the last batch.
+      rounding: `floor`: `examples * epochs // batch` (BYOL); `floor_plus_one`: one more
+        (SimCLR); `drop_last`: `epochs * (examples // batch)`, the loader drops the last
+        batch of an epoch (MoCo).
 
     Raises:
-      ValueError: Unknown family.
+      ValueError: Unknown rounding.
     """
     counts = {
-        "byol": examples * epochs // batch,
-        "moco": epochs * (examples // batch),
-        "simclr": examples * epochs // batch + 1,
+        "floor": examples * epochs // batch,
+        "floor_plus_one": examples * epochs // batch + 1,
+        "drop_last": epochs * (examples // batch),
     }
-    if family not in counts:
-        raise ValueError(unknown("family", family, counts))
-    return int(counts[family])
+    if rounding not in counts:
+        raise ValueError(unknown("rounding", rounding, counts))
+    return int(counts[rounding])
 
 
 def milestone_steps(
-    examples: int, batch: int, epochs: Sequence[float], *, family: str
+    examples: int, batch: int, epochs: Sequence[float], *, rounding: str
 ) -> list[int]:
     """The update at which each epoch begins.
 
@@ -44,9 +45,9 @@ def milestone_steps(
       examples: Training examples.
       batch: Global batch.
       epochs: Numbers of whole or broken epochs, from 0.
-      family: As in `total_steps`: `moco` counts `examples // batch` updates an epoch,
-        the others `warmup_steps` of them.
+      rounding: As in `total_steps`: `drop_last` counts `examples // batch` updates an
+        epoch, the others `warmup_steps` of them.
     """
-    if family == "moco":
+    if rounding == "drop_last":
         return [round(epoch * (examples // batch)) for epoch in epochs]
     return [warmup_steps(examples, batch, epoch) for epoch in epochs]

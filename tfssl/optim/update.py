@@ -15,6 +15,7 @@ def apply_update(
     optimizer: keras.optimizers.Optimizer,
     gradients: Sequence[tf.Tensor | None],
     variables: Sequence,
+    own_rates: Sequence[tf.Tensor | None] | None = None,
 ) -> None:
     """Applies gradients that are already summed over replicas.
 
@@ -28,6 +29,7 @@ def apply_update(
       optimizer: Built on `variables`, inside the strategy's scope.
       gradients: One per variable, equal on every replica.
       variables: Keras weights or `tf.Variable`s that the optimiser was built on.
+      own_rates: One learning rate per variable; None: the optimiser's.
 
     Raises:
       ValueError: The optimiser is not built or uses `use_ema`,
@@ -39,9 +41,13 @@ def apply_update(
     # to follow it is right here.
     gradients = optimizer._clip_gradients(list(gradients))
     learning_rate = tf.convert_to_tensor(optimizer.learning_rate)
-    _decay(optimizer, raw, learning_rate)
-    for gradient, variable in zip(gradients, raw, strict=True):
-        optimizer.update_step(gradient, variable, learning_rate)
+    rates = [
+        learning_rate if own is None else tf.cast(own, learning_rate.dtype)
+        for own in own_rates or [None] * len(raw)
+    ]
+    _decay(optimizer, raw, rates)
+    for gradient, variable, rate in zip(gradients, raw, rates, strict=True):
+        optimizer.update_step(gradient, variable, rate)
     for variable, value in zip(variables, raw, strict=True):
         constraint = getattr(variable, "constraint", None)
         if constraint is not None:
@@ -49,13 +55,13 @@ def apply_update(
     optimizer.iterations.assign_add(1)
 
 
-def _decay(optimizer, raw: list[tf.Variable], learning_rate: tf.Tensor) -> None:
+def _decay(optimizer, raw: list[tf.Variable], rates: list[tf.Tensor]) -> None:
     """Keras' decoupled decay; theirs needs a merge call, this one is local."""
     if not optimizer.weight_decay:
         return
-    for variable in raw:
+    for variable, rate in zip(raw, rates, strict=True):
         if optimizer._use_weight_decay(variable):
-            factor = tf.cast(learning_rate * optimizer.weight_decay, variable.dtype)
+            factor = tf.cast(rate * optimizer.weight_decay, variable.dtype)
             variable.assign_sub(tf.convert_to_tensor(variable) * factor)
 
 

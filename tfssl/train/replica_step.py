@@ -101,7 +101,8 @@ class ReplicaStep:
         of_scale = {}
 
         def update() -> None:
-            apply_update(optimizer, gradients, self.method.trainable_variables)
+            trained = self.method.trainable_variables
+            apply_update(optimizer, gradients, trained, self._state.rates())
             self.method.after_update(now, whole.aux)
 
         if loss_scale:

@@ -1,4 +1,4 @@
-"""The scripts in flags/ that start workers write a TF_CONFIG that we read."""
+"""The scripts in launch/ that start workers write a TF_CONFIG that we read."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 from tfssl.config import launch
 
-FLAGS = Path(__file__).parents[3] / "flags"
+LAUNCH = Path(__file__).parents[3] / "launch"
 
 
 @pytest.fixture
@@ -30,14 +30,14 @@ def run(command, environment):
 
 
 def test_shell_script(environment):
-    command = ["bash", FLAGS / "multiworker_tf_config.sh", "1", "a:1", "b:2"]
+    command = ["bash", LAUNCH / "multiworker_tf_config.sh", "1", "a:1", "b:2"]
     cluster, arguments = run([*command, "--", "--method=byol"], environment)
     assert (cluster.addresses, cluster.rank) == (("a:1", "b:2"), 1)
     assert arguments == "-m tfssl.main --method=byol --strategy=multiworker"
 
 
 def test_jobset(environment):
-    lines = (FLAGS / "multiworker_jobset.yaml").read_text().splitlines()
+    lines = (LAUNCH / "multiworker_jobset.yaml").read_text().splitlines()
     first = next(i for i, line in enumerate(lines) if line.endswith("- |")) + 1
     indent = len(lines[first]) - len(lines[first].lstrip())
     last = next(
@@ -52,6 +52,6 @@ def test_jobset(environment):
 
 
 def test_slurm_script_is_shell():
-    script = FLAGS / "multiworker_slurm.sbatch"
+    script = LAUNCH / "multiworker_slurm.sbatch"
     assert subprocess.run(["bash", "-n", script]).returncode == 0
     assert "--strategy=multiworker" in script.read_text()

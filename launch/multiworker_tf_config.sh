@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Command:  flags/multiworker_tf_config.sh RANK HOST0:PORT HOST1:PORT ... -- FLAGS
+# Command:  launch/multiworker_tf_config.sh RANK HOST0:PORT HOST1:PORT ... -- FLAGS
 #           on every host, with its own RANK, for example on the first of two:
-#           flags/multiworker_tf_config.sh 0 a:12345 b:12345 -- --flagfile=flags/byol_cifar_cpu.cfg
+#           launch/multiworker_tf_config.sh 0 a:12345 b:12345 -- --flagfile=flags/byol_cifar_cpu.cfg
 # Hardware: any; all GPUs of every host, or one CPU replica each.
 #           Tested with two processes on one CPU; never run on several hosts by us.
 # The run directory must be one that the first host can write. The same command on all
