@@ -16,7 +16,8 @@ from tfssl.runs.scores import RAW_PIXELS, TRAINED, UNTRAINED, Confusion, Score
 PROTOCOLS = {"knn": "kNN", "finetune": "Fine-tuned"}
 SUBJECTS = {RAW_PIXELS: "Raw pixels", UNTRAINED: "Untrained encoder",
             TRAINED: "Trained encoder"}  # fmt: skip
-METRICS = {"top1": "top-1", "top5": "top-5", "macro_f1": "macro F1"}
+METRICS = {"top1": "top-1", "top5": "top-5", "mean_per_class": "mean per class",
+           "macro_f1": "macro F1"}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +50,12 @@ class ScoreGroup:
     protocol: str
     dataset: str
     scores: list[Score]
+
+    @property
+    def title(self) -> str:
+        """Heading: `"finetune/ · kNN · folder:photos/val"`."""
+        run = self.run and f"{self.run}/"
+        return " · ".join(filter(None, (run, self.protocol, self.dataset)))
 
 
 def spelled(name: str, table: dict[str, str]) -> str:

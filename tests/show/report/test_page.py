@@ -11,7 +11,9 @@ import sys
 import numpy as np
 import pytest
 
+from tfssl.runs.scores import Confusion, Counts, Score
 from tfssl.show.report import ReportData, build_page, feature_space
+from tfssl.show.scores import RunScores
 
 EVIL = '<script src="https://evil.example/x.js">alert(1)</script>'
 
@@ -224,3 +226,71 @@ def test_profile_shows_the_share_of_each_piece():
     assert 'id="profile"' in page
     assert "forward backward" in page and "75.0 %" in page and "18.8 %" in page
     assert 'id="profile"' not in build_page(ReportData())
+
+
+def scored(classes, protocol="knn", subject="trained", **more):
+    """A score whose class c has c % 4 of 4 images right, the others taken for c + 1."""
+    labels = np.repeat(np.arange(classes), 4)
+    right = np.tile(np.arange(4), classes) < labels % 4
+    answers = np.where(right, labels, (labels + 1) % classes)
+    names = more.pop("names", [f"name {c}" for c in range(classes)])
+    found = {"top1": float(right.mean()), "top5": 1.0, "mean_per_class": 0.1234}
+    counts = Counts(len(labels) + 6, len(labels), skipped=6, classes=classes)
+    score = Score(protocol, "folder:x/val", subject, found, counts=counts, **more)
+    return score, Confusion.of(labels, answers, names)
+
+
+def page_of(*pairs, run=""):
+    tables = {score.key: table for score, table in pairs if table}
+    runs = [RunScores("", []), RunScores(run, [s for s, _ in pairs], tables)]
+    return build_page(ReportData(chain=runs if run else runs[1:]))
+
+
+@pytest.mark.parametrize("classes", [1, 2, 10, 24, 25, 1000])
+def test_classes_can_be_read_however_many(classes):
+    page = page_of(scored(classes))
+    text = words(page)
+    table = re.search('<table class="confusion.*?</table>', page, re.S).group()
+    assert table.count("<td") == min(classes, 24) ** 2
+    assert ("most confused of" in text) == (classes > 24)
+    assert ("Hardest classes 10 of" in text) == (classes > 24)
+    assert "12.3 %" in text
+    assert f"{4 * classes:,} of {4 * classes + 6:,}" in text
+    assert ("top-5" in text) == (classes > 5)  # of five classes, all are
+    if classes > 1:
+        assert "taken for" in text
+    if classes == 1000:
+        # 0, 4, 8 … have no image right.
+        first = re.search('<table class="each">.*?</table>', page, re.S).group()
+        assert "name 996" not in first and first.count("0.0 %") >= 10
+        assert len(page) < 2e6
+
+
+def test_numbers_of_a_class_and_its_confusions():
+    text = words(page_of(scored(10)))
+    # Class 3 has 3 of 4; class 2 has 2 of 4, and is given as answer to 3 images of 1.
+    assert "name 3 4 75.0 % 60.0 % 66.7 % name 4 (1)" in text
+    assert "name 2 4 50.0 % 40.0 % 44.4 % name 3 (2)" in text
+    assert "1. name" not in text and "name 0 taken for name 1 4 of 4 images" in text
+
+
+def test_any_protocol_and_run_has_its_table():
+    text = words(page_of(scored(3, "transfer_knn", settings={"k": 5}), run="tuned"))
+    assert "tuned/ · Transfer knn · folder:x/val" in text
+    overlap = Score("segment", "voc", "trained", {"mIoU": 0.456})
+    page = page_of((overlap, None), scored(3))
+    assert "45.6 %" in words(page)
+    assert page.count('class="headline scores"') == 2  # overlaps apart from accuracies
+
+
+def test_names_that_are_not_printable_are_written(tmp_path, quick):
+    data = full()
+    data.title = data.flags["augment"] = "caf\udce9"
+    data.class_names[0] = "a\udcffb"
+    data.results["skipped_files"] = [{"path": "/x/\udc80\n.jpg", "reason": "bad"}]
+    data.chain = [RunScores("", [(pair := scored(2, names=["b\udcfe", "ok"]))[0]],
+                            {pair[0].key: pair[1]})]  # fmt: skip
+    page = build_page(data)
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    for shown in (r"caf\xe9", r"a\xffb", r"b\xfe", r"/x/\x80\n.jpg"):
+        assert shown in page, shown

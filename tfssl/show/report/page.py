@@ -14,6 +14,7 @@ import numpy as np
 from tfssl.errors import printable
 from tfssl.runs.scores import TRAINED, Score
 from tfssl.show.report import figures
+from tfssl.show.report.classes import class_blocks
 from tfssl.show.report.data import ReportData
 from tfssl.show.report.feature_space import choose_queries, flat_map, neighbours
 from tfssl.show.report.inline import both_themes, picture_tile
@@ -61,6 +62,7 @@ def build_page(data: ReportData) -> str:
         facts=_facts(data, last),
         subtitle=_subtitle(data.flags),
         tables=_headline(data),
+        classes=list(class_blocks(data.chain)),
         curves=_curves(data.log, curves)[:MOST_CURVES],
         views=_views(data.views),
         neighbours=_neighbours(data),
@@ -78,10 +80,20 @@ def build_page(data: ReportData) -> str:
 def _template() -> jinja2.Template:
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=loader,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_printed,
     )
     environment.filters["percent"] = lambda v: f"{100 * v:.1f} %"
     return environment.get_template("page.html.j2")
+
+
+def _printed(value: Any) -> Any:
+    # A `str` comes from outside; the template's own text is a subclass of it.
+    outside = type(value) is str and not value.isprintable()
+    return printable(value) if outside else value
 
 
 def _is_number(value: Any) -> bool:
@@ -116,8 +128,8 @@ def _facts(data: ReportData, last: dict[str, Any]) -> list[tuple[str, str, str]]
     scored = [g for g in groups(data.chain) if g.scores[-1].subject == TRAINED]
     for group in scored[:SCORED_FACTS]:
         name, value = next(iter(group.scores[-1].metrics.items()))
-        head = " ".join([group.run, group.protocol, spelled(name, METRICS)]).strip()
-        facts.append((head, number(value), ""))
+        head = f"{group.protocol} {spelled(name, METRICS)}"
+        facts.append((head, number(value), group.run and f"{group.run}/"))
     online = [r["knn_top1"] for r in data.log if _is_number(r.get("knn_top1"))]
     if online and not scored:
         facts.append(("online kNN top-1", number(online[-1]), ""))
@@ -134,16 +146,16 @@ def _headline(data: ReportData) -> list[dict[str, Any]]:
         leading = next(iter(group.scores[-1].metrics))
         table = tables.setdefault(leading, {"metrics": {}, "groups": [], "notes": {}})
         for score in group.scores:
-            table["metrics"] |= dict.fromkeys(score.metrics)
+            table["metrics"] |= dict.fromkeys(_telling(score))
             for text in filter(None, (score.description, score.note)):
-                table["notes"].setdefault(f"{group.protocol}: {printable(text)}")
+                table["notes"].setdefault(f"{group.protocol}: {text}")
         table["groups"].append(group)
     return [
         {
             "heads": [spelled(name, METRICS) for name in table["metrics"]],
             "groups": [
                 {
-                    "title": " · ".join(filter(None, (g.run, g.protocol, g.dataset))),
+                    "title": g.title,
                     "rows": [_score_row(s, list(table["metrics"])) for s in g.scores],
                 }
                 for g in table["groups"]
@@ -155,12 +167,10 @@ def _headline(data: ReportData) -> list[dict[str, Any]]:
 
 
 def _score_row(score: Score, metrics: list[str]) -> dict[str, Any]:
-    cells = []
+    cells: list[dict[str, Any] | None] = []
+    telling, counts = _telling(score), score.counts
     for name in metrics:
-        value = score.metrics.get(name)
-        # Among five classes every label is one of the best five.
-        few = name == "top5" and score.counts and 0 < score.counts.classes <= 5
-        if value is None or few:
+        if (value := telling.get(name)) is None:
             cells.append(None)
             continue
         low_high = [number(end) for end in score.intervals.get(name, ())]
@@ -175,8 +185,14 @@ def _score_row(score: Score, metrics: list[str]) -> dict[str, Any]:
         "name": spelled(score.subject, SUBJECTS),
         "ours": score.subject == TRAINED,
         "cells": cells,
-        "images": str(score.counts).removesuffix(" images") if score.counts else "",
+        "counts": counts,
     }
+
+
+def _telling(score: Score) -> dict[str, float]:
+    """The metrics without those that say nothing: of five classes, all are top-5."""
+    few = score.counts is not None and 0 < score.counts.classes <= 5
+    return {n: v for n, v in score.metrics.items() if not (few and n == "top5")}
 
 
 def _curves(
