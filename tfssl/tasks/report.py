@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -46,7 +47,7 @@ def _write(config: Config, directory: RunDirectory) -> None:
         created=datetime.datetime.now().strftime("%Y-%m-%d %H:%M"),
         log=read_log(directory.log),
         results=directory.read_results(),
-        chain=chain(directory),
+        chain=list(chain(directory)),
         profile=directory.read_profile(),
         flags=config.values(),
         views=_views(config),
@@ -69,19 +70,14 @@ def _write(config: Config, directory: RunDirectory) -> None:
             console.say(f"{what}: {path}")
 
 
-def chain(directory: RunDirectory) -> list[RunScores]:
-    """Returns the scores of a run and of the runs inside it that began from it."""
-    found = [("", directory)]
-    if directory.path.is_dir():
-        found += [
-            (folder.name, RunDirectory(folder))
-            for folder in sorted(directory.path.iterdir())
-            if (folder / directory.results.name).is_file()
-        ]
-    return [
-        RunScores(name, scores_of(run.read_results()), confusions_of(run))
-        for name, run in found
-    ]
+def chain(directory: RunDirectory, name: str = "") -> Iterator[RunScores]:
+    """Yields the scores of a run, and of the runs inside it that began from it."""
+    scores = scores_of(directory.read_results())
+    yield RunScores(name, scores, confusions_of(directory))
+    folders = directory.path.iterdir() if directory.path.is_dir() else ()
+    for folder in sorted(folders, key=str):
+        if (folder / directory.results.name).is_file():
+            yield from chain(RunDirectory(folder), f"{name}/{folder.name}".strip("/"))
 
 
 def _views(config: Config) -> np.ndarray:
