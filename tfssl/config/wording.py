@@ -33,9 +33,9 @@ def without_dashes(text: str) -> str:
 
     def argument(match: re.Match[str]) -> str:
         name, value = match["name"], match["value"]
-        if SPECS[name].boolean and not value:
-            return f"{name}={not match['no']}"
-        return f"{name}{value}"
+        if not SPECS[name].boolean:
+            return f"{name}{value}"
+        return f"{name}={value != '=false' and not match['no']}"
 
     return _flags().sub(argument, text)
 
@@ -52,4 +52,6 @@ def _arguments() -> re.Pattern[str]:
 @functools.cache
 def _flags() -> re.Pattern[str]:
     names = "|".join(sorted(SPECS, key=len, reverse=True))
-    return re.compile(rf"(?<![\w-])--(?P<no>no)?(?P<name>{names})(?![\w])(?P<value>=?)")
+    return re.compile(
+        rf"(?<![\w-])--(?P<no>no)?(?P<name>{names})(?![\w])(?P<value>=true\b|=false\b|=?)"
+    )
