@@ -79,7 +79,7 @@ def test_no_tpu_says_what_to_do(calls, monkeypatch):
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ConfigError, match="--strategy=mirrored"):
+    with pytest.raises(ConfigError, match="strategy=mirrored"):
         runtime.make_strategy("mirored")
 
 

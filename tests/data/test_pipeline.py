@@ -199,7 +199,7 @@ def test_hostile_files_run_through_both(tmp_path, files):
 
 def test_too_few_examples_say_what_to_do():
     source = Shapes(parse_split("train[:7]"), examples=30, image_size=SIZE)
-    with pytest.raises(DataError, match="got 7 .*; expected .* 8; try .*--batch_size"):
+    with pytest.raises(DataError, match="got 7 .*; expected .* 8; try .*batch_size"):
         stream(source, 1)
 
 

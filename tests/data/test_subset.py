@@ -41,12 +41,12 @@ def test_spread_reaches_from_end_to_end():
 
 
 def test_too_few_for_a_tenth_says_what_to_do():
-    with pytest.raises(DataError, match="--linear_learning_rates"):
+    with pytest.raises(DataError, match="linear_learning_rates"):
         tenth(shapes(9))
 
 
 def test_missing_labels_name_the_flag():
     source = shapes(10)
     source.num_classes = None
-    with pytest.raises(DataError, match="--mode=linear"):
-        require_labels(source, "--mode=linear")
+    with pytest.raises(DataError, match="mode=linear"):
+        require_labels(source, "mode=linear")

@@ -143,7 +143,7 @@ def test_errors_say_what_to_do(tmp_path, files):
         opened(tmp_path / "text")
     with pytest.raises(DataError, match="image/class/label, image/encoded.*_image_key"):
         opened(path, tfrecord_image_key="jpeg")
-    with pytest.raises(DataError, match="--tfrecord_label_key"):
+    with pytest.raises(DataError, match="tfrecord_label_key"):
         opened(path, tfrecord_label_key="image/encoded")
     with pytest.raises(DataError, match="files .*nothing"):
         opened(tmp_path / "nothing*")

@@ -119,7 +119,7 @@ def test_draws_are_uniform_and_a_function_of_seed_and_step():
 
 def test_more_keys_than_images_are_refused():
     config = tiny("moco", dictionary="bank", queue_size=65)
-    with pytest.raises(ConfigError, match="--queue_size=64"):
+    with pytest.raises(ConfigError, match="queue_size=64"):
         build.state(config, num_examples=64, num_classes=None)
 
 

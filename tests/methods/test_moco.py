@@ -37,7 +37,7 @@ def test_queue_is_a_ring_of_the_newest_keys():
 
 @pytest.mark.parametrize("size", [4, 9])
 def test_queue_that_does_not_fit_says_what_does(size):
-    with pytest.raises(ConfigError, match="--queue_size=8"):
+    with pytest.raises(ConfigError, match="queue_size=8"):
         KeyQueue(size if size > 8 else 9, 2, enqueued=8, seed=0)
 
 

@@ -92,7 +92,7 @@ def test_export_keeps_the_size_of_one_that_takes_no_other():
     ("name", "words"),
     [
         ("nowhere.at.all:small", "import nowhere.at.all fails.*try PYTHONPATH"),
-        ("smal", "got --encoder=tests.foreign_models=smal; .*=small$"),
+        ("smal", "got encoder=tests.foreign_models=smal; .*=small$"),
         ("picky", "missing 1 required.*'depth'; expected a function that needs no"),
         ("broken", "fails, RuntimeError: no such luck; expected"),
         ("number", "gives a int; expected one functional or Sequential"),
@@ -100,7 +100,7 @@ def test_export_keeps_the_size_of_one_that_takes_no_other():
         ("two_outputs", "1 inputs and 2 outputs; expected one functional"),
         ("frozen", "without trainable weights"),
         ("small_numbers", "multiplies its images by 0.00392;.*Rescaling"),
-        ("fixed", r"inputs of shape \(None, 24, 24, 3\) with --image_size=16"),
+        ("fixed", r"inputs of shape \(None, 24, 24, 3\) with image_size=16"),
         ("no_config", "cannot be copied.*get_config"),
         ("subclassed", "a subclassed model; expected one functional"),
         ("_NoConfig.__doc__", "a NoneType; expected a function"),
@@ -110,7 +110,7 @@ def test_what_cannot_be_an_encoder(name, words):
     with pytest.raises(ConfigError, match=words) as caught:
         build(name)
     (problem,) = caught.value.problems
-    assert "\n" not in problem and problem.startswith("got --encoder=")
+    assert "\n" not in problem and problem.startswith("got encoder=")
 
 
 def test_two_networks_never_share_weights():

@@ -81,5 +81,5 @@ def test_lars_conventions_differ_when_the_rate_changes():
 
 
 def test_unknown_name():
-    with pytest.raises(ValueError, match="--optimizer=lasr; .*lars"):
+    with pytest.raises(ValueError, match="optimizer=lasr; .*lars"):
         build_optimizer("lasr", 0.1)

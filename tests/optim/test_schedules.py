@@ -184,7 +184,7 @@ def test_step_falls_at_60_and_80_percent():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="--lr_schedule=cosin"):
+    with pytest.raises(ValueError, match="lr_schedule=cosin"):
         optim.build_schedule("cosin", peak=1.0, total=10)
     with pytest.raises(ValueError, match="no warm-up"):
         optim.build_schedule("epoch_cosine", peak=1.0, total=10, warmup=1)

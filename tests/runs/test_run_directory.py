@@ -24,7 +24,7 @@ def test_a_second_process_is_refused_and_the_owner_named(tmp_path):
 def test_unwritable_place_is_an_error_with_advice(tmp_path):
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(RunDirectoryError, match="another --run_dir"),
+        pytest.raises(RunDirectoryError, match="another run_dir"),
         RunDirectory(tmp_path / "file" / "run"),
     ):
         pass

@@ -57,9 +57,9 @@ def training_source(config: Config) -> Source:
     if data.num_examples < config.batch_size:
         raise DataError(
             message(
-                f"{data.num_examples} training images in --dataset={config.dataset}",
-                f"at least one batch (--batch_size={config.batch_size})",
-                f"--batch_size={max(2, data.num_examples)} or less, or more images",
+                f"{data.num_examples} training images in dataset={config.dataset}",
+                f"at least one batch (batch_size={config.batch_size})",
+                f"batch_size={max(2, data.num_examples)} or less, or more images",
             )
         )
     return data

@@ -61,7 +61,7 @@ def split_cpu(count: int) -> None:
         if have != count:
             raise ConfigError(
                 message(
-                    f"--virtual_devices={count} in a process that runs with {have}",
+                    f"virtual_devices={count} in a process that runs with {have}",
                     "one number of devices for the life of a process",
                     "a fresh process",
                 )
@@ -107,9 +107,9 @@ def _mirrored() -> tf.distribute.Strategy:
     if len(devices) == 1:
         raise ConfigError(
             message(
-                "--strategy=mirrored on a machine with one CPU and no GPU",
+                "strategy=mirrored on a machine with one CPU and no GPU",
                 "several devices",
-                "--strategy=one, or --virtual_devices=2 to try it on the CPU",
+                "strategy=one, or virtual_devices=2 to try it on the CPU",
             )
         )
     # On logical CPUs the default, collective ops, breaks as soon as a process
@@ -140,17 +140,17 @@ def _tpu(name: str) -> tf.distribute.Strategy:
     except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
         raise ConfigError(
             message(
-                f"--strategy=tpu --tpu_name={name} on a machine where TensorFlow "
+                f"strategy=tpu tpu_name={name} on a machine where TensorFlow "
                 f"{tf.__version__} reaches no TPU ({str(error).strip()[:300]})",
                 "a TPU that no other process (JAX, another run) holds",
                 "on a TPU VM or Colab: the TPU runtime, requirements-tpu.txt, and "
-                "ending other programs; elsewhere --strategy=auto",
+                "ending other programs; elsewhere strategy=auto",
             )
         ) from error
     if not cores:
         raise ConfigError(
             message(
-                f"--strategy=tpu on a machine where TensorFlow {tf.__version__} sees "
+                f"strategy=tpu on a machine where TensorFlow {tf.__version__} sees "
                 "no TPU core",
                 "at least one",
                 "pip install -r requirements-tpu.txt in a fresh environment: stock "
@@ -191,7 +191,7 @@ def make_strategy(name: str, tpu_name: str = LOCAL_TPU) -> tf.distribute.Strateg
       ConfigError: The name is unknown, there is one device only, or no TPU.
     """
     if name not in STRATEGIES:
-        raise ConfigError(unknown("--strategy", name, STRATEGIES))
+        raise ConfigError(unknown("strategy", name, STRATEGIES))
     arguments = [tpu_name] if name == "tpu" else []
     return STRATEGIES[name](*arguments)
 
@@ -241,7 +241,7 @@ def lost_workers_named(run_dir: str, *, several: bool) -> Iterator[None]:
         raise WorkerError(
             message(
                 f"a worker that is gone or out of reach ({reason})",
-                "all workers of --strategy=multiworker until the end",
+                "all workers of strategy=multiworker until the end",
                 "starting all of them again with the same command: they continue from "
                 f"the last checkpoint in {run_dir}",
             )

@@ -149,7 +149,7 @@ def summary(found: list[Looked], tiny: int) -> dict[str, Any]:
     good = [one for one in found if not one.problem]
     if not good:
         raise DataError(
-            message("no readable image", "images", "another --dataset or split")
+            message("no readable image", "images", "another dataset or split")
         )
     bad = [f"{one.name} ({one.problem})" for one in found if one.problem]
     same = equal_groups(np.array([one.digest for one in good]))

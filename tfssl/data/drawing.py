@@ -89,7 +89,7 @@ def draw_image(index: int, split: str, size: int) -> np.ndarray:
 
 def too_small(size: int) -> str:
     """The text of the error for pictures in which no outline could be seen."""
-    return message(f"shapes of {size} pixels", f">= {MIN_SIZE}", "--image_size=32")
+    return message(f"shapes of {size} pixels", f">= {MIN_SIZE}", "image_size=32")
 
 
 def _paint(index: int, split: str, size: int) -> tuple[np.ndarray, list[Cut]]:

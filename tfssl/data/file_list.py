@@ -173,9 +173,7 @@ def open_list(argument: str, split: Split, options: SourceOptions) -> FileList:
       DataError: See `FileList`.
     """
     if not argument:
-        raise DataError(
-            message("--dataset=list:", "list:FILE", "--dataset=list:my.txt")
-        )
+        raise DataError(message("dataset=list:", "list:FILE", "dataset=list:my.txt"))
     return FileList(
         dataset_name.located(argument, None),
         split,

@@ -215,7 +215,7 @@ def _check(directories: Sequence[str]) -> None:
                     message(
                         f"folder:{directories[i]},{directories[j]}, one in the other",
                         "trees without a common image",
-                        f"--dataset=folder:{directories[i]}",
+                        f"dataset=folder:{directories[i]}",
                     )
                 )
 
@@ -229,7 +229,7 @@ def open_folder(argument: str, split: Split, options: SourceOptions) -> Folder:
     directories = dataset_name.folders(argument, options.data_dir)
     if not directories:
         raise DataError(
-            message("--dataset=folder:", "folder:DIR", "--dataset=folder:photos")
+            message("dataset=folder:", "folder:DIR", "dataset=folder:photos")
         )
     return Folder(
         directories,

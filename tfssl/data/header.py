@@ -128,7 +128,7 @@ def refusal(data: bytes, max_pixels: int) -> str:
     if not pixels:
         return "no image of a known format"
     if pixels > max_pixels:
-        return f"declares {pixels} pixels, more than --max_image_pixels={max_pixels}"
+        return f"declares {pixels} pixels, more than max_image_pixels={max_pixels}"
     return ""
 
 

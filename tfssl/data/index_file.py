@@ -64,6 +64,6 @@ def write(path: str, arrays: Arrays) -> bool:
         write_whole(as_path(path), buffer.getvalue())
     except OSError as error:
         reason = getattr(error, "reason", error)
-        _LOG.warning("index not kept in %s (%s); try --index_dir=DIR", path, reason)
+        _LOG.warning("index not kept in %s (%s); try index_dir=DIR", path, reason)
         return False
     return True

@@ -45,7 +45,7 @@ def labelled_part(source: Source, fraction: str, seed: int) -> Source:
         return chosen(source, _listed(source, fraction), f"those in {fraction}")
     if share == 1:
         return source
-    require_labels(source, f"--label_fraction={fraction}")
+    require_labels(source, f"label_fraction={fraction}")
     places = balanced(source.labels, source.ids, share, seed)
     return chosen(source, places, f"label fraction {fraction}")
 
@@ -76,10 +76,10 @@ def balanced(
     if total < len(classes):
         raise DataError(
             message(
-                f"--label_fraction={share:g}, {total} of {len(labelled)} images for "
+                f"label_fraction={share:g}, {total} of {len(labelled)} images for "
                 f"{len(classes)} classes",
                 "at least one image of each class",
-                f"--label_fraction={len(classes) / len(labelled):.4g} or more",
+                f"label_fraction={len(classes) / len(labelled):.4g} or more",
             )
         )
     counts = _equal_counts(available, total)

@@ -310,7 +310,7 @@ def _check(
             message(
                 f"{source.num_examples} examples in {source.name}",
                 f"at least one global batch of {global_batch}",
-                f"a smaller --batch_size, at most {source.num_examples}",
+                f"a smaller batch_size, at most {source.num_examples}",
             )
         )
     if first_row < 0 or rows < 1 or first_row + rows > global_batch:
@@ -326,7 +326,7 @@ def _check(
             message(
                 f"{micro_batches} micro batches of {replica_batch} rows a replica",
                 "a number that divides the rows of one replica",
-                "a --batch_size that replicas times micro batches divides",
+                "a batch_size that replicas times micro batches divides",
             )
         )
     if rows % replica_batch:
@@ -334,6 +334,6 @@ def _check(
             message(
                 f"{rows} rows in batches of {replica_batch}",
                 "a multiple of the rows of one replica",
-                "a --batch_size that the number of replicas divides",
+                "a batch_size that the number of replicas divides",
             )
         )

@@ -124,9 +124,9 @@ def open_shapes(argument: str, split: Split, options: SourceOptions) -> Shapes:
     if argument and not (argument.isascii() and argument.isdigit() and int(argument)):
         raise DataError(
             message(
-                f"--dataset=shapes:{argument}",
+                f"dataset=shapes:{argument}",
                 "shapes, or shapes:N with the number N >= 1 of training pictures",
-                f"--dataset=shapes:{DEFAULT_EXAMPLES}",
+                f"dataset=shapes:{DEFAULT_EXAMPLES}",
             )
         )
     examples = int(argument or DEFAULT_EXAMPLES)

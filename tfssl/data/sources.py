@@ -51,7 +51,7 @@ def open_source(
     """
     kind, _, argument = spec.partition(":")
     if kind not in SOURCES:
-        raise DataError(unknown("--dataset", kind, SOURCES))
+        raise DataError(unknown("dataset", kind, SOURCES))
     source = SOURCES[kind](argument, parse_split(split), SourceOptions(**options))
     source = labelled_part(source, label_fraction, seed)
     return in_memory(source, budget=memory)

@@ -92,7 +92,7 @@ def tenth(base: Source) -> Source:
             message(
                 f"{base.num_examples} examples to hold out a tenth of",
                 f"at least {TENTH}",
-                "one --linear_learning_rates, which needs no held-out images",
+                "one linear_learning_rates, which needs no held-out images",
             )
         )
     count = base.num_examples // TENTH
@@ -114,7 +114,7 @@ def require_labels(source: Source, what: str) -> int:
             message(
                 f"{source.name}, which has no labels, for {what}",
                 "labels: one folder per class, or a labelled data set",
-                "sorting the images into class folders, or another --dataset",
+                "sorting the images into class folders, or another dataset",
             )
         )
     return source.num_classes

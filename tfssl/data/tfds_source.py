@@ -148,7 +148,7 @@ def _import_tfds() -> Any:
     except ImportError as error:
         raise DataError(
             message(
-                f"--dataset=tfds:… without tensorflow-datasets ({error})",
+                f"dataset=tfds:… without tensorflow-datasets ({error})",
                 "the package installed",
                 "pip install tensorflow-datasets",
             )
@@ -170,17 +170,17 @@ def _prepared(tfds: Any, name: str, data_dir: str | None) -> Any:
         # TFDS appends the list of more than a thousand names; the first line is enough.
         raise DataError(
             message(
-                f"--dataset=tfds:{name} ({first_line(error)})",
+                f"dataset=tfds:{name} ({first_line(error)})",
                 "a name, NAME/CONFIG or NAME:VERSION that TensorFlow Datasets knows, "
                 f"or one prepared in {data_dir or 'its default directory'}",
                 "https://www.tensorflow.org/datasets/catalog",
             )
         ) from error
     if not builder.info.splits:
-        option = f" --data_dir={data_dir}" if data_dir else ""
+        option = f" data_dir={data_dir}" if data_dir else ""
         raise DataError(
             message(
-                f"--dataset=tfds:{name}, not prepared in {builder.data_dir}",
+                f"dataset=tfds:{name}, not prepared in {builder.data_dir}",
                 "its files, since nothing is downloaded here",
                 f"tfds build {name}{option}",
             )
@@ -233,9 +233,7 @@ def open_tfds(argument: str, split: Split, options: SourceOptions) -> TfdsSource
       DataError: See `TfdsSource`.
     """
     if not argument:
-        raise DataError(
-            message("--dataset=tfds:", "tfds:NAME", "--dataset=tfds:cifar10")
-        )
+        raise DataError(message("dataset=tfds:", "tfds:NAME", "dataset=tfds:cifar10"))
     return TfdsSource(
         argument,
         split,

@@ -227,5 +227,5 @@ def _no_records(path: str, label_key: str, error: tf.errors.OpError) -> str:
         f"{path}, whose first record cannot be read ({first_line(error)})",
         "a TFRecord of tf.train.Example"
         + (f" with the label as an integer in {label_key}" if label_key else ""),
-        "other files, or --tfrecord_label_key=NAME (empty: no labels)",
+        "other files, or tfrecord_label_key=NAME (empty: no labels)",
     )

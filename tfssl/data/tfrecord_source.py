@@ -163,7 +163,7 @@ class TfRecordSource(Records):
                 message(
                     f"{self.where(0)} with the features {there} ({first_line(error)})",
                     f"the encoded image in {self._image_key}",
-                    "--tfrecord_image_key=NAME",
+                    "tfrecord_image_key=NAME",
                 )
             ) from error
 
@@ -230,7 +230,7 @@ def open_tfrecord(
     """
     if not argument:
         raise DataError(
-            message("--dataset=tfrecord:", "tfrecord:GLOB", "tfrecord:data/{split}-*")
+            message("dataset=tfrecord:", "tfrecord:GLOB", "tfrecord:data/{split}-*")
         )
     return TfRecordSource(
         dataset_name.located(argument, options.data_dir),

@@ -91,7 +91,7 @@ class Tree:
     def _say_age(self, arrays: index_file.Arrays, file: str) -> None:
         when = datetime.datetime.fromtimestamp(int(arrays["made"]))
         _LOG.warning(
-            "the list of %s is of %s (%s); --rebuild_index makes a new one",
+            "the list of %s is of %s (%s); rebuild_index=True makes a new one",
             self.root, when.strftime("%Y-%m-%d %H:%M"), file,
         )  # fmt: skip
 

@@ -51,7 +51,7 @@ def export_torchvision(
     Raises:
       TfsslError: torchvision has no such network, or PyTorch is missing.
     """
-    torch = import_torch("--format=torchvision")
+    torch = import_torch("format=torchvision")
     state = _state(encoder)
     if classifier is not None:
         kernel, bias = classifier
@@ -77,7 +77,7 @@ def _state(encoder: keras.Model) -> dict[str, np.ndarray]:
                 "torchvision",
                 "the family moco with BatchNorm: torchvision cannot pad or normalise "
                 "as the others do",
-                "--format=saved_model or --format=keras",
+                "format=saved_model or format=keras",
             )
         )
     state = {}

@@ -191,9 +191,9 @@ class KeyQueue:
         if size < enqueued or size % enqueued:
             raise ConfigError(
                 message(
-                    f"--queue_size={size} with {enqueued} keys a step",
+                    f"queue_size={size} with {enqueued} keys a step",
                     "a multiple of the keys written by one step",
-                    f"--queue_size={max(1, size // enqueued) * enqueued}",
+                    f"queue_size={max(1, size // enqueued) * enqueued}",
                 )
             )
         self._size = size
@@ -259,12 +259,12 @@ def build(flags: Any, setup: Setup) -> Method:
     if flags.batch_norm_interleaved and replicas > 1:
         raise ConfigError(
             message(
-                f"--batch_norm_interleaved on {replicas} replicas",
+                f"batch_norm_interleaved=True on {replicas} replicas",
                 "one replica: interleaved groups cross from one to the other",
-                "--nobatch_norm_interleaved, or --strategy=one",
+                "batch_norm_interleaved=False, or strategy=one",
             )
         )
-    return tables.find(tables.DICTIONARIES, "--dictionary", flags.dictionary)(
+    return tables.find(tables.DICTIONARIES, "dictionary", flags.dictionary)(
         flags, setup
     )
 

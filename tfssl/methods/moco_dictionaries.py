@@ -214,9 +214,9 @@ class FeatureBank:
         if drawn > examples:
             raise ConfigError(
                 message(
-                    f"--queue_size={drawn} with {examples} training images",
-                    "for --dictionary=bank at most as many keys as images",
-                    f"--queue_size={examples}",
+                    f"queue_size={drawn} with {examples} training images",
+                    "for dictionary=bank at most as many keys as images",
+                    f"queue_size={examples}",
                 )
             )
         self._examples = examples

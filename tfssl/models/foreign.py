@@ -71,13 +71,13 @@ def _import(name: str, path: ForeignName) -> Any:
         with _float32():  # a model made at import must not depend on who imports it
             found = importlib.import_module(path.module)
     except Exception as error:
-        got = f"--encoder={name}: import {path.module} fails, {_text(error)}"
+        got = f"encoder={name}: import {path.module} fails, {_text(error)}"
         hint = "PYTHONPATH=FOLDER, the folder that the module is in"
         raise ConfigError(message(got, "a module that imports", hint)) from error
     for part in path.attribute.split("."):
         if not hasattr(found, part):
             known = [n for n, v in vars(found).items() if callable(v) and n[0] != "_"]
-            raise ConfigError(unknown(f"--encoder={path.module}", part, known))
+            raise ConfigError(unknown(f"encoder={path.module}", part, known))
         found = getattr(found, part)
     return found
 
@@ -88,13 +88,13 @@ def _make(name: str, found: Any, image_size: int) -> Any:
         policy = keras.config.dtype_policy().name
         raise ConfigError(
             message(
-                f"--encoder={name}, a model that is built, with --precision={policy}",
+                f"encoder={name}, a model that is built, with precision={policy}",
                 "a function that builds it: a model keeps the precision of its making",
-                "--precision=float32, or such a function",
+                "precision=float32, or such a function",
             )
         )
     if not built and not callable(found):
-        got = f"--encoder={name}, a {type(found).__name__}"
+        got = f"encoder={name}, a {type(found).__name__}"
         expected = "a function that returns a keras.Model, or a keras.Model"
         raise ConfigError(message(got, expected, "the name of a function"))
     options = {} if built else _options(found, image_size)
@@ -106,7 +106,7 @@ def _make(name: str, found: Any, image_size: int) -> Any:
         given = ", ".join(f"{k}={v}" for k, v in options.items())
         raise ConfigError(
             message(
-                f"--encoder={name}: calling it with ({given}) fails, {_text(error)}",
+                f"encoder={name}: calling it with ({given}) fails, {_text(error)}",
                 "a function that needs no other arguments",
                 "a function of yours that fills in the rest",
             )
@@ -131,7 +131,7 @@ def _options(function: Any, image_size: int) -> dict[str, Any]:
 
 def _problems(name: str, model: Any, size: int) -> Iterator[str]:
     """Yields why a model cannot be an encoder; the first reason counts."""
-    got = f"--encoder={name}, which gives"
+    got = f"encoder={name}, which gives"
     if not isinstance(model, keras.Model):
         yield message(f"{got} a {type(model).__name__}", FUNCTIONAL, "returning one")
         return
@@ -150,9 +150,9 @@ def _problems(name: str, model: Any, size: int) -> Iterator[str]:
     fits = len(takes) == 4 and takes[3] == 3 and {*takes[1:3]} <= {None, size}
     if not fits:
         yield message(
-            f"{got} a model for inputs of shape {takes} with --image_size={size}",
+            f"{got} a model for inputs of shape {takes} with image_size={size}",
             f"(None, {size}, {size}, 3)",
-            "a function with an argument input_shape, or another --image_size",
+            "a function with an argument input_shape, or another image_size",
         )
     if len(gives) not in (2, 4) or gives[-1] is None:
         yield message(
@@ -189,7 +189,7 @@ def _take(name: str, model: keras.Model) -> None:
     if any(id(v) in _TAKEN for v in model.variables):
         raise ConfigError(
             message(
-                f"--encoder={name}, which gives the same weights again",
+                f"encoder={name}, which gives the same weights again",
                 "a new model at each call: a method needs two networks",
                 "building it inside the function",
             )

@@ -197,5 +197,5 @@ def get_normalization(name: str) -> Normalization:
       ConfigError: There is none of this name.
     """
     if name not in NORMALIZATIONS:
-        raise ConfigError(unknown("--normalization", name, NORMALIZATIONS))
+        raise ConfigError(unknown("normalization", name, NORMALIZATIONS))
     return NORMALIZATIONS[name]

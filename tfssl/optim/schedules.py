@@ -147,7 +147,7 @@ def build_schedule(
         `steps_per_epoch`.
     """
     if name not in SCHEDULES:
-        raise ValueError(unknown("--lr_schedule", name, SCHEDULES))
+        raise ValueError(unknown("lr_schedule", name, SCHEDULES))
     own: dict[str, Any] = {"warmup": warmup}
     if name == "cosine":
         own["total"] = total
@@ -177,7 +177,7 @@ def scaled_learning_rate(base: float, batch: int, scaling: str) -> float:
     """
     factors = {"linear": batch / 256, "sqrt": math.sqrt(batch), "none": 1.0}
     if scaling not in factors:
-        raise ValueError(unknown("--lr_scaling", scaling, factors))
+        raise ValueError(unknown("lr_scaling", scaling, factors))
     return base * factors[scaling]
 
 

@@ -75,7 +75,7 @@ def refuse_non_finite(tensors: Tensors, step: int) -> None:
                 message(
                     f"NaN or infinity in the weights ({name}) at step {step}",
                     "finite weights",
-                    "a smaller --learning_rate; the checkpoint before is kept",
+                    "a smaller learning_rate; the checkpoint before is kept",
                 )
             )
 

@@ -115,8 +115,8 @@ class RunDirectory:
             raise RunDirectoryError(
                 message(
                     f"{error} while writing {file}",
-                    "a writable --run_dir with space",
-                    "freeing space, rights, or another --run_dir",
+                    "a writable run_dir with space",
+                    "freeing space, rights, or another run_dir",
                 )
             ) from error
 

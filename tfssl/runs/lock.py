@@ -205,9 +205,9 @@ class OwnerFile:
 def _in_use(folder: AnyPath, owner: str) -> InUseError:
     return InUseError(
         message(
-            f"--run_dir={folder} in use by process {owner or 'unknown'}",
+            f"run_dir={folder} in use by process {owner or 'unknown'}",
             "one process per run directory",
-            "waiting for it, or another --run_dir",
+            "waiting for it, or another run_dir",
         )
     )
 

@@ -208,7 +208,7 @@ class CheckpointStore:
                     f"{len(damaged)} damaged checkpoints in {self.folder}: "
                     + "; ".join(damaged),
                     "one that is whole",
-                    "a backup, or an empty --run_dir to start again",
+                    "a backup, or an empty run_dir to start again",
                 )
             )
         return None
@@ -248,8 +248,7 @@ class CheckpointStore:
                     f"{getattr(error, 'reason', error)} while writing the checkpoint "
                     f"of step {step} to {self.folder}",
                     f"about {need:.1f} MB of writable disk{self._free(need)}",
-                    "freeing space or another --run_dir; older checkpoints are "
-                    "untouched",
+                    "freeing space or another run_dir; older checkpoints are untouched",
                 )
             ) from error
 

@@ -128,9 +128,9 @@ def _configuration(parsed: Parsed) -> Config:
     if config.strategy == "tpu" != asked.strategy:
         raise ConfigError(
             message(
-                f"--strategy=tpu in the stored flags of {asked.run_dir} alone",
+                f"strategy=tpu in the stored flags of {asked.run_dir} alone",
                 "it on the command line, as it must be known before those are read",
-                "adding --strategy=tpu, or another --strategy",
+                "adding strategy=tpu, or another strategy",
             )
         )
     return config

@@ -53,9 +53,9 @@ def _again(config: Config, directory: RunDirectory) -> None:
     if stored.source != config.source:
         raise RunDirectoryError(
             message(
-                f"--source={config.source} in --run_dir={config.run_dir}",
-                f"--source={stored.source}, which was converted there",
-                "another --run_dir",
+                f"source={config.source} in run_dir={config.run_dir}",
+                f"source={stored.source}, which was converted there",
+                "another run_dir",
             )
         )
     trained.checkpoint_folder(config.run_dir)  # raises where it is damaged
@@ -68,9 +68,9 @@ def _convert(config: Config, directory: RunDirectory) -> None:
     if store.steps():
         raise RunDirectoryError(
             message(
-                f"checkpoints without flags.cfg in --run_dir={config.run_dir}",
+                f"checkpoints without flags.cfg in run_dir={config.run_dir}",
                 "an empty folder",
-                "another --run_dir",
+                "another run_dir",
             )
         )
     kind, _, path = config.source.partition(":")
@@ -114,7 +114,7 @@ def _configuration(config: Config, network: weights.Network) -> Config:
     facts = _facts(network)
     problems = [
         message(
-            f"--{name}={asked} for --source={config.source}",
+            f"--{name}={asked} for source={config.source}",
             f"--{name}={value}, which the file holds",
             f"leaving --{name} away, or --{name}={value}",
         )
@@ -192,7 +192,7 @@ def _try(config: Config) -> int:
     if not np.isfinite(features).all() or (features[0] == features[1]).all():
         raise CheckpointError(
             message(
-                f"features of --source={config.source} that are not finite or do not "
+                f"features of source={config.source} that are not finite or do not "
                 "depend on the picture",
                 "a trained encoder",
                 "another copy of the file",

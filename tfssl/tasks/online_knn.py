@@ -27,7 +27,7 @@ class OnlineKnn:
     """
 
     def __init__(self, config: Config, train: Source, method: Method):
-        require_labels(train, "--knn_every (0 switches it off)")
+        require_labels(train, "knn_every (0 switches it off)")
         self._config = config
         self._train = train
         self._eval = build.evaluation_source(config)

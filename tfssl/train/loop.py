@@ -127,9 +127,9 @@ def _verify_counter(state: RunState, expected: int) -> None:
 
 
 _CHECKED = {
-    "loss": ("the loss", "--augment or images without content can do it, too"),
-    "gradient_norm": ("the gradient", "or a longer --warmup_epochs"),
-    "weight_norm": ("the weights", "or more --weight_decay"),
+    "loss": ("the loss", "augmentation or images without content can do it, too"),
+    "gradient_norm": ("the gradient", "or a longer warmup_epochs"),
+    "weight_norm": ("the weights", "or more weight_decay"),
 }
 """What must be finite, in the order in which a step computes it."""
 
@@ -145,7 +145,7 @@ def _refuse_non_finite(values: dict[str, np.ndarray], first_step: int) -> None:
             message(
                 f"{what} = {number} at step {first_step + row}",
                 "a finite number",
-                f"a smaller --learning_rate ({more}), or --rewind_on_nan=3; the last "
+                f"a smaller learning_rate ({more}), or rewind_on_nan=3; the last "
                 "good checkpoint is kept",
             )
         )

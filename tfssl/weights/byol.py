@@ -71,7 +71,7 @@ def open_file(path: Path) -> Published:
             message(
                 f"{path} without experiment_state",
                 "a pre-training checkpoint of deepmind-research/byol",
-                "another kind in --source=KIND:PATH",
+                "another kind in source=KIND:PATH",
             )
         )
     found = _tensors(byol_pickle.record(tree["experiment_state"], _FIELDS))

@@ -123,5 +123,5 @@ def _refusal(problems: list[str], what: str) -> str:
     return message(
         f"{len(problems)} differences between {what}: {shown}",
         "every tensor used, or known and not needed",
-        "another kind in --source=KIND:PATH, or another copy of the file",
+        "another kind in source=KIND:PATH, or another copy of the file",
     )

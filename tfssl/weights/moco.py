@@ -64,7 +64,7 @@ def open_moco(path: Path) -> Published:
     Raises:
       CheckpointError: It is damaged, asks for more than tensors, or is no MoCo.
     """
-    content = torch_file.load(path, f"--source=moco:{path}")
+    content = torch_file.load(path, f"source=moco:{path}")
     state = _state_dict(content, path)
     found = torch_file.tensors_of(state, "module.")
     network = _moco_network(found)
@@ -93,7 +93,7 @@ def open_torchvision(path: Path) -> Published:
     Raises:
       CheckpointError: It is damaged, asks for more than tensors, or is no ResNet.
     """
-    content = torch_file.load(path, f"--source=torchvision:{path}")
+    content = torch_file.load(path, f"source=torchvision:{path}")
     found = torch_file.tensors_of(_state_dict(content, path), "module.")
     if any(name.startswith((_QUERY, _KEY)) for name in found):
         raise NotThis("a supervised ResNet", "conv1.weight", found)
@@ -103,7 +103,7 @@ def open_torchvision(path: Path) -> Published:
     what = f"{path} and torchvision's {spec.name}"
     matched = match.match(found, wanted, _reason, what=what)
     notes = [
-        "supervised weights: --method=moco only names the family (torchvision's "
+        "supervised weights: method=moco only names the family (torchvision's "
         "padding) and the preprocessing (ImageNet mean and deviation)"
     ]
     facts = _facts(content) if content.get("state_dict") is not None else {}
@@ -121,7 +121,7 @@ def _state_dict(content: Any, path: Path) -> Mapping[str, Any]:
         message(
             f"{type(content).__name__} in {path}",
             "a state dict, or a dictionary with one as state_dict",
-            "another kind in --source=KIND:PATH",
+            "another kind in source=KIND:PATH",
         )
     )
 

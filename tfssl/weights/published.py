@@ -166,7 +166,7 @@ class NotThis(CheckpointError):
             message(
                 f"{len(found)} tensors without {missing}, such as {names}",
                 f"{kind}, which has one",
-                "another kind in --source=KIND:PATH",
+                "another kind in source=KIND:PATH",
             )
         )
 

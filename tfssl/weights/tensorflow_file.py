@@ -57,7 +57,7 @@ def _in_folder(folder: Path) -> Path:
         names = ", ".join(p.name for p in found[:5]) or "none"
         raise CheckpointError(
             message(
-                f"--source in {folder}, with the checkpoints: {names}",
+                f"source in {folder}, with the checkpoints: {names}",
                 "one TensorFlow checkpoint or a SavedModel",
                 f"the prefix itself, such as {folder}/model.ckpt-250228",
             )
@@ -122,7 +122,7 @@ def _damaged(prefix: Path, error: Exception) -> CheckpointError:
         message(
             f"{reason} while reading {prefix}",
             "a whole TensorFlow checkpoint: PREFIX.index and all PREFIX.data-*",
-            "another copy of the files, or another kind in --source=KIND:PATH",
+            "another copy of the files, or another kind in source=KIND:PATH",
         )
     )
 

@@ -49,7 +49,7 @@ def load(path: Path, what: str) -> Any:
             message(
                 got,
                 "a PyTorch file of nothing but tensors; nothing in it was executed",
-                "another copy of the file, or the right kind in --source=KIND:PATH",
+                "another copy of the file, or the right kind in source=KIND:PATH",
             )
         ) from None
 
@@ -76,7 +76,7 @@ def tensors_of(state: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:
                 message(
                     f"{type(value).__name__} under {name!r} in the state dict",
                     "tensors only",
-                    "another kind in --source=KIND:PATH",
+                    "another kind in source=KIND:PATH",
                 )
             )
         short = name.removeprefix(prefix)
