@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -64,3 +65,32 @@ def test_two_workers_stop_and_continue_as_one_process_runs(tmp_path):
     for role in ("online/encoder", "key/encoder", "queue/keys"):
         x, y = (np.concatenate([t[n].ravel() for n in t if role in n]) for t in (a, b))
         assert np.linalg.norm(x - y) <= 2e-4 * np.linalg.norm(y), role
+
+
+def test_two_workers_fine_tune_as_one_process_does(tmp_path):
+    """Both see the run, as on a shared disk; one writes it."""
+    shared, alone = tmp_path / "shared", tmp_path / "alone"
+    subprocess.run(
+        [sys.executable, "-m", *argv(shared, train_steps=2, mode="pretrain")],
+        check=True,
+    )
+    shutil.copytree(shared, alone)
+
+    def tune(run_dir, **more):
+        flags = {"run_dir": run_dir, "mode": "finetune", "finetune_epochs": 1}
+        flags |= {"finetune_batch_size": 16, "finetune_learning_rate": 0.01, **more}
+        return ["tfssl.main", *(f"--{name}={value}" for name, value in flags.items())]
+
+    both = [tune(shared, strategy="multiworker")] * 2
+    started = worker_processes.start(both, stdout=subprocess.DEVNULL)
+    assert worker_processes.wait(started) == [0, 0]
+    subprocess.run([sys.executable, "-m", *tune(alone)], check=True)
+    a, b = (
+        checkpoint.read(d / "finetune/checkpoints/step-000000004")
+        for d in (shared, alone)
+    )
+    assert a.keys() == b.keys()
+    for role in ("online/encoder", "probe"):
+        x, y = (np.concatenate([t[n].ravel() for n in t if role in n]) for t in (a, b))
+        assert np.linalg.norm(x - y) <= 2e-4 * np.linalg.norm(y), role
+    assert "finetune" in json.loads((shared / "results.json").read_text())

@@ -214,6 +214,7 @@ TASKS: Mapping[str, Task] = {
         (Data, Images, Recording, Precision, LabelFlags, FinetuneFlags),
         ("micro_batches",),
         on_a_run=True,
+        all_workers=True,
     ),
     "export": Task("tfssl.tasks.export:run", (Images, ExportFlags), on_a_run=True),
     "report": Task(

@@ -45,33 +45,34 @@ def run(config: Config) -> Outcome:
       RunDirectoryError: The folder holds a fine-tuning with other flags.
       Stopped: A signal ended it after a checkpoint.
     """
+    data = build.labelled_source(config)
+    require_labels(data, "mode=finetune")
+    if not build.is_chief(config):
+        _train(config, data, None)
+        return Outcome()  # what follows is the chief's
     with RunDirectory(config.run_dir) as directory:
-        data = build.labelled_source(config)
-        require_labels(data, "mode=finetune")
         evaluation = build.evaluation_source(config)
         with RunDirectory(directory.finetune) as own:
-            settings = _settings(config, own)
-            _refuse_other_flags(settings, own)
-            job = _job(config, data)
-            job.run(
-                build.recorder(
-                    settings,
-                    job,
-                    own,
-                    _views(config),
-                    name="finetune",
-                    texts={
-                        **trained.provenance_texts(_start(config)),
-                        trained.CLASSES: json.dumps(list(data.class_names)),
-                    },
-                )
-            )
+            _train(config, data, own)
             score, confusion = _score(config, data, trained.load(own.path), evaluation)
             add_score(own, score, confusion)
         add_score(directory, score, confusion)
     console.say(score_line(score))
-    console.say(f"the fine-tuned run is {settings.run_dir}")
-    return Outcome(settings.run_dir)
+    console.say(f"the fine-tuned run is {own.path}")
+    return Outcome(str(own.path))
+
+
+def _train(config: Config, data: Source, own: RunDirectory | None) -> None:
+    """Trains to the end; of several workers the chief has the directory."""
+    settings, texts = config, {}
+    if own is not None:
+        settings = _settings(config, own)
+        _refuse_other_flags(settings, own)
+        texts = trained.provenance_texts(_start(config))
+        texts[trained.CLASSES] = json.dumps(list(data.class_names))
+    job = _job(config, data)
+    views = _views(config)
+    job.run(build.recorder(settings, job, own, views, name="finetune", texts=texts))
 
 
 def learning_rate(config: Config) -> float:
