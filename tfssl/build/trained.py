@@ -25,7 +25,7 @@ from tfssl.data import Source, inference, spread
 from tfssl.errors import CheckpointError, message
 from tfssl.evaluate import Features, extract_features
 from tfssl.runs import CheckpointStore, RunDirectory, checkpoint
-from tfssl.runs.scores import Score, scores_of
+from tfssl.runs.scores import RAW_PIXELS, TRAINED, UNTRAINED, Score, scores_of
 from tfssl.weights import CLASSIFIER, licence_text
 
 ENCODER = "online/encoder"
@@ -227,6 +227,21 @@ def untrained(config: Config) -> Trained:
         transform=transform(config),
         title="the encoder before training",
     )
+
+
+def subjects(config: Config) -> dict[str, Trained]:
+    """What to score, by its name in a `Score`: the trained encoder, which is last.
+
+    With `--baselines` also the images themselves, and the encoder before training.
+    """
+    run = of_command(config)
+    if not config.baselines:
+        return {TRAINED: run}
+    return {
+        RAW_PIXELS: raw_pixels(run),
+        UNTRAINED: untrained(run.config),
+        TRAINED: run,
+    }
 
 
 def raw_pixels(run: Trained) -> Trained:

@@ -26,7 +26,9 @@ def find_devices() -> None:
     """
     tf.config.list_physical_devices()
     if _has_accelerator():
-        tf.config.threading.set_intra_op_parallelism_threads(1)
+        # It can be said before TensorFlow starts only: by the first of several runs.
+        with contextlib.suppress(RuntimeError):
+            tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
 def _has_accelerator() -> bool:

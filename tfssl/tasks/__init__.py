@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfssl.config import Config, launch, modes, startup
 from tfssl.config.complete import settle
@@ -20,7 +20,20 @@ from tfssl.config.remote import is_remote
 from tfssl.config.rules import field_problems
 from tfssl.config.tasks import TASKS
 from tfssl.errors import ConfigError, TfsslError, message
-from tfssl.tasks.outcome import Outcome
+
+
+class Outcome(NamedTuple):
+    """What is left when a task is done.
+
+    Attributes:
+      run: The run directory that the task trained or converted, which is what the next
+        one is about; None: still the one that this one was about.
+      value: What the function of this name in `tfssl` returns, scores or a path; None:
+        the trained run.
+    """
+
+    run: str | None = None
+    value: Any = None
 
 
 def run(

@@ -22,7 +22,7 @@ from tfssl.core.paths import remove_folder
 from tfssl.errors import CheckpointError, ConfigError, RunDirectoryError, message
 from tfssl.runs import RunDirectory, checkpoint
 from tfssl.show import console
-from tfssl.tasks.outcome import Outcome
+from tfssl.tasks import Outcome
 
 PROBE_IMAGES = 2
 """Random pictures that a converted encoder must give finite features for."""

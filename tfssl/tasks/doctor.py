@@ -14,8 +14,7 @@ from tfssl.data.source import first_line
 from tfssl.errors import DataError
 from tfssl.runs import RunDirectory
 from tfssl.show import console
-from tfssl.tasks import speed
-from tfssl.tasks.outcome import Outcome
+from tfssl.tasks import Outcome, speed
 
 FILE = "doctor.json"
 _NO_HASH = "not looked for: pip install ImageHash"

@@ -19,7 +19,7 @@ from tfssl.exporters import (
 )
 from tfssl.runs import RunDirectory, checkpoint
 from tfssl.show import console
-from tfssl.tasks.outcome import Outcome
+from tfssl.tasks import Outcome
 from tfssl.weights import CLASSIFIER, licence_text
 
 

@@ -25,7 +25,7 @@ from tfssl.runs import RunDirectory
 from tfssl.runs.scores import TRAINED, Confusion, Score, add_score
 from tfssl.show import console
 from tfssl.show.scores import score_line
-from tfssl.tasks.outcome import Outcome
+from tfssl.tasks import Outcome
 from tfssl.train import Job
 
 _RECIPE = ("label_fraction", "precision", "dataset", "train_split", "seed", "init_from")

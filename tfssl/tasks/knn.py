@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tfssl import build
-from tfssl.build import Trained
+from tfssl.build import Trained, trained
 from tfssl.config import Config
 from tfssl.data import Source, require_labels
 from tfssl.evaluate import knn
@@ -11,8 +11,7 @@ from tfssl.runs import RunDirectory
 from tfssl.runs.scores import Confusion, Score, add_score
 from tfssl.show import console
 from tfssl.show.scores import score_line
-from tfssl.tasks.outcome import Outcome
-from tfssl.tasks.subjects import subjects
+from tfssl.tasks import Outcome
 
 
 def run(config: Config) -> Outcome:
@@ -26,7 +25,7 @@ def run(config: Config) -> Outcome:
         train = build.source(config, config.train_split)
         evaluation = build.evaluation_source(config)
         require_labels(train, "mode=knn")
-        for key, subject in subjects(config).items():
+        for key, subject in trained.subjects(config).items():
             score, confusion = _score(config, key, subject, train, evaluation)
             add_score(directory, score, confusion)
             console.say(score_line(score))

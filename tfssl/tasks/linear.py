@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl import build, optim
-from tfssl.build import Trained
+from tfssl.build import Trained, trained
 from tfssl.build.views import supervised_recipe
 from tfssl.config import Config
 from tfssl.config.flagfile import from_flagfile
@@ -25,8 +25,7 @@ from tfssl.runs import RunDirectory, checkpoint
 from tfssl.runs.scores import TRAINED, Confusion, Score, add_score
 from tfssl.show import console
 from tfssl.show.scores import score_line
-from tfssl.tasks.outcome import Outcome
-from tfssl.tasks.subjects import subjects
+from tfssl.tasks import Outcome
 
 MOMENTUM = 0.9
 
@@ -58,7 +57,7 @@ def run(config: Config) -> Outcome:
         require_labels(data, "mode=linear")
         if config.label_fraction != 1:
             console.say(f"linear: {data.num_examples} images, {data.name}")
-        scored = subjects(config)
+        scored = trained.subjects(config)
         folders = {key: _folder(directory, key) for key in scored}
         for key, subject in scored.items():
             with folders[key] as own:

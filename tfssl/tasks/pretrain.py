@@ -17,8 +17,8 @@ from tfssl.config.remote import is_remote
 from tfssl.errors import ConfigError, Stopped
 from tfssl.methods import Method
 from tfssl.runs import RunDirectory
+from tfssl.tasks import Outcome
 from tfssl.tasks.online_knn import OnlineKnn
-from tfssl.tasks.outcome import Outcome
 from tfssl.train import Action, Job
 
 

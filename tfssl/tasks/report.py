@@ -22,7 +22,7 @@ from tfssl.show import console
 from tfssl.show.report import ReportData, build_page, read_log
 from tfssl.show.scores import RunScores, text_table
 from tfssl.show.tensorboard import write_projector
-from tfssl.tasks.outcome import Outcome
+from tfssl.tasks import Outcome
 
 HELD_OUT = 1000
 """Held-out images on the map of features."""
