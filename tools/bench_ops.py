@@ -227,16 +227,18 @@ def _of_ours(op: str, images: Any) -> dict[str, Form]:
     import tensorflow as tf
 
     from tfssl.augment import RECIPES, ViewRecipe, branching, photometry
+    from tfssl.models import normalize
 
     view = ViewRecipe(**VIEWS[op])
     recipe = dataclasses.replace(RECIPES["simclr"], views=(view,))
     seed = tf.constant([1, 2], tf.int64)
     table = photometry.sample(recipe, seed, len(images))
     rows = {name: values[0] for name, values in table.items()}
-    mean, std = (MEAN, STD) if op == "normalize" else (None, None)
 
     def form(module):
-        return lambda x, drawn: module.apply(x, drawn, view, mean, std)
+        if op == "normalize":  # the encoder's first layer
+            return lambda x, _: normalize(photometry.to_float(x), MEAN, STD)
+        return lambda x, drawn: module.apply(x, drawn, view)
 
     return {
         "branching": _compiled(form(branching), images, rows, jit_compile=True),

@@ -23,9 +23,7 @@ def both(images, name, number, wrap=lambda f: f):
     table = photometry.sample(recipe, SEED, len(images))
     rows = {key: value[number] for key, value in table.items()}
     return [
-        wrap(lambda x, p, form=form: form.apply(x, p, view, recipe.mean, recipe.std))(
-            images, rows
-        ).numpy()
+        wrap(lambda x, p, form=form: form.apply(x, p, view))(images, rows).numpy()
         for form in (branching, photometry)
     ]
 

@@ -156,7 +156,7 @@ def byol(run_id: str) -> Case:
         rule.fixed_images(batch, settings["size"], settings[f"seed_view{v}"])
         for v in (1, 2)
     ]
-    views = np.stack([_normalize(x, rule) for x in images], 1)
+    views = np.stack(images, 1)
     labels = np.arange(batch) % settings["ncls"]
 
     def evaluate(method: Any) -> dict[str, tf.Tensor]:
@@ -230,7 +230,7 @@ def moco(run_id: str) -> Case:
             rule.fixed_images(batch, settings["size"], settings[f"seed_{x}"] + step)
             for x in "qk"
         ]
-        return np.stack([_normalize(x, rule) for x in pair], 1), np.zeros([batch], int)
+        return np.stack(pair, 1), np.zeros([batch], int)
 
     return Case(
         steps=settings["steps"],
@@ -257,11 +257,6 @@ def _without_role(ours: str) -> str:
 def _torch_layout(array: np.ndarray) -> np.ndarray:
     """Outputs first: the inverse of `moco_layout`."""
     return np.transpose(array, {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim))
-
-
-def _normalize(images: np.ndarray, rule: Any) -> np.ndarray:
-    mean = np.asarray(rule.IMAGENET_MEAN, np.float32)
-    return (images - mean) / np.asarray(rule.IMAGENET_STD, np.float32)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tfssl.augment.boxes import sample_crop
     from tfssl.augment.crops import crop_flip_resize, views
     from tfssl.augment.geometry import decode, eval_image
-    from tfssl.augment.photometry import apply, normalize, sample
+    from tfssl.augment.photometry import apply, sample
     from tfssl.augment.recipes import (
         EVAL_TRANSFORMS,
         RECIPES,
@@ -38,7 +38,6 @@ __all__ = [
     "eval_image",
     "eval_transform",
     "named",
-    "normalize",
     "sample",
     "sample_crop",
     "views",
@@ -50,7 +49,6 @@ _MODULE = {
     "crop_flip_resize": "crops",
     "decode": "geometry",
     "eval_image": "geometry",
-    "normalize": "photometry",
     "sample": "photometry",
     "sample_crop": "boxes",
     "views": "crops",

@@ -25,8 +25,6 @@ def apply(
     images: tf.Tensor,
     params: dict[str, tf.Tensor],
     view: ViewRecipe,
-    mean: tuple[float, float, float] | None,
-    std: tuple[float, float, float] | None,
 ) -> tf.Tensor:
     """Applies one view's rows of a table, image by image; see `photometry.apply`."""
 
@@ -34,8 +32,7 @@ def apply(
         image, chosen = row
         planes = color.split(photometry.to_float(image[None]))
         planes = _changed(planes, {k: v[None] for k, v in chosen.items()}, view)
-        out = tf.clip_by_value(color.join(planes)[0], 0.0, 1.0)
-        return photometry.normalize(out, mean, std)
+        return tf.clip_by_value(color.join(planes)[0], 0.0, 1.0)
 
     result = tf.TensorSpec(images.shape[1:], tf.float32)
     return tf.map_fn(one, (images, params), fn_output_signature=result)

@@ -1,4 +1,4 @@
-"""Colour, blur, solarisation and normalisation of a batch, beside the model.
+"""Colour, blur and solarisation of a batch, beside the model.
 
 Two pure steps. `sample` draws a small table for the whole global batch from a seed, so
 the numbers do not depend on how many replicas there are. `apply` is deterministic,
@@ -97,27 +97,24 @@ def apply(
     images: tf.Tensor,
     params: dict[str, tf.Tensor],
     view: ViewRecipe,
-    mean: tuple[float, float, float] | None,
-    std: tuple[float, float, float] | None,
 ) -> tf.Tensor:
     """Applies one view's rows of a `sample` table.
 
-    Order: the view's `steps`, clip, normalise; flips were done by `crops`.
+    Order: the view's `steps`, clip; flips were done by `crops`, and what the encoder
+    wants of its images is the encoder's (`models.images`).
 
     Args:
       images: `[b, S, S, 3]` RGB, uint8, or float in [0, 1].
       params: One view's rows, tensors `[b, ...]`.
       view: Decides at trace time which operations exist at all.
-      mean: RGB mean or None.
-      std: RGB deviation or None.
 
     Returns:
-      float32 `[b, S, S, 3]`, normalised.
+      float32 `[b, S, S, 3]` in [0, 1].
     """
     x = color.split(to_float(images))
     for name in view.active:
         x = color.select(params[name], STEPS[name](x, params, view), x)
-    return normalize(tf.clip_by_value(color.join(x), 0.0, 1.0), mean, std)
+    return tf.clip_by_value(color.join(x), 0.0, 1.0)
 
 
 def to_float(images: tf.Tensor) -> tf.Tensor:
@@ -125,28 +122,6 @@ def to_float(images: tf.Tensor) -> tf.Tensor:
     if images.dtype == tf.uint8:
         return tf.cast(images, tf.float32) * np.float32(1.0 / 255.0)
     return tf.cast(images, tf.float32)
-
-
-def normalize(
-    images: tf.Tensor,
-    mean: tuple[float, float, float] | None,
-    std: tuple[float, float, float] | None,
-) -> tf.Tensor:
-    """`(x - mean) / std` per channel; the identity where both are None.
-
-    Args:
-      images: `[..., 3]` in [0, 1].
-      mean: RGB mean or None.
-      std: RGB deviation or None.
-
-    Returns:
-      The images' shape, float32.
-    """
-    if mean is not None:
-        images = images - np.asarray(mean, np.float32)
-    if std is not None:
-        images = images / np.asarray(std, np.float32)
-    return images
 
 
 def _jittered(

@@ -136,13 +136,13 @@ class ViewRecipe:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """All views of a method, and the normalisation of the encoder's input.
+    """All views of a method, and the normalisation that its encoder begins with.
 
     Attributes:
       name: Key in `RECIPES`, or `figure5:FIRST+SECOND`.
       views: One entry per view; a method for two views needs two.
-      mean: RGB mean subtracted last, or None (SimCLR feeds [0, 1]).
-      std: RGB deviation divided by last, or None.
+      mean: RGB mean that the encoder subtracts first, or None (SimCLR takes [0, 1]).
+      std: RGB deviation that it divides by, or None.
       source: Where the numbers come from.
       family: Key in `EVAL_TRANSFORMS`: how images are prepared when evaluating.
       shared_crop: All views start from one crop, the first view's.
@@ -169,8 +169,6 @@ class EvalTransform:
       antialias: Whether shrinking averages (PIL does, `tf.image.resize` does not).
       resize_first: Resize the shorter side to size / crop_fraction and cut
         size x size (torchvision), not cut first and resize (SimCLR, BYOL).
-      mean: RGB mean for `photometry.normalize`, or None.
-      std: RGB deviation, or None.
       rounding: How the crop's side is made an integer: `"even"` (nearest, halves to
         even) or `"down"`.
     """
@@ -179,6 +177,4 @@ class EvalTransform:
     resize: str
     antialias: bool
     resize_first: bool
-    mean: tuple[float, float, float] | None
-    std: tuple[float, float, float] | None
     rounding: str = "even"

@@ -191,12 +191,18 @@ RECIPES: dict[str, Recipe] = {
 }
 
 EVAL_TRANSFORMS: dict[str, EvalTransform] = {
-    "simclr": EvalTransform(0.875, "bicubic", False, False, None, None, "even"),
+    "simclr": EvalTransform(
+        crop_fraction=0.875, resize="bicubic", antialias=False, resize_first=False
+    ),
     "byol": EvalTransform(
-        0.875, "bicubic", False, False, IMAGENET_MEAN, IMAGENET_STD, "down"
+        crop_fraction=0.875,
+        resize="bicubic",
+        antialias=False,
+        resize_first=False,
+        rounding="down",
     ),
     "moco": EvalTransform(
-        0.875, "bilinear", True, True, IMAGENET_MEAN, IMAGENET_STD, "even"
+        crop_fraction=0.875, resize="bilinear", antialias=True, resize_first=True
     ),
 }
 
@@ -213,14 +219,8 @@ def named(name: str) -> Recipe:
 
 
 def eval_transform(recipe: Recipe) -> EvalTransform:
-    """Returns the evaluation transform that fits a recipe, normalised as it is.
-
-    Differs from `EVAL_TRANSFORMS[recipe.family]` where a recipe has a mean of its own
-    (`moco_cifar`).
-    """
-    return dataclasses.replace(
-        EVAL_TRANSFORMS[recipe.family], mean=recipe.mean, std=recipe.std
-    )
+    """Returns the evaluation transform that fits a recipe, its family's."""
+    return EVAL_TRANSFORMS[recipe.family]
 
 
 def with_strength(recipe: Recipe, strength: float) -> Recipe:
@@ -271,7 +271,7 @@ def describe(recipe: Recipe) -> str:
     if recipe.mean is not None and recipe.std is not None:
         mean = f"mean {_numbers(recipe.mean)} std {_numbers(recipe.std)}"
     shared = ["  all views from one crop, the first view's"] * recipe.shared_crop
-    return "\n".join([*lines, *shared, f"  normalise: {mean}"])
+    return "\n".join([*lines, *shared, f"  the encoder normalises: {mean}"])
 
 
 def _numbers(values: tuple[float, ...]) -> str:

@@ -19,8 +19,8 @@ class FirstViews(NamedTuple):
     """The views of a few images.
 
     Attributes:
-      views: Before normalisation, uint8 `[images, V, S, S, 3]`.
-      cut: Before photometry too, of the same shape.
+      views: uint8 `[images, V, S, S, 3]`.
+      cut: Before photometry, of the same shape.
       ids: Of the examples that they show, int64 `[images]`.
     """
 
@@ -48,7 +48,5 @@ def first_views(
     )
     photometric = make_photometry(recipe, **settings)
     views = np.stack([v.numpy() for v in photometric(batch, tf.constant(0))], 1)
-    if recipe.mean is not None:
-        views = views * np.asarray(recipe.std) + np.asarray(recipe.mean)
-    pixels = np.clip(np.round(views * 255), 0, 255).astype(np.uint8)
+    pixels = np.round(views * 255).astype(np.uint8)
     return FirstViews(pixels, batch["views"].numpy(), batch["id"].numpy())

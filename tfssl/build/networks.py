@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from tfssl import models
+from tfssl.augment import named
 from tfssl.config import Config, method_row
 from tfssl.config.encoder_name import is_foreign
 from tfssl.methods import FineTune, Method, Setup
@@ -19,15 +20,18 @@ PROBE = "head_supervised"
 
 def encoder(config: Config, seed: int) -> keras.Model:
     """A freshly initialised encoder, a pure function of its name and the seed."""
+    views = named(config.augment)
+    normalization = {"mean": views.mean, "std": views.std}
     if is_foreign(config.encoder):
         return models.build_foreign_encoder(
-            config.encoder, image_size=config.image_size, seed=seed
+            config.encoder, image_size=config.image_size, seed=seed, **normalization
         )
     return models.Encoder(
         config.encoder,
         family=config.encoder_family,
         image_size=config.image_size,
         seed=seed,
+        **normalization,
         normalization=config.normalization,
         batch_norm_groups=config.batch_norm_groups,
         batch_norm_interleaved=config.batch_norm_interleaved,

@@ -12,7 +12,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl.augment import photometry
 from tfssl.augment.recipes import EvalTransform
 from tfssl.build import data, networks
 from tfssl.build.views import transform
@@ -51,10 +50,11 @@ class Trained:
       config: The flags that it was trained with.
       checkpoint: Folder of the checkpoint whose weights these are; None where they
         are the seed's.
-      encoder: Normalised images `[b, S, S, 3]` to features `[b, F]`.
+      encoder: Images `[b, S, S, 3]` in [0, 1], which it normalises, to features
+        `[b, F]`.
       head: Features to logits `[b, classes]`; None where no classifier was trained.
         (The online probe of a pre-training is no product of it.)
-      transform: Resize, crop and normalisation of the images.
+      transform: Resize and crop of the images.
       provenance: The record of `--mode=convert`; None where all began with a seed.
       class_names: Of the logits; empty where they are not known.
       title: For messages and tables.
@@ -83,7 +83,7 @@ class Trained:
     @functools.cached_property
     def encode(self) -> Compiled:
         """Images `[b, S, S, 3]`, RGB in [0, 1], to features `[b, F]` float32."""
-        return compiled_encode(self.encoder, self.transform)
+        return compiled_encode(self.encoder)
 
     @functools.cached_property
     def logits(self) -> Compiled:
@@ -101,7 +101,7 @@ class Trained:
                 )
             )
         classifier = keras.Sequential([self.encoder, self.head])
-        return compiled_encode(classifier, self.transform)
+        return compiled_encode(classifier)
 
     def features(
         self, images: np.ndarray | tf.Tensor | Source | str, *, limit: int = 0
@@ -156,13 +156,12 @@ class Trained:
         return np.concatenate(parts) if parts else function(images).numpy()
 
 
-def compiled_encode(model: keras.Model, evaluation: EvalTransform) -> Compiled:
-    """Images in [0, 1] to the model's float32 output, in inference mode."""
+def compiled_encode(model: keras.Model) -> Compiled:
+    """Maps images in [0, 1] to the model's float32 output, in inference mode."""
 
     @tf.function
     def encode(images: tf.Tensor) -> tf.Tensor:
-        normalised = photometry.normalize(images, evaluation.mean, evaluation.std)
-        return tf.cast(model(normalised, training=False), tf.float32)
+        return tf.cast(model(images, training=False), tf.float32)
 
     return encode
 
@@ -248,12 +247,10 @@ def raw_pixels(run: Trained) -> Trained:
     """The images of a run without any encoder: the baseline of baselines."""
     images = keras.Input((run.image_size, run.image_size, 3))
     flat = keras.Model(images, keras.layers.Flatten()(images), name="raw_pixels")
-    plain = dataclasses.replace(run.transform, mean=None, std=None)
     return dataclasses.replace(
         run,
         encoder=flat,
         head=None,
-        transform=plain,
         checkpoint=None,
         title="raw pixels",
     )

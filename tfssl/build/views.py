@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import tensorflow as tf
 
 from tfssl.augment import RECIPES, Recipe, eval_transform, named, with_strength
@@ -19,17 +17,13 @@ def recipe(config: Config) -> Recipe:
 
 
 def transform(config: Config) -> EvalTransform:
-    """Evaluation's resize, crop and normalisation: what the training recipe implies."""
+    """Returns evaluation's resize and crop: what the training recipe implies."""
     return eval_transform(recipe(config))
 
 
-def supervised_recipe(config: Config, normalization: EvalTransform) -> Recipe:
-    """Crop and flip of the family, one view, normalised as the encoder was trained."""
-    return dataclasses.replace(
-        RECIPES[f"linear_{config.encoder_family}"],
-        mean=normalization.mean,
-        std=normalization.std,
-    )
+def supervised_recipe(config: Config) -> Recipe:
+    """Returns crop and flip of the encoder's family, one view."""
+    return RECIPES[f"linear_{config.encoder_family}"]
 
 
 def pretraining_input(

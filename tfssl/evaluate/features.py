@@ -52,9 +52,8 @@ def extract_features(
     rows of 2048 numbers need 10.5 GB and not twice that.
 
     Args:
-      encode: float32 images `[b, S, S, 3]` in [0, 1] to features `[b, F]`;
-        normalisation of the images belongs in it. Give it the encoder with
-        `training=False`.
+      encode: float32 images `[b, S, S, 3]` in [0, 1] to features `[b, F]`. Give it the
+        encoder with `training=False`.
       batches: Dicts with `image` float32 `[b, S, S, 3]`, `label` `[b]`, `id` `[b]`
         and `mask` bool `[b]`, False for padding.
 

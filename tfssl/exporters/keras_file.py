@@ -23,11 +23,12 @@ def export_keras(
 ) -> Path:
     """Writes `path/encoder.keras`, for images of any size.
 
-    `import tfssl.models`, then `keras.saving.load_model(path)` opens it. Images must be
-    normalised as `metadata.json` says.
+    `import tfssl.models`, then `keras.saving.load_model(path)` opens it. It normalises
+    images in [0, 1] by itself; files of earlier versions do not, as their
+    `metadata.json` says.
 
     Args:
-      encoder: Normalised images to features.
+      encoder: Images in [0, 1] to features.
       path: Folder to write.
       metadata: Goes to `metadata.json` beside it.
       texts: File name to text, beside it.

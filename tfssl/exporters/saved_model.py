@@ -22,13 +22,13 @@ import keras
 import tensorflow as tf
 
 from tfssl.augment.geometry import decode, eval_image
-from tfssl.augment.photometry import normalize
 from tfssl.augment.recipes import EvalTransform
 from tfssl.config.remote import as_path
 from tfssl.core.paths import AnyPath, folder_written_whole
 from tfssl.core.variables import raw
 from tfssl.data import header
 from tfssl.errors import RunDirectoryError, message
+from tfssl.models import normalization_of
 
 METADATA = "assets.extra/metadata.json"
 MODEL_FILE = "saved_model.pb"
@@ -56,8 +56,7 @@ class _Served(tf.Module):
         self.weights = [raw(v) for model in models for v in model.variables]
 
         def encode(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            normalised = normalize(images, transform.mean, transform.std)
-            features = tf.cast(encoder(normalised, training=False), tf.float32)
+            features = tf.cast(encoder(images, training=False), tf.float32)
             out = {"features": features}
             if classifier is not None:
                 logits = classifier(features, training=False)
@@ -107,9 +106,9 @@ def export_saved_model(
     model or the new one, never a part.
 
     Args:
-      encoder: Functional model, normalised images `[b, S, S, 3]` to features `[b, F]`.
-        It is copied, not changed.
-      transform: Resize, crop and normalisation of evaluation.
+      encoder: Functional model, images `[b, S, S, 3]` in [0, 1] to features `[b, F]`;
+        it normalises them itself. It is copied, not changed.
+      transform: Resize and crop of evaluation.
       path: Folder to write; an older SavedModel there is replaced. TensorFlow Serving
         wants it to end in a version number, `.../1`.
       image_size: S of `serving_default`.
@@ -190,16 +189,34 @@ def _clone(
     )
 
 
-def preprocessing(transform: EvalTransform, image_size: int) -> dict:
-    """What happens to an image before the encoder, for `metadata.json`."""
+INSIDE = "RGB in [0, 1]; normalised inside"
+BEFORE = "RGB in [0, 1], then normalised: (x - mean) / std"
+"""What an exported file takes: the network with its first layer, or without it."""
+
+
+def preprocessing(
+    transform: EvalTransform, image_size: int, encoder: keras.Model, images: str
+) -> dict:
+    """Tells what happens to an image before the network, for `metadata.json`.
+
+    Args:
+      transform: Resize and crop.
+      image_size: Side in pixels.
+      encoder: Holds the normalisation.
+      images: What the exported file takes, `INSIDE` or `BEFORE`.
+    """
+    mean, std = normalization_of(encoder)
+    if mean is std is None:
+        images = "RGB in [0, 1]"
     return {
+        "images": images,
         "image_size": image_size,
         "crop_fraction": transform.crop_fraction,
         "resize": transform.resize,
         "antialias": transform.antialias,
         "resize_first": transform.resize_first,
-        "mean": transform.mean,
-        "std": transform.std,
+        "mean": mean,
+        "std": std,
     }
 
 
@@ -210,7 +227,7 @@ def _facts(
     image_size: int,
 ) -> dict:
     return {
-        "preprocessing": preprocessing(transform, image_size),
+        "preprocessing": preprocessing(transform, image_size, encoder, INSIDE),
         "feature_dim": int(encoder.outputs[0].shape[-1]),
         "num_classes": None
         if classifier is None

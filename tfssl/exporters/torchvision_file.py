@@ -36,7 +36,8 @@ def export_torchvision(
         model.load_state_dict(torch.load("encoder.pth"))
         model.eval()
 
-    Its output is then our features, of the same normalised images (NCHW).
+    Its output is then our features, of the same images (NCHW), which the caller
+    normalises: a state dict holds weights only. `metadata.json` has mean and std.
 
     Args:
       encoder: Of the family `moco`, of width 1, without selective kernels.

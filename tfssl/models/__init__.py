@@ -7,6 +7,7 @@ from tfssl.models.batchnorm import BatchNorm, frozen_statistics
 from tfssl.models.families import FAMILIES, Family
 from tfssl.models.foreign import build_foreign_encoder
 from tfssl.models.heads import byol_mlp, linear_head, moco_head, simclr_head
+from tfssl.models.images import Normalize, normalization_of, normalize
 from tfssl.models.normalization import NORMALIZATIONS, GroupNorm
 from tfssl.models.resnet import (
     Encoder,
@@ -26,11 +27,14 @@ __all__ = [
     "EncoderSpec",
     "Family",
     "GroupNorm",
+    "Normalize",
     "build_foreign_encoder",
     "byol_mlp",
     "frozen_statistics",
     "linear_head",
     "moco_head",
+    "normalization_of",
+    "normalize",
     "parse_encoder",
     "resnet18",
     "resnet34",

@@ -17,13 +17,16 @@ from tfssl.config.encoder_name import ForeignName, parse_foreign
 from tfssl.core.seeds import init_seed
 from tfssl.errors import ConfigError, message, unknown
 from tfssl.models.convolution import GlobalMean
+from tfssl.models.images import Normalize, Rgb
 
 FUNCTIONAL = "one functional or Sequential keras.Model, images in and one tensor out"
 _SMALLEST_SCALE = 1 / 64
 _TAKEN: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
-def build_foreign_encoder(name: str, *, image_size: int, seed: int) -> keras.Model:
+def build_foreign_encoder(
+    name: str, *, image_size: int, seed: int, mean: Rgb = None, std: Rgb = None
+) -> keras.Model:
     """Builds an encoder from `MODULE:NAME`, images `[b, S, S, 3]` to features `[b, F]`.
 
     NAME is a function that returns a functional or Sequential `keras.Model`, or such a
@@ -42,6 +45,8 @@ def build_foreign_encoder(name: str, *, image_size: int, seed: int) -> keras.Mod
       image_size: S, the side of the images.
       seed: Initial weights are a pure function of (seed, name): Python's, NumPy's and
         TensorFlow's generators are seeded while it is built.
+      mean: RGB mean that images in [0, 1] are normalised by in front of it, or None.
+      std: RGB deviation, or None.
 
     Returns:
       A functional `keras.Model`. Names of its layers do not depend on what the process
@@ -58,6 +63,9 @@ def build_foreign_encoder(name: str, *, image_size: int, seed: int) -> keras.Mod
     for problem in _problems(name, model, image_size):
         raise ConfigError(problem)
     images, features = model.inputs[0], model.outputs[0]
+    if not mean is std is None:
+        images = keras.Input(images.shape[1:], name="images", dtype="float32")
+        features = model(Normalize(mean, std)(images))
     if len(features.shape) == 4:
         features = GlobalMean(name="tfssl_features")(features)
     encoder = keras.Model(images, features, name="encoder")
@@ -119,7 +127,7 @@ def _options(function: Any, image_size: int) -> dict[str, Any]:
         "input_shape": (image_size, image_size, 3),
         "weights": None,
         "include_top": False,
-        # Images come normalised by the recipe; a second time would ruin them.
+        # The recipe normalises; a second time would ruin the images.
         "include_preprocessing": False,
     }
     try:

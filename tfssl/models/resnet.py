@@ -10,6 +10,7 @@ from tfssl.config.encoder_name import EncoderSpec, check_image_size, parse_encod
 from tfssl.models import blocks
 from tfssl.models.convolution import GlobalMean
 from tfssl.models.families import get_family
+from tfssl.models.images import Normalize, Rgb
 from tfssl.models.normalization import get_normalization
 
 
@@ -17,12 +18,13 @@ from tfssl.models.normalization import get_normalization
 class Encoder(keras.Model):
     """ResNet of depth 18 to 200 as SimCLR, BYOL or MoCo define it.
 
-    Images `[b, H, W, 3]`, normalised as the method's recipe says, to features
-    `[b, F]`, the mean over positions of the last stage's output (after its ReLU).
+    Images `[b, H, W, 3]`, RGB in [0, 1], to features `[b, F]`, the mean over positions
+    of the last stage's output (after its ReLU).
 
-    Layers are named `stem_conv`, `stem_bn`; `stage{1..4}_block{0..}_` followed by
-    `conv{1..3}`, `bn{1..3}`, `shortcut_conv`, `shortcut_bn`, with selective kernels
-    `sk_reduce`, `sk_bn`, `sk_expand`; `features`. A variable's path is its layer's
+    Layers are named `normalize` (where there is a mean), `stem_conv`, `stem_bn`;
+    `stage{1..4}_block{0..}_` followed by `conv{1..3}`, `bn{1..3}`, `shortcut_conv`,
+    `shortcut_bn`, with selective kernels `sk_reduce`, `sk_bn`, `sk_expand`; `features`.
+    A variable's path is its layer's
     name and `kernel`, `gamma`, `beta`, `moving_mean`, `moving_variance` or `counter`.
     These names are the checkpoint format.
 
@@ -38,6 +40,9 @@ class Encoder(keras.Model):
       batch_norm_interleaved: Whether these groups are interleaved.
       zero_init_last_gamma: Whether residual branches start at zero; None does as the
         family does.
+      mean: RGB mean that images are normalised by, as the method's recipe says; None
+        takes images that are normalised already, or need not be (SimCLR).
+      std: RGB deviation, or None.
       dtype: Dtype or policy of all layers; None for Keras's global policy.
       name: Of the Keras model.
 
@@ -60,6 +65,8 @@ class Encoder(keras.Model):
         batch_norm_groups: int = 0,
         batch_norm_interleaved: bool = False,
         zero_init_last_gamma: bool | None = None,
+        mean: Rgb = None,
+        std: Rgb = None,
         dtype: str | None = None,
         name: str = "encoder",
     ):
@@ -83,7 +90,8 @@ class Encoder(keras.Model):
             dtype=dtype,
         )
         images = keras.Input((*size, 3), name="images", dtype=_input_dtype(dtype))
-        features = _resnet(parts, images, spec)
+        x = images if mean is std is None else Normalize(mean, std)(images)
+        features = _resnet(parts, x, spec)
         super().__init__(inputs=images, outputs=features, name=name)
         self.tfssl_spec = spec
         self._arguments = {
@@ -95,6 +103,8 @@ class Encoder(keras.Model):
             "batch_norm_groups": batch_norm_groups,
             "batch_norm_interleaved": batch_norm_interleaved,
             "zero_init_last_gamma": zero_init_last_gamma,
+            "mean": mean,
+            "std": std,
             "dtype": dtype,
         }
 

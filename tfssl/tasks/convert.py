@@ -169,10 +169,15 @@ def _recipe(network: weights.Network) -> str:
 
 
 def _preprocessing(config: Config) -> dict[str, Any]:
+    views = build.recipe(config)
     return {
         "image_size": config.image_size,
         "augment": config.augment,
-        "evaluation": dataclasses.asdict(build.transform(config)),
+        "evaluation": {
+            **dataclasses.asdict(build.transform(config)),
+            "mean": views.mean,
+            "std": views.std,
+        },
     }
 
 

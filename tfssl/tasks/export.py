@@ -12,6 +12,8 @@ from tfssl.build import Trained, trained
 from tfssl.config import Config
 from tfssl.config.encoder_name import is_foreign
 from tfssl.exporters import (
+    BEFORE,
+    INSIDE,
     export_keras,
     export_saved_model,
     export_torchvision,
@@ -77,7 +79,8 @@ def _keras(
     config: Config, run: Trained, path: Path, metadata: dict, texts: dict
 ) -> None:
     del config
-    export_keras(run.encoder, path, metadata=metadata | _facts(run), texts=texts)
+    facts = _facts(run, INSIDE)
+    export_keras(run.encoder, path, metadata=metadata | facts, texts=texts)
 
 
 def _torchvision(
@@ -89,7 +92,7 @@ def _torchvision(
     export_torchvision(
         run.encoder,
         path,
-        metadata=metadata | _facts(run),
+        metadata=metadata | _facts(run, BEFORE),
         texts=texts,
         classifier=_classifier(run) if supervised or run.head is not None else None,
     )
@@ -98,8 +101,9 @@ def _torchvision(
 _WRITERS = {"saved_model": _saved_model, "keras": _keras, "torchvision": _torchvision}
 
 
-def _facts(run: Trained) -> dict[str, Any]:
-    return {"preprocessing": preprocessing(run.transform, run.image_size)}
+def _facts(run: Trained, images: str) -> dict[str, Any]:
+    facts = preprocessing(run.transform, run.image_size, run.encoder, images)
+    return {"preprocessing": facts}
 
 
 def _classifier(run: Trained) -> tuple[np.ndarray, np.ndarray] | None:

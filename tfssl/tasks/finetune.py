@@ -149,7 +149,7 @@ def _job(config: Config, data: Source) -> Job:
 
 
 def _views(config: Config) -> Any:
-    return supervised_recipe(config, build.transform(config))
+    return supervised_recipe(config)
 
 
 def _optimizer(config: Config, rate: Rate) -> keras.optimizers.Optimizer:

@@ -143,7 +143,7 @@ def _train(
     job = build.supervised(
         config,
         data,
-        supervised_recipe(config, subject.transform),
+        supervised_recipe(config),
         lambda: _probe(subject, data, rates),
         functools.partial(
             optim.build_optimizer, "sgd", momentum=MOMENTUM, nesterov=True
@@ -166,7 +166,7 @@ def _train(
             settings,
             job,
             own,
-            supervised_recipe(config, subject.transform),
+            supervised_recipe(config),
             name="linear",
             title=f"linear, {subject.title}",
             # The sum over all rates, some of them far too high, would tell nothing.

@@ -40,15 +40,15 @@ def make_photometry(
 
     Returns:
       Function of (a batch with `views` uint8 `[b, V, S, S, 3]`, step int64 scalar,
-      number of the micro batch) to V tensors float32 `[b, S, S, 3]`, normalised as the
-      recipe says, with b = `replica_batch / micro_batches`. Call it in replica context.
+      number of the micro batch) to V tensors float32 `[b, S, S, 3]` in [0, 1], with
+      b = `replica_batch / micro_batches`. Call it in replica context.
     """
     rows_of_part = replica_batch // micro_batches
     lanes = runtime.cpu_lanes() if lanes is None else lanes
     parts = _parts(rows_of_part, lanes)
     # One function for views that are drawn alike: half the time to compile.
     change = functools.cache(
-        lambda view: _compiled(view, recipe, photometry if lanes == 0 else branching)
+        lambda view: _compiled(view, photometry if lanes == 0 else branching)
     )
 
     @tf.function(jit_compile=True, autograph=False)
@@ -127,9 +127,9 @@ def _parts(rows: int, lanes: int) -> list[tuple[int, int]]:
     return list(zip(ends[:-1], ends[1:], strict=True))
 
 
-def _compiled(view: ViewRecipe, recipe: Recipe, form) -> Callable:
+def _compiled(view: ViewRecipe, form) -> Callable:
     @tf.function(jit_compile=True, autograph=False)
     def changed(images, rows):
-        return form.apply(images, rows, view, recipe.mean, recipe.std)
+        return form.apply(images, rows, view)
 
     return changed
