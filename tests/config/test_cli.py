@@ -1,4 +1,4 @@
-"""The command line: parse, settle, --help, exit codes; all without TensorFlow."""
+"""The command line: parse, complete, --help, exit codes; all without TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tfssl import main
 from tfssl.config import SPECS, Config, resolve
 from tfssl.config import command_line as cli
-from tfssl.config.complete import settle
+from tfssl.config.complete import completed
 from tfssl.config.flagfile import to_flagfile
 from tfssl.config.help_text import help_text
 from tfssl.config.ownership import readers, unread_flags
@@ -183,14 +183,16 @@ def test_a_flag_that_no_mode_reads_is_refused(tmp_path, mode, fraction, refused)
     assert len(problems) == refused
     if refused:
         with pytest.raises(ConfigError, match="--label_fraction=0.1 with --mode"):
-            settle(parsed)
+            completed(parsed)
 
 
 READ_BY = [
     # (mode, typed, part of the answer): REVIEW's accepted-and-ignored flags among them
-    ("linear", "--knn_k=3", "--mode=pretrain or knn or doctor, which alone"),
+    ("linear", "--knn_k=3", "--mode=pretrain with --knn_every or knn, which alone"),
+    ("pretrain", "--knn_k=3", "--mode=pretrain with --knn_every or knn"),
+    ("pretrain", "--knn_train_limit=3", "--mode=pretrain"),
     ("linear", "--finetune_layer=1", "--mode=finetune, which alone reads it"),
-    ("finetune", "--knn_every=1", "--mode=pretrain or doctor"),
+    ("finetune", "--knn_every=1", "--mode=pretrain, which alone reads it"),
     ("linear", "--micro_batches=2", "--mode=pretrain or finetune or doctor"),
     ("knn", "--rewind_on_nan=3", "--mode=pretrain or linear or finetune"),
     ("knn", "--notensorboard", "linear or finetune or report"),

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tfssl.augment import RECIPES
-from tfssl.data import SOURCES, open_source, training
+from tfssl.config.tables import DATASETS
+from tfssl.data import open_source, training
 from tfssl.data.tfrecord_write import Settings, begin, end, write_shard
 
 BATCH, STEPS = 8, 5
@@ -44,7 +45,7 @@ SLOW = sorted(set(MAKE) - {"tfrecord"})
 
 
 def test_every_kind_is_here():
-    assert set(MAKE) == set(SOURCES) - {"tfds"}  # test_tfds_source.py prepares one
+    assert set(MAKE) == set(DATASETS) - {"tfds"}  # test_tfds_source.py prepares one
 
 
 def check_order(source):

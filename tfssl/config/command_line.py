@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 
 from absl import flags
 
-from tfssl.config.complete import settle
+from tfssl.config import launch
+from tfssl.config.complete import completed
 from tfssl.config.config import Config, specs
 from tfssl.config.flag import Spec
 from tfssl.config.flagfile import expanded, parse_values
@@ -29,7 +31,7 @@ def read(argv: Sequence[str]) -> tuple[Config, frozenset[str]]:
       ConfigError: Anything is wrong; `problems` holds everything that is.
     """
     parsed = parse(argv)
-    return settle(parsed), parsed.given
+    return completed(parsed), parsed.given
 
 
 def parse(argv: Sequence[str]) -> Parsed:
@@ -45,8 +47,11 @@ def parse(argv: Sequence[str]) -> Parsed:
     texts, rest, problems = _read(argv, known)
     method = texts.get("method") or _stored_method(texts)
     if ":" in method:
-        # A method from elsewhere has flags of its own.
+        # A method from elsewhere has flags of its own, and may load TensorFlow.
         try:
+            asked = Config(strategy=texts.get("strategy", Config.strategy))
+            if not launch.problems(asked, os.environ):
+                launch.prepare(asked, os.environ)
             known = specs(method)
         except ConfigError as error:
             problems += error.problems

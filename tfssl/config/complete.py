@@ -11,8 +11,8 @@ from tfssl.config.inherit import (
     contradictions,
     foreign_start,
     inherit,
-    left_to_the_file,
     not_converted,
+    open_for_the_source,
     stored_config,
 )
 from tfssl.config.ownership import unread_flags
@@ -21,7 +21,7 @@ from tfssl.config.tasks import TASKS
 from tfssl.errors import ConfigError, message
 
 
-def settle(parsed: Parsed) -> Config:
+def completed(parsed: Parsed) -> Config:
     """Completes a command line by the stored run and the method, and checks it.
 
     Raises:
@@ -37,7 +37,7 @@ def settle(parsed: Parsed) -> Config:
     try:
         stored = stored_config(path) if path else None
         if "convert" in names and stored is None:
-            return _before_the_file(parsed, problems)
+            return _conversion(parsed, problems)
         if "convert" in names and stored:
             problems += not_converted(config, stored)
         if on_a_run and path and not problems:
@@ -80,9 +80,9 @@ def missing_paths(config: Config, source: str = "") -> list[str]:
     ]
 
 
-def _before_the_file(parsed: Parsed, problems: list[str]) -> Config:
-    """A conversion whose file says the rest, so it is neither resolved nor ruled on."""
-    config = left_to_the_file(parsed)
+def _conversion(parsed: Parsed, problems: list[str]) -> Config:
+    """Checks a conversion, whose file decides the rest: only each flag by itself."""
+    config = open_for_the_source(parsed)
     problems += field_problems(config)
     problems += missing_paths(config, source=config.source.partition(":")[2])
     problems += unread_flags(parsed, None)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfssl.config.config import Config, specs
+from tfssl.config.config import Config, method_row, specs
 from tfssl.config.flag import Spec
 from tfssl.errors import ConfigError, message, unknown
 
@@ -109,7 +109,10 @@ def from_flagfile(text: str) -> Config:
         if line and not line.startswith(("#", "//")):
             name, _, value = line.removeprefix("--").partition("=")
             texts[name] = value
-    known = specs(texts.get("method", ""))
+    method = texts.get("method", "")
+    if ":" in method:
+        method_row(method)  # its flags are unknown without it: better said so
+    known = specs(method)
     strange = [name for name in texts if name not in known]
     problems = [
         unknown("the flag", f"--{n}", (f"--{k}" for k in known)) for n in strange

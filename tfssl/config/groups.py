@@ -205,7 +205,7 @@ class Machine(Flags, title="machine", scope="free"):
         "auto",
         "replicas: one device, all of this machine, those of all workers (TF_CONFIG or "
         "srun), or a TPU",
-        choices=tables.STRATEGIES,
+        choices=tuple(tables.STRATEGIES),
     )
     tpu_name: str = flag(
         "local",

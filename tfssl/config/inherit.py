@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tfssl.config.config import Config, difference, identity, resolve
 from tfssl.config.flagfile import from_flagfile
 from tfssl.config.remote import as_path, is_remote
-from tfssl.config.tables import SOURCE_KINDS
+from tfssl.config.tables import METHOD_OF_SOURCE, SOURCE_KINDS
 from tfssl.errors import ConfigError, message
 
 FLAGS_FILE = "flags.cfg"
@@ -105,7 +105,7 @@ def inherit(parsed: Parsed, stored: Config) -> Config:
     return dataclasses.replace(stored, **values)
 
 
-def left_to_the_file(parsed: Parsed) -> Config:
+def open_for_the_source(parsed: Parsed) -> Config:
     """A conversion's command line, with what the file decides left open.
 
     Encoder, image size and method are open (`""`, None) where they are not given, so
@@ -114,7 +114,8 @@ def left_to_the_file(parsed: Parsed) -> Config:
     config = parsed.config
     kind = config.source.partition(":")[0]
     open_: dict[str, object] = {"encoder": "", "image_size": None}
-    open_["method"] = SOURCE_KINDS.get(kind, config.method)
+    named = METHOD_OF_SOURCE.get(kind, kind)
+    open_["method"] = named if kind in SOURCE_KINDS else config.method
     values = {k: v for k, v in open_.items() if k not in parsed.given}
     return dataclasses.replace(config, **values)  # type: ignore[arg-type]
 

@@ -8,19 +8,28 @@ wait: a recipe holds the flags of every mode that will follow.
 from __future__ import annotations
 
 from tfssl.config.config import Config, known_row, modes, owners, specs
+from tfssl.config.flag import specs_of
 from tfssl.config.inherit import Parsed
 from tfssl.config.tasks import TASKS
 from tfssl.errors import message
 
 
 def readers(name: str) -> list[str]:
-    """Returns the modes that read a flag, in the order of `TASKS`."""
+    """Returns the modes that read a flag, in the order of `TASKS`.
+
+    A mode that reads it beside another flag only comes as `"pretrain with --other"`.
+    """
     of_a_method = bool(owners(name))
-    return [
-        mode
-        for mode, task in TASKS.items()
-        if name in task.flags() or (of_a_method and task.method)
-    ]
+    found = []
+    for mode, task in TASKS.items():
+        beside = [
+            f" with --{other}"
+            for other, groups in task.only_with.items()
+            if name != other and any(name in specs_of(group) for group in groups)
+        ]
+        if name in task.flags() or (of_a_method and task.method):
+            found.append(mode + "".join(beside))
+    return found
 
 
 def read_by(config: Config) -> set[str]:
@@ -34,7 +43,8 @@ def read_by(config: Config) -> set[str]:
     found: set[str] = set()
     for mode in modes(config):
         if task := TASKS.get(mode):
-            found |= task.flags() | (of_methods if task.method else set())
+            found |= task.flags() - task.unread(config.values())
+            found |= of_methods if task.method else set()
     return found
 
 

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from tfssl.errors import unknown
+from tfssl.errors import ConfigError, unknown
 
 OPTIMIZERS: Mapping[str, str] = {
     "lars": "tfssl.optim.optimizers:lars",
@@ -40,18 +40,44 @@ LR_SCALINGS = ("linear", "sqrt", "none")
 FAMILIES = ("byol", "simclr", "moco")
 NORMALIZATIONS = ("batch", "group_ws", "none")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-STRATEGIES = ("auto", "one", "mirrored", "multiworker", "tpu")
-EXPORT_FORMATS = ("saved_model", "torchvision", "keras")
 DATASET_FORMS = "shapes, shapes:N, folder:DIR, list:FILE, tfds:NAME, tfrecord:GLOB"
 
-SOURCE_KINDS: Mapping[str, str] = {
-    "simclr": "simclr",
-    "byol": "byol",
-    "moco": "moco",
-    "torchvision": "moco",
+STRATEGIES: Mapping[str, str] = {
+    "auto": "tfssl.core.runtime:auto",
+    "one": "tfssl.core.runtime:one",
+    "mirrored": "tfssl.core.runtime:mirrored",
+    "multiworker": "tfssl.core.runtime:multiworker",
+    "tpu": "tfssl.core.runtime:tpu",
 }
-"""Kinds of `--source=KIND:PATH`, and the method whose family and preprocessing they
-have; `tfssl.weights.READERS` has the same kinds."""
+"""`--strategy` to what makes it."""
+
+DATASETS: Mapping[str, str] = {
+    "shapes": "tfssl.data.shapes:open_shapes",
+    "folder": "tfssl.data.folder:open_folder",
+    "list": "tfssl.data.file_list:open_list",
+    "tfds": "tfssl.data.tfds_source:open_tfds",
+    "tfrecord": "tfssl.data.tfrecord_source:open_tfrecord",
+}
+"""KIND of `--dataset=KIND:ARGUMENT` to a function of (argument, split, options)."""
+
+EXPORT_FORMATS: Mapping[str, str] = {
+    "saved_model": "tfssl.tasks.export:saved_model",
+    "torchvision": "tfssl.tasks.export:torchvision",
+    "keras": "tfssl.tasks.export:keras_file",
+}
+"""`--format` to what writes it."""
+
+SOURCE_KINDS: Mapping[str, str] = {
+    "simclr": "tfssl.weights.simclr:open_file",
+    "byol": "tfssl.weights.byol:open_file",
+    "moco": "tfssl.weights.moco:open_moco",
+    "torchvision": "tfssl.weights.moco:open_torchvision",
+}
+"""KIND of `--source=KIND:PATH` to what opens such a file."""
+
+METHOD_OF_SOURCE: Mapping[str, str] = {"torchvision": "moco"}
+"""The method whose family and preprocessing a kind of source has, where it is not the
+method of the same name."""
 
 TWO_VIEW_RECIPES = (
     "simclr",
@@ -68,18 +94,21 @@ TWO_VIEW_RECIPES = (
 `tfssl.augment.RECIPES` that have two views."""
 
 
-def find(table: Mapping[str, str], kind: str, name: str) -> Any:
+def find(
+    table: Mapping[str, str],
+    kind: str,
+    name: str,
+    error: type[Exception] = ConfigError,
+) -> Any:
     """Imports what a name stands for.
 
     Args:
       table: Name to `"module:attribute"`.
       kind: What the table is of, for the message.
       name: The name asked for.
-
-    Raises:
-      ValueError: The table does not know it.
+      error: To raise where the table does not know it.
     """
     if name not in table:
-        raise ValueError(unknown(kind, name, table))
+        raise error(unknown(kind, name, table))
     module, _, attribute = table[name].partition(":")
     return getattr(importlib.import_module(module), attribute)

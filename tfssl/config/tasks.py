@@ -7,7 +7,8 @@ here.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from tfssl.config import tables
 from tfssl.config.flag import NUMBERS, SHARE_OR_FILE, Flags, Spec, flag, specs_of
@@ -137,7 +138,7 @@ class ExportFlags(Flags, title="export", scope="free"):
         "saved_model",
         "saved_model (serving), torchvision (a PyTorch state dict), keras (a .keras "
         "file)",
-        choices=tables.EXPORT_FORMATS,
+        choices=tuple(tables.EXPORT_FORMATS),
     )
 
 
@@ -160,6 +161,7 @@ class Task:
       run: `"module:function"`, of the resolved Config to `tfssl.tasks.Outcome`.
       reads: The groups of flags that it reads, beside `Job`, `Machine` and `Network`.
       also: Single flags that it reads.
+      only_with: A flag, and the groups that are read where it is not its default.
       method: It reads the method's own flags.
       on_a_run: It needs a trained encoder, and so reads the flags of the run that made
         it.
@@ -171,31 +173,46 @@ class Task:
     run: str
     reads: tuple[type[Flags], ...] = ()
     also: tuple[str, ...] = ()
+    only_with: Mapping[str, tuple[type[Flags], ...]] = dataclasses.field(
+        default_factory=dict
+    )
     method: bool = False
     on_a_run: bool = False
     first: bool = False
     all_workers: bool = False
 
     def flags(self) -> set[str]:
-        """Names of the flags that it reads, but for the method's own."""
-        groups = (Job, Machine, Network, *self.reads)
-        return {name for group in groups for name in specs_of(group)} | set(self.also)
+        """Names of the flags that it may read, but for the method's own."""
+        groups = (Job, Machine, Network, *self.reads, *sum(self.only_with.values(), ()))
+        return _names(groups) | set(self.also)
+
+    def unread(self, values: Mapping[str, object]) -> set[str]:
+        """Names of those of `flags` that it does not read beside these values.
+
+        Args:
+          values: Every flag's value.
+        """
+        found: set[str] = set()
+        for name, groups in self.only_with.items():
+            if not values[name]:
+                found |= _names(groups) - {name}
+        return found
 
 
-_PRETRAIN = (
-    Data,
-    Images,
-    Training,
-    Recording,
-    Precision,
-    Service,
-    OnlineKnnFlags,
-    KnnFlags,
-)
+def _names(groups: Iterable[type[Flags]]) -> set[str]:
+    return {name for group in groups for name in specs_of(group)}
+
+
+_PRETRAIN = (Data, Images, Training, Recording, Precision, Service)
+_ONLINE_KNN = MappingProxyType({"knn_every": (OnlineKnnFlags, KnnFlags)})
 
 TASKS: Mapping[str, Task] = {
     "pretrain": Task(
-        "tfssl.tasks.pretrain:run", _PRETRAIN, method=True, all_workers=True
+        "tfssl.tasks.pretrain:run",
+        _PRETRAIN,
+        only_with=_ONLINE_KNN,
+        method=True,
+        all_workers=True,
     ),
     # What is given is stored beside the weights, for the evaluations to come.
     "convert": Task(
@@ -230,7 +247,11 @@ TASKS: Mapping[str, Task] = {
 
 def _own_groups() -> list[type[Flags]]:
     shared = (Job, Data, Images, Network, Training, Recording, Precision, Machine)
-    every = [group for task in TASKS.values() for group in task.reads]
+    every = [
+        group
+        for task in TASKS.values()
+        for group in (*sum(task.only_with.values(), ()), *task.reads)
+    ]
     return [g for g in dict.fromkeys(every) if g not in (*shared, Service)]
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from tfssl.errors import ConfigError, WorkerError, message, unknown
+from tfssl.config import tables
+from tfssl.errors import ConfigError, WorkerError, message
 
 LOCAL_TPU = "local"
 """`--tpu_name` of the TPU of this machine (TPU VM, Colab)."""
@@ -96,12 +97,14 @@ def needs_loss_scale() -> bool:
     return keras.config.dtype_policy().compute_dtype == "float16"
 
 
-def _one() -> tf.distribute.Strategy:
+def one() -> tf.distribute.Strategy:
+    """Returns a strategy of one device: the first GPU, else the CPU."""
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
     return tf.distribute.OneDeviceStrategy(f"{kind}:0")
 
 
-def _mirrored() -> tf.distribute.Strategy:
+def mirrored() -> tf.distribute.Strategy:
+    """Returns a strategy of all GPUs of this machine, else of all logical CPUs."""
     gpus = tf.config.list_logical_devices("GPU")
     if gpus:
         return tf.distribute.MirroredStrategy([device.name for device in gpus])
@@ -121,18 +124,21 @@ def _mirrored() -> tf.distribute.Strategy:
     )
 
 
-def _auto() -> tf.distribute.Strategy:
+def auto() -> tf.distribute.Strategy:
+    """Returns whichever of `one` and `mirrored` fits."""
     gpus = len(tf.config.list_logical_devices("GPU"))
     cpus = len(tf.config.list_logical_devices("CPU"))
-    return _mirrored() if gpus > 1 or (not gpus and cpus > 1) else _one()
+    return mirrored() if gpus > 1 or (not gpus and cpus > 1) else one()
 
 
-def _multiworker() -> tf.distribute.Strategy:
+def multiworker() -> tf.distribute.Strategy:
+    """Returns a strategy of all devices of all workers."""
     # Reads TF_CONFIG, which `tfssl.config.launch` has made sure of.
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
-def _tpu(name: str) -> tf.distribute.Strategy:
+def tpu(name: str) -> tf.distribute.Strategy:
+    """Returns a strategy of all cores of a TPU."""
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
         if name != LOCAL_TPU:
@@ -167,15 +173,6 @@ def _tpu(name: str) -> tf.distribute.Strategy:
     )
 
 
-STRATEGIES = {
-    "auto": _auto,
-    "one": _one,
-    "mirrored": _mirrored,
-    "multiworker": _multiworker,
-    "tpu": _tpu,
-}
-
-
 def make_strategy(name: str, tpu_name: str = LOCAL_TPU) -> tf.distribute.Strategy:
     """Makes the `tf.distribute` strategy of a run.
 
@@ -192,10 +189,8 @@ def make_strategy(name: str, tpu_name: str = LOCAL_TPU) -> tf.distribute.Strateg
     Raises:
       ConfigError: The name is unknown, there is one device only, or no TPU.
     """
-    if name not in STRATEGIES:
-        raise ConfigError(unknown("strategy", name, STRATEGIES))
-    arguments = [tpu_name] if name == "tpu" else []
-    return STRATEGIES[name](*arguments)
+    make = tables.find(tables.STRATEGIES, "strategy", name)
+    return make(*([tpu_name] if name == "tpu" else []))
 
 
 def feeds_itself(strategy: tf.distribute.Strategy) -> bool:

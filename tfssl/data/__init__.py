@@ -8,14 +8,13 @@ from tfssl.data.outlines import CLASS_NAMES
 from tfssl.data.pipeline import inference, is_small, training
 from tfssl.data.shapes import Shapes
 from tfssl.data.source import Source
-from tfssl.data.sources import SOURCES, open_source
+from tfssl.data.sources import open_source
 from tfssl.data.splits import Split, parse_split
 from tfssl.data.subset import require_labels, spread, tenth, without_tenth
 from tfssl.data.tfds_source import TfdsSource
 
 __all__ = [
     "CLASS_NAMES",
-    "SOURCES",
     "Drawing",
     "Encoded",
     "Folder",

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from tfssl.data.file_list import open_list
-from tfssl.data.folder import open_folder
+from tfssl.config import tables
 from tfssl.data.labelled import labelled_part
 from tfssl.data.memory import BUDGET, in_memory
-from tfssl.data.shapes import open_shapes
 from tfssl.data.source import Source, SourceOptions
 from tfssl.data.splits import parse_split
-from tfssl.data.tfds_source import open_tfds
-from tfssl.data.tfrecord_source import open_tfrecord
-from tfssl.errors import DataError, unknown
-
-# name -> function(argument, split, options) -> Source
-SOURCES: dict[str, Callable[..., Source]] = {
-    "shapes": open_shapes,
-    "folder": open_folder,
-    "list": open_list,
-    "tfds": open_tfds,
-    "tfrecord": open_tfrecord,
-}
+from tfssl.errors import DataError
 
 
 def open_source(
@@ -38,7 +24,7 @@ def open_source(
     """Opens one split of a data set.
 
     Args:
-      spec: `KIND` or `KIND:ARGUMENT`, a kind of `SOURCES`.
+      spec: `KIND` or `KIND:ARGUMENT`, a kind of `tables.DATASETS`.
       split: `NAME` or `NAME[START:STOP]`, see `parse_split`.
       memory: Bytes that decoded images of one common size may take; they are then
         decoded once, now. 0: never.
@@ -50,8 +36,7 @@ def open_source(
       DataError: Unknown kind or split, nothing found, or an empty slice.
     """
     kind, _, argument = spec.partition(":")
-    if kind not in SOURCES:
-        raise DataError(unknown("dataset", kind, SOURCES))
-    source = SOURCES[kind](argument, parse_split(split), SourceOptions(**options))
+    opened = tables.find(tables.DATASETS, "dataset", kind, DataError)
+    source = opened(argument, parse_split(split), SourceOptions(**options))
     source = labelled_part(source, label_fraction, seed)
     return in_memory(source, budget=memory)

@@ -146,7 +146,7 @@ def build_optimizer(
     Raises:
       ValueError: Unknown name, or an argument out of range.
     """
-    make = tables.find(tables.OPTIMIZERS, "optimizer", name)
+    make = tables.find(tables.OPTIMIZERS, "optimizer", name, ValueError)
     rate: Any = learning_rate
     if isinstance(rate, (int, float)):
         rate = float(rate)

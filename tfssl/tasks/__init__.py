@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tfssl.config import Config, launch, modes, startup
-from tfssl.config.complete import settle
+from tfssl.config.complete import completed
 from tfssl.config.inherit import Parsed
 from tfssl.config.remote import is_remote
 from tfssl.config.rules import field_problems
@@ -83,7 +83,7 @@ def run(
             outcome = task(mode)(share)
         values.append(outcome.value)
         if mode == "convert":
-            config = settle(parsed)  # what the file held stands in the run now
+            config = completed(parsed)  # what the file held stands in the run now
         if outcome.run is not None:
             config = dataclasses.replace(config, run_dir=outcome.run, init_from="")
     return config, values
@@ -132,12 +132,12 @@ def _configuration(parsed: Parsed) -> Config:
     """
     asked = parsed.config
     if not (is_remote(asked.run_dir) or is_remote(asked.init_from)):
-        return settle(parsed)
+        return completed(parsed)
     wrong = [*parsed.problems, *field_problems(asked)]
     if wrong := wrong or launch.problems(asked, os.environ):
         raise ConfigError(wrong)
     prepare(asked)
-    config = settle(parsed)
+    config = completed(parsed)
     if config.strategy == "tpu" != asked.strategy:
         raise ConfigError(
             message(

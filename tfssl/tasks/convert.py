@@ -36,8 +36,8 @@ def run(config: Config) -> Outcome:
     `flags.cfg`, which makes a run of the directory.
 
     Args:
-      config: From `config.inherit.left_to_the_file`: what the file decides is open, or
-        given to be held against it.
+      config: From `config.inherit.open_for_the_source`: what the file decides is open,
+        or given to be held against it.
     """
     with RunDirectory(config.run_dir) as directory:
         if directory.flags.exists():

@@ -9,7 +9,7 @@ import numpy as np
 
 import tfssl
 from tfssl.build import Trained, trained
-from tfssl.config import Config
+from tfssl.config import Config, tables
 from tfssl.config.encoder_name import is_foreign
 from tfssl.exporters import (
     BEFORE,
@@ -40,7 +40,8 @@ def run(config: Config) -> Outcome:
         texts = {}
         if run.provenance:
             texts["LICENSE-weights.txt"] = licence_text(run.provenance)
-        _WRITERS[config.format](config, run, path, metadata, texts)
+        write = tables.find(tables.EXPORT_FORMATS, "format", config.format)
+        write(config, run, path, metadata, texts)
     console.say(f"exported {run.path} to {path}")
     return Outcome(value=str(path))
 
@@ -59,9 +60,10 @@ def _metadata(run: Trained) -> dict[str, Any]:
     return found | ({"classes": list(run.class_names)} if run.class_names else {})
 
 
-def _saved_model(
+def saved_model(
     config: Config, run: Trained, path: Path, metadata: dict, texts: dict
 ) -> None:
+    """Writes a SavedModel: bytes in, features out."""
     export_saved_model(
         run.encoder,
         run.transform,
@@ -75,17 +77,19 @@ def _saved_model(
     )
 
 
-def _keras(
+def keras_file(
     config: Config, run: Trained, path: Path, metadata: dict, texts: dict
 ) -> None:
+    """Writes a `.keras` file."""
     del config
     facts = _facts(run, INSIDE)
     export_keras(run.encoder, path, metadata=metadata | facts, texts=texts)
 
 
-def _torchvision(
+def torchvision(
     config: Config, run: Trained, path: Path, metadata: dict, texts: dict
 ) -> None:
+    """Writes a PyTorch state dict under torchvision's names."""
     del config
     record = run.provenance
     supervised = record and record["source"]["kind"] == "torchvision"
@@ -96,9 +100,6 @@ def _torchvision(
         texts=texts,
         classifier=_classifier(run) if supervised or run.head is not None else None,
     )
-
-
-_WRITERS = {"saved_model": _saved_model, "keras": _keras, "torchvision": _torchvision}
 
 
 def _facts(run: Trained, images: str) -> dict[str, Any]:

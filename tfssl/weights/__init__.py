@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from tfssl.weights import byol, moco, simclr
+from tfssl.config import tables
 from tfssl.weights.provenance import describe, licence_text
 from tfssl.weights.published import CLASSIFIER, Network, Published
 
 __all__ = [
     "CLASSIFIER",
-    "READERS",
     "Network",
     "Published",
     "describe",
@@ -19,20 +17,12 @@ __all__ = [
     "open_published",
 ]
 
-READERS: dict[str, Callable[[Path], Published]] = {
-    "simclr": simclr.open_file,
-    "byol": byol.open_file,
-    "moco": moco.open_moco,
-    "torchvision": moco.open_torchvision,
-}
-"""Kind in `--source=KIND:PATH` to what opens such a file."""
-
 
 def open_published(kind: str, path: str | Path) -> Published:
     """Opens a published checkpoint; its numbers are read later.
 
     Args:
-      kind: A key of `READERS`.
+      kind: A key of `tables.SOURCE_KINDS`.
       path: The file or folder.
 
     Returns:
@@ -41,4 +31,4 @@ def open_published(kind: str, path: str | Path) -> Published:
     Raises:
       CheckpointError: It is missing, damaged, unsafe, or of another kind.
     """
-    return READERS[kind](Path(path))
+    return tables.find(tables.SOURCE_KINDS, "source", kind)(Path(path))

@@ -20,7 +20,7 @@ def _dataset(config: Config) -> Iterator[str]:
                 "shapes:N with the number of images N >= 1",
                 "--dataset=shapes:5000",
             )
-    elif kind not in ("folder", "list", "tfds", "tfrecord") or not rest:
+    elif kind not in tables.DATASETS or not rest:
         hint = "--dataset=folder:" + (kind if "/" in kind else "DIR")
         yield message(f"--dataset={config.dataset}", tables.DATASET_FORMS, hint)
     if not config.train_split:
