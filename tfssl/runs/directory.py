@@ -45,7 +45,7 @@ class RunDirectory:
         self.licence = self.path / "LICENSE-weights.txt"
         self._lock = RunLock(self.path, self._write_log)
         self._rows: list[str] = []  # of the log, not written yet
-        self._rows_lock = threading.Lock()
+        self._log_lock = threading.Lock()
         self._log_text: str | None = None  # of a remote log; None: not read yet
 
     def __enter__(self) -> RunDirectory:
@@ -127,27 +127,27 @@ class RunDirectory:
         goes on. A remote log, to which nothing can be appended, is written before each
         checkpoint, every `lock.BEAT_SECONDS` and at the end.
         """
-        with self._rows_lock:
-            self._rows.append(json.dumps(row) + "\n")
+        self._rows.append(json.dumps(row) + "\n")
         if isinstance(self.log, Path):
             self._write_log()
 
     def _write_log(self) -> None:
-        with self._rows_lock:
-            if not self._rows:
+        with self._log_lock:
+            rows = self._rows.copy()  # more may come while these are written
+            if not rows:
                 return
             try:
                 if isinstance(self.log, Path):
-                    self._append("".join(self._rows))
+                    self._append("".join(rows))
                 else:
-                    self._write_remote("".join(self._rows))
+                    self._write_remote("".join(rows))
             except OSError as error:
                 _LOGGER.warning(
                     "%s: %d rows of the log wait",
-                    getattr(error, "reason", error), len(self._rows),
+                    getattr(error, "reason", error), len(rows),
                 )  # fmt: skip
                 return
-            self._rows.clear()
+            del self._rows[: len(rows)]
 
     def _append(self, text: str) -> None:
         size = self.log.stat().st_size if self.log.exists() else 0
