@@ -1,5 +1,7 @@
 """--label_fraction against a slow draw written from its definition."""
 
+import types
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -101,3 +103,15 @@ def test_too_small_a_share_and_no_labels(tmp_path, files):
     bare = open_source(f"folder:{tmp_path}", "all", image_size=8)
     with pytest.raises(DataError, match="no labels"):
         labelled_part(bare, "0.5", 0)
+
+
+def test_the_whole_share_is_what_has_a_label():
+    source = types.SimpleNamespace(
+        name="some", num_examples=5, num_classes=2, class_names=("a", "b"),
+        labels=np.array([0, -1, 1, 1, -1]), ids=np.arange(5) * 3, may_fail=True,
+    )  # fmt: skip
+    part = labelled_part(source, "1", 0)
+    assert part.num_examples == 3 and "3 labelled images" in part.name
+    assert part.ids.tolist() == [0, 6, 9] and part.labels.tolist() == [0, 1, 1]
+    source.labels = np.array([0, 1, 0, 1, 1])
+    assert labelled_part(source, "1", 0) is source

@@ -190,3 +190,29 @@ def test_refusals():
         optim.build_schedule("epoch_cosine", peak=1.0, total=10, warmup=1)
     with pytest.raises(ValueError, match="build_schedule"):
         optim.as_keras_schedule(lambda step: step).get_config()
+
+
+@pytest.mark.parametrize("name", sorted(optim.SCHEDULES))
+@pytest.mark.parametrize("per_epoch", [1, 3, 7])
+def test_every_length_has_a_rate_until_its_end(name, per_epoch):
+    for total in range(1, 3 * per_epoch + 1):
+        warmup = 0 if name == "epoch_cosine" else total // 4
+        rate = optim.build_schedule(
+            name, peak=0.5, total=total, warmup=warmup, steps_per_epoch=per_epoch
+        )
+        rates = np.array([rate(step) for step in range(total)])
+        assert np.isfinite(rates).all(), (name, total, rates)
+        # A warm-up begins at 0, as published.
+        assert (rates[bool(warmup) :] > 0).all(), (name, total, rates)
+
+
+def test_a_run_that_ends_inside_an_epoch_has_moco_s_rates_of_the_whole_one():
+    broken = optim.build_schedule(
+        "epoch_cosine", peak=1.0, total=199, steps_per_epoch=100
+    )
+    whole = optim.build_schedule(
+        "epoch_cosine", peak=1.0, total=200, steps_per_epoch=100
+    )
+    assert [broken(s) for s in (0, 99, 100, 198)] == [
+        whole(s) for s in (0, 99, 100, 198)
+    ]

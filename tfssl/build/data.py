@@ -36,10 +36,10 @@ def source(config: Config, split: str, **more: Any) -> Source:
     )
 
 
-def labelled_source(config: Config) -> Source:
+def labelled_source(config: Config, **more: Any) -> Source:
     """The training images whose labels may be used: `--label_fraction` of them."""
     fraction = config.text("label_fraction")
-    return source(config, config.train_split, label_fraction=fraction)
+    return source(config, config.train_split, label_fraction=fraction, **more)
 
 
 def evaluation_source(config: Config, **more: Any) -> Source:
@@ -54,15 +54,32 @@ def evaluation_source(config: Config, **more: Any) -> Source:
 def training_source(config: Config) -> Source:
     """The data to train on; refuses one that is smaller than a batch."""
     data = source(config, config.train_split)
-    if data.num_examples < config.batch_size:
-        raise DataError(
-            message(
-                f"{data.num_examples} training images in dataset={config.dataset}",
-                f"at least one batch (batch_size={config.batch_size})",
-                f"batch_size={max(2, data.num_examples)} or less, or more images",
-            )
-        )
+    require_batch(data, config.batch_size, "batch_size")
     return data
+
+
+def require_batch(data: Source, batch: int, flag: str) -> None:
+    """Refuses data that fills no batch.
+
+    Args:
+      data: Training images.
+      batch: Images of a step over all replicas.
+      flag: Which flag said so.
+
+    Raises:
+      DataError: There are fewer.
+    """
+    count = data.num_examples
+    if count >= batch:
+        return
+    fewer = f"{flag}={count} or less, or more images"
+    raise DataError(
+        message(
+            f"{count} images in {data.name}",
+            f"at least one batch ({flag}={batch})",
+            fewer if count > 1 else "more images: a batch is at least 2",
+        )
+    )
 
 
 class TrainingInput(NamedTuple):

@@ -166,6 +166,8 @@ class Task:
       on_a_run: It needs a trained encoder, and so reads the flags of the run that made
         it.
       first: It may stand before `pretrain`: it needs nothing that is trained.
+      labels: It needs labelled training images and labelled held-out ones; passed over
+        where there are none and the command asks for other modes, too.
       all_workers: Every worker of `--strategy=multiworker` joins; other modes are the
         chief's alone, on the devices of its own machine.
     """
@@ -179,7 +181,13 @@ class Task:
     method: bool = False
     on_a_run: bool = False
     first: bool = False
+    labels: bool = False
     all_workers: bool = False
+
+    @property
+    def images(self) -> bool:
+        """Reads images, and cannot do without."""
+        return Data in self.reads and (self.on_a_run or self.all_workers)
 
     def flags(self) -> set[str]:
         """Names of the flags that it may read, but for the method's own."""
@@ -219,18 +227,23 @@ TASKS: Mapping[str, Task] = {
         "tfssl.tasks.convert:run", (ConvertFlags, Data, Images), method=True
     ),
     "knn": Task(
-        "tfssl.tasks.knn:run", (Data, Images, KnnFlags, BaselineFlags), on_a_run=True
+        "tfssl.tasks.knn:run",
+        (Data, Images, KnnFlags, BaselineFlags),
+        on_a_run=True,
+        labels=True,
     ),
     "linear": Task(
         "tfssl.tasks.linear:run",
         (Data, Images, Recording, Precision, LabelFlags, LinearFlags, BaselineFlags),
         on_a_run=True,
+        labels=True,
     ),
     "finetune": Task(
         "tfssl.tasks.finetune:run",
         (Data, Images, Recording, Precision, LabelFlags, FinetuneFlags),
         ("micro_batches",),
         on_a_run=True,
+        labels=True,
         all_workers=True,
     ),
     "export": Task("tfssl.tasks.export:run", (Images, ExportFlags), on_a_run=True),

@@ -33,7 +33,8 @@ def labelled_part(source: Source, fraction: str, seed: int) -> Source:
       seed: Of the draw.
 
     Returns:
-      `source` itself for the share 1, else a part in the source's order.
+      A part in the source's order: labelled images only. `source` itself where that is
+      all of it, and where nothing is labelled.
 
     Raises:
       DataError: No labels, a share that leaves a class empty, or a file none of whose
@@ -44,7 +45,10 @@ def labelled_part(source: Source, fraction: str, seed: int) -> Source:
     except ValueError:
         return chosen(source, _listed(source, fraction), f"those in {fraction}")
     if share == 1:
-        return source
+        labelled = np.flatnonzero(source.labels >= 0)
+        if len(labelled) in (0, source.num_examples):
+            return source
+        return chosen(source, labelled, f"{len(labelled)} labelled images")
     require_labels(source, f"label_fraction={fraction}")
     places = balanced(source.labels, source.ids, share, seed)
     return chosen(source, places, f"label fraction {fraction}")

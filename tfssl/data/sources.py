@@ -17,7 +17,7 @@ def open_source(
     split: str,
     *,
     memory: int = BUDGET,
-    label_fraction: str = "1",
+    label_fraction: str = "",
     seed: int = 0,
     **options: Any,
 ) -> Source:
@@ -28,7 +28,8 @@ def open_source(
       split: `NAME` or `NAME[START:STOP]`, see `parse_split`.
       memory: Bytes that decoded images of one common size may take; they are then
         decoded once, now. 0: never.
-      label_fraction: Only these examples, see `labelled_part`.
+      label_fraction: Only these examples, see `labelled_part`; empty: all, labelled or
+        not.
       seed: Of that draw; nothing else here depends on it.
       **options: Fields of `SourceOptions`; `image_size` is needed.
 
@@ -38,5 +39,6 @@ def open_source(
     kind, _, argument = spec.partition(":")
     opened = tables.find(tables.DATASETS, "dataset", kind, DataError)
     source = opened(argument, parse_split(split), SourceOptions(**options))
-    source = labelled_part(source, label_fraction, seed)
+    if label_fraction:
+        source = labelled_part(source, label_fraction, seed)
     return in_memory(source, budget=memory)

@@ -1,6 +1,7 @@
 """Losses: tensors in, `[batch]` out; no state, no strategy, no hidden reduction."""
 
 from tfssl.losses.byol import byol_regression
+from tfssl.losses.cross_entropy import labelled_cross_entropy
 from tfssl.losses.info_nce import (
     info_nce,
     info_nce_accuracy,
@@ -24,6 +25,7 @@ __all__ = [
     "info_nce_batch",
     "info_nce_batch_accuracy",
     "l2_normalize",
+    "labelled_cross_entropy",
     "moco_normalize",
     "nt_xent",
     "nt_xent_scalars",

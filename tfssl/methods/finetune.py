@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfssl.losses import as_float
+from tfssl.losses import as_float, labelled_cross_entropy
 from tfssl.methods.base import Batch, Method, StepOutput
 
 
@@ -49,13 +49,13 @@ class FineTune(Method):
         }
 
     def loss(self, batch: Batch, step: tf.Tensor) -> StepOutput:
-        """Mean cross-entropy of this replica's rows; every row must have a label."""
+        """Mean cross-entropy of this replica's rows; without a label (-1) it is 0."""
         features = self.encoder(batch.views[0], training=True)
         if self.stem is not None:
             features = self.stem(features, training=True)
         logits = as_float(self.classifier(features, training=True))
-        entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(batch.label, logits)
         hit = tf.cast(tf.argmax(logits, -1) == batch.label, tf.float32)
         return StepOutput(
-            tf.reduce_mean(entropy), {"train_accuracy": tf.reduce_mean(hit)}
+            tf.reduce_mean(labelled_cross_entropy(batch.label, logits)),
+            {"train_accuracy": tf.reduce_mean(hit)},
         )

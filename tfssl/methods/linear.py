@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from tfssl.losses import labelled_cross_entropy
 from tfssl.methods.base import Batch, Method, StepOutput
 
 
@@ -89,8 +90,7 @@ class LinearProbe(Method):
         features = tf.stop_gradient(self.encoder(batch.views[0], training=False))
         logits = self.bank(features)
         label = tf.repeat(batch.label[None], self.bank.probes, axis=0)
-        entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(label, logits)
-        each = tf.reduce_mean(entropy, -1)
+        each = tf.reduce_mean(labelled_cross_entropy(label, logits), -1)
         hit = tf.cast(tf.argmax(logits, -1) == label, tf.float32)
         scalars = {
             "best_probe_loss": tf.reduce_min(each),

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfssl.core import variables
-from tfssl.losses import as_float
+from tfssl.losses import as_float, labelled_cross_entropy
 
 
 def with_probe(
@@ -57,16 +57,14 @@ def probe_loss(
       label: int64 `[b]`; rows with -1 do not count.
 
     Returns:
-      (scalar mean over the rows, scalars for the log).
+      (scalar: sum over the labelled rows divided by b, so that replicas which hold more
+      or fewer of them add up to what one replica computes; scalars for the log).
     """
     logits = as_float(probe(tf.stop_gradient(features), training=True))
     known = tf.cast(label >= 0, logits.dtype)
     count = tf.maximum(tf.reduce_sum(known), 1.0)
-    entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
-        tf.maximum(label, 0), logits
-    )
     hit = tf.cast(tf.argmax(logits, -1) == label, logits.dtype)
-    loss = tf.reduce_sum(entropy * known) / count
+    loss = tf.reduce_mean(labelled_cross_entropy(label, logits))
     return loss, {
         "probe_loss": loss,
         "probe_accuracy": tf.reduce_sum(hit * known) / count,

@@ -164,7 +164,8 @@ def build_schedule(
                 f"steps_per_epoch={steps_per_epoch}; expected no warm-up and the "
                 "steps of an epoch; try cosine"
             )
-        epochs = total // steps_per_epoch
+        # A run may end inside of an epoch, which has a rate as well.
+        epochs = -(-total // steps_per_epoch)
         own = {"epochs": epochs, "steps_per_epoch": steps_per_epoch}
     return functools.partial(SCHEDULES[name], peak=peak, **own)
 

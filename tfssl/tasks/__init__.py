@@ -64,22 +64,30 @@ def run(
     from tfssl.core import runtime
     from tfssl.core.python_calls import python_errors_raised
     from tfssl.show import console
+    from tfssl.tasks.preconditions import passed_over
 
     if wording or not logging.getLogger("tfssl").hasHandlers():
         console.route_warnings(wording or str)
     own, values = config.run_dir, []
-    for mode in modes(config):
+    left, skipped = modes(config), None
+    while left:
+        mode = left[0]
         asked = config
         if mode == "report" and config.run_dir != own:
             asked = dataclasses.replace(config, run_dir=own, init_from=config.run_dir)
-        share = launch.share(asked, mode, os.environ)
-        if share is None:
-            continue  # the chief's alone
         several = config.strategy == launch.MULTIWORKER
         with (
             runtime.lost_workers_named(config.run_dir, several=several),
             python_errors_raised(),
         ):
+            if skipped is None and TASKS[mode].images:
+                skipped = passed_over(config, left)
+                for name, reason in skipped.items():
+                    console.say(f"{name} is passed over: {reason}")
+            left = left[1:]
+            share = launch.share(asked, mode, os.environ)
+            if share is None or mode in (skipped or ()):
+                continue  # the chief's alone, or without what it needs
             outcome = task(mode)(share)
         values.append(outcome.value)
         if mode == "convert":

@@ -19,7 +19,7 @@ from tfssl.config.flagfile import from_flagfile
 from tfssl.config.tasks import FINETUNE_RATES
 from tfssl.core import runtime, seeds
 from tfssl.data import Source, require_labels
-from tfssl.errors import ConfigError, RunDirectoryError, message
+from tfssl.errors import RunDirectoryError, message
 from tfssl.evaluate import classification, rank
 from tfssl.runs import RunDirectory
 from tfssl.runs.scores import TRAINED, Confusion, Score, add_score
@@ -116,14 +116,7 @@ def _refuse_other_flags(settings: Config, own: RunDirectory) -> None:
 
 def _job(config: Config, data: Source) -> Job:
     batch = config.finetune_batch_size
-    if data.num_examples < batch:
-        raise ConfigError(
-            message(
-                f"{data.num_examples} labelled images",
-                f"at least one batch (finetune_batch_size={batch})",
-                f"finetune_batch_size={max(2, data.num_examples)} or less",
-            )
-        )
+    build.require_batch(data, batch, "finetune_batch_size")
     runtime.set_precision(config.precision)
     job = build.supervised(
         config,

@@ -1,0 +1,129 @@
+"""What a command's modes need of the data, found before the first step."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfssl.config import Config, resolve
+from tfssl.errors import ConfigError, DataError
+from tfssl.main import main
+from tfssl.tasks.preconditions import passed_over
+
+
+def pictures(folder, count, first=0):
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(first)
+    for i in range(first, first + count):
+        pixels = rng.integers(0, 255, (16, 16, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"p{i}.png")
+
+
+def labelled(root, train=20, classes=("a", "b"), held_out=4):
+    for number, name in enumerate(classes):
+        pictures(root / "train" / name, train, 1000 * number)
+        pictures(root / "val" / name, held_out, 1000 * number + 500)
+    return root
+
+
+def config(root, **flags):
+    flags = {"batch_size": 8, "finetune_batch_size": 8, "image_size": 32} | flags
+    encoder = "resnet18x0.125_cifar"
+    return resolve(Config(dataset=f"folder:{root}", encoder=encoder, **flags))
+
+
+def test_labelled_images_pass_everything(tmp_path):
+    modes = ["pretrain", "knn", "linear", "finetune", "export", "report"]
+    assert passed_over(config(labelled(tmp_path)), modes) == {}
+
+
+def test_without_labels_the_rest_of_the_command_is_done(tmp_path):
+    pictures(tmp_path / "train", 30)
+    modes = ["pretrain", "knn", "linear", "export", "report"]
+    found = passed_over(config(tmp_path), modes)
+    assert set(found) == {"knn", "linear"}
+    assert "no labels" in found["knn"]
+
+
+@pytest.mark.parametrize("modes", [["knn"], ["linear"], ["knn", "linear", "finetune"]])
+def test_without_labels_and_nothing_else_to_do(tmp_path, modes):
+    pictures(tmp_path / "train", 30)
+    with pytest.raises(DataError, match=f"{','.join(modes)}.*one folder per class"):
+        passed_over(config(tmp_path), modes)
+
+
+@pytest.mark.parametrize("mode", ["knn", "linear", "finetune"])
+def test_held_out_images_without_a_label_are_refused(tmp_path, mode):
+    labelled(tmp_path, held_out=0)
+    for name in ("a", "b"):
+        (tmp_path / "val" / name).rmdir()
+    pictures(tmp_path / "val", 6, 9000)
+    with pytest.raises(ConfigError, match="6 held-out images.*eval_split="):
+        passed_over(config(tmp_path), ["pretrain", mode])
+
+
+@pytest.mark.parametrize(
+    ("flags", "modes", "words"),
+    [
+        ({"batch_size": 64}, ["pretrain"], "40 images.*try batch_size=40 or less"),
+        ({"finetune_batch_size": 256}, ["finetune"], "finetune_batch_size=40 or less"),
+        (
+            {"label_fraction": 0.1, "finetune_batch_size": 8},
+            ["pretrain", "finetune"],
+            "4 images.*finetune_batch_size=4 or less",
+        ),
+        (
+            {"label_fraction": 0.1},
+            ["linear"],
+            "a tenth of.*one .*linear_learning_rates",
+        ),
+        (
+            {"label_fraction": 0.01},
+            ["pretrain", "linear"],
+            "at least one image of each",
+        ),
+    ],
+)
+def test_what_a_later_mode_lacks_is_found_first(tmp_path, flags, modes, words):
+    with pytest.raises(ConfigError, match=f"(?s){words}"):
+        passed_over(config(labelled(tmp_path), **flags), modes)
+
+
+def test_all_problems_come_at_once(tmp_path):
+    flags = {"batch_size": 64, "finetune_batch_size": 256}
+    with pytest.raises(ConfigError) as caught:
+        passed_over(config(labelled(tmp_path), **flags), ["pretrain", "finetune"])
+    assert len(caught.value.problems) == 2
+
+
+def test_one_image_gets_advice_that_can_be_followed(tmp_path):
+    pictures(tmp_path / "train", 1)
+    with pytest.raises(ConfigError, match="try more images") as caught:
+        passed_over(config(tmp_path, train_split="all"), ["pretrain"])
+    assert "or less" not in str(caught.value)
+
+
+def test_one_class_is_nothing_to_tell_apart(tmp_path):
+    root = labelled(tmp_path)
+    (tmp_path / "names.txt").write_text("\n".join(f"p{i}.png" for i in range(20)))
+    flags = {"label_fraction": f"{tmp_path}/names.txt"}
+    with pytest.raises(ConfigError, match="1 class .*at least two"):
+        passed_over(config(root, **flags), ["pretrain", "linear"])
+
+
+def test_nothing_is_written_before(tmp_path, capsys):
+    labelled(tmp_path / "images")
+    code = main(
+        [
+            "tfssl",
+            "--mode=pretrain,finetune",
+            f"--dataset=folder:{tmp_path}/images",
+            f"--run_dir={tmp_path}/run",
+            *("--encoder=resnet18x0.125_cifar", "--batch_size=8", "--image_size=32"),
+            *("--train_steps=2", "--noprogress"),
+        ]
+    )
+    assert code == 2
+    assert "--finetune_batch_size=256" in capsys.readouterr().err
+    assert (
+        not list((tmp_path / "run").glob("**/*")) if (tmp_path / "run").exists() else 1
+    )

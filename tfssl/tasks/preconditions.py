@@ -1,0 +1,109 @@
+"""What every mode of a command needs of the data, looked at before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tfssl import build
+from tfssl.config import Config
+from tfssl.config.tasks import TASKS
+from tfssl.data import Source, tenth
+from tfssl.errors import ConfigError, DataError, TfsslError, message
+
+
+def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
+    """Opens the data and checks it for all modes of a command.
+
+    A mode that needs labels is passed over where the training images have none and
+    another mode can still be done. Everything else that a mode lacks is an error: it
+    would otherwise be found after hours of pre-training.
+
+    Args:
+      config: Resolved configuration.
+      modes: Those still to run, in order.
+
+    Returns:
+      Mode to the reason why it is passed over.
+
+    Raises:
+      DataError, ConfigError: What is missing, for all modes at once.
+    """
+    reading = [mode for mode in modes if TASKS[mode].images]
+    if not reading:
+        return {}
+    train = build.source(config, config.train_split, memory=0)
+    labelled = [mode for mode in reading if TASKS[mode].labels]
+    if labelled and not (train.labels >= 0).any():
+        reason = f"{train.name} has no labels"
+        if len(labelled) < len(modes):
+            return dict.fromkeys(labelled, reason)
+        raise DataError(
+            message(
+                f"{reason}, for mode={','.join(labelled)}",
+                "labels: one folder per class, or a labelled data set",
+                "sorting the images into class folders, or another dataset",
+            )
+        )
+    problems: list[str] = []
+    if "pretrain" in reading:
+        problems += _problem(
+            build.require_batch, train, config.batch_size, "batch_size"
+        )
+    if labelled:
+        problems += _held_out(config, train)
+        problems += _learners(config, labelled)
+    if problems:
+        raise ConfigError(problems)
+    return {}
+
+
+def _problem(check: Callable[..., object], *arguments: object) -> list[str]:
+    """The problem that a check raises."""
+    try:
+        check(*arguments)
+    except TfsslError as error:
+        return [str(error)]
+    return []
+
+
+def _held_out(config: Config, train: Source) -> list[str]:
+    """Scores need held-out images whose class the training images know."""
+    held_out = build.evaluation_source(config, memory=0)
+    if (held_out.labels >= 0).any():
+        return []
+    return [
+        message(
+            f"{held_out.num_examples} held-out images in {held_out.name}, none of "
+            f"which has a label of the {train.num_classes} classes of {train.name}",
+            "labelled held-out images: a folder a class, named as in training",
+            "sorting them into class folders, or eval_split=NAME of a split that has "
+            "labels",
+        )
+    ]
+
+
+def _learners(config: Config, modes: list[str]) -> list[str]:
+    """What the modes that train on labels need of those that may be used."""
+    learners = [mode for mode in modes if "label_fraction" in TASKS[mode].flags()]
+    if not learners:
+        return []
+    try:
+        data = build.labelled_source(config, memory=0)
+    except TfsslError as error:
+        return [str(error)]
+    problems = []
+    if (classes := len(np.unique(data.labels))) < 2:
+        problems.append(
+            message(
+                f"{classes} class in {data.name}, for mode={','.join(learners)}",
+                "at least two classes to tell apart",
+                "a folder a class, or a larger label_fraction",
+            )
+        )
+    if "finetune" in learners:
+        batch = config.finetune_batch_size
+        problems += _problem(build.require_batch, data, batch, "finetune_batch_size")
+    several = "linear" in learners and len(config.linear_learning_rates) > 1
+    return problems + (_problem(tenth, data) if several else [])
