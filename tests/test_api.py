@@ -18,6 +18,7 @@ from tfssl.show import console
 from tfssl.train import job
 
 TINY = {**COMMON, "train_steps": 2, "checkpoint_every": 2}
+TINY["encoder"] = "tests.foreign_models:small"
 
 
 def pretrained(run_dir, method="simclr", **more):
@@ -155,7 +156,7 @@ def test_several_runs_in_one_process(simclr, tmp_path):
         encoder="resnet18x0.25_cifar",
         encoder_family="moco",
     )
-    assert other.features(images).shape[1] == 2 * before.shape[1]
+    assert other.features(images).shape[1] == 128 != before.shape[1]
     assert other.encoder.dtype_policy.name == "float32"
     np.testing.assert_array_equal(simclr.features(images), before)
     again = tfssl.load(simclr.path)

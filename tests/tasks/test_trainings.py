@@ -14,6 +14,8 @@ from tfssl.train import job, make_run_steps
 
 pytestmark = pytest.mark.slow
 
+# Small, so that a test is seconds; what a ResNet does is in the other files.
+ENCODER = {"encoder": "tests.foreign_models:small"}
 OF_MODE = {
     "finetune": {"finetune_epochs": 1, "finetune_batch_size": 16},
     "linear": {
@@ -37,7 +39,7 @@ def rows(folder):
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("simclr")
-    assert main(argv("simclr", run_dir, train_steps=2)) == 0
+    assert main(argv("simclr", run_dir, train_steps=2, **ENCODER)) == 0
     return run_dir
 
 
