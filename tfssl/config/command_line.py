@@ -48,15 +48,11 @@ def parse(argv: Sequence[str]) -> Parsed:
     method = texts.get("method") or _stored_method(texts)
     if ":" in method:
         # A method from elsewhere has flags of its own, and may load TensorFlow.
-        try:
-            asked = Config(strategy=texts.get("strategy", Config.strategy))
-            if not launch.problems(asked, os.environ):
-                launch.prepare(asked, os.environ)
-            known = specs(method)
-        except ConfigError as error:
-            problems += error.problems
-        else:
-            texts, rest, problems = _read(argv, known)
+        asked = Config(strategy=texts.get("strategy", Config.strategy))
+        if not launch.problems(asked, os.environ):
+            launch.prepare(asked, os.environ)
+        known = specs(method)
+        texts, rest, problems = _read(argv, known)
     problems += _leftovers(rest, known)
     values, wrong = parse_values(texts, known)
     if ":" in method:

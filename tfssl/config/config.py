@@ -40,12 +40,21 @@ def method_row(method: str) -> MethodRow:
       method: A name of `METHODS`, or `MODULE:NAME` of a `MethodRow` elsewhere.
 
     Raises:
-      ConfigError: There is none.
+      ConfigError: There is none, or it takes the name of a mode's flag.
     """
     if method in METHODS:
         return METHODS[method]
     if ":" in method:
-        return outside_row(method)
+        row = outside_row(method)
+        if taken := sorted(row.specs().keys() & task_specs().keys()):
+            raise ConfigError(
+                message(
+                    f"--method={method} with a flag --{taken[0]} of its own",
+                    "names that no mode has",
+                    "another name",
+                )
+            )
+        return row
     raise ConfigError(unknown("--method", method, METHODS))
 
 
@@ -69,28 +78,16 @@ def specs(method: str = "") -> Mapping[str, Spec]:
     Args:
       method: As in `method_row`; the bounds of its own flags are those of its row.
         Empty or unknown: the methods of `METHODS` alone.
-
-    Raises:
-      ConfigError: A method elsewhere takes the name of a mode's flag.
     """
     row = known_row(method)
     own = _methods_specs() | (row.specs() if row else {})
-    of_tasks = task_specs()
-    if taken := sorted(own.keys() & of_tasks.keys()):
-        raise ConfigError(
-            message(
-                f"--method={method} with a flag --{taken[0]} of its own",
-                "names that no mode has",
-                "another name",
-            )
-        )
     found: dict[str, Spec] = {}
     for group in GROUPS:
         if group is Training:
             found |= own
         found |= specs_of(group)
         if group is Training:
-            found |= of_tasks
+            found |= task_specs()
     return MappingProxyType(found)
 
 

@@ -75,8 +75,8 @@ class MethodRow:
         `floor_plus_one` or `drop_last`.
       cosine_by_epoch: Without a warm-up, a cosine moves once an epoch.
       lr_in_velocity: See `tfssl.optim.build_optimizer`.
-      decays_probe: False keeps the online probe out of the optimiser's exclusions'
-        other side: no weight decay, no adaptation.
+      decays_probe: False: the optimiser neither decays nor adapts the online probe
+        (SimCLR's decay of it is in the loss).
       couples_rows: True where the loss of a row depends on the batch's other rows.
       keeps_projector: Fine-tuning may keep layers of the projector.
     """
