@@ -265,7 +265,6 @@ def add_score(
             "note": each.note,
         }
     if confusion is not None:
-        kept = {s.key for s in scores}
         tables = confusions_of(directory) | {score.key: confusion}
         text = json.dumps(
             {
@@ -276,7 +275,6 @@ def add_score(
                     "count": table.count.tolist(),
                 }
                 for key, table in tables.items()
-                if key in kept
             }
         )
         directory.write_atomic(directory.path / CONFUSIONS_FILE, text + "\n")
