@@ -96,7 +96,7 @@ class Cutter:
       name: For the log.
       field: What a batch holds for it: `"views"`, which were cut on the host, or
         `"index"`, by which the device finds the images that it cuts itself
-        (`train.device_views`; small images in memory only).
+        (`train.views`; small images in memory only).
       cut: Function of (image uint8 `[h, w, 3]`, cuts int32 `[V, 6]`, their
         `ViewRecipe`s, side S) to uint8 `[V, S, S, 3]`; None where the device cuts.
     """

@@ -1,4 +1,4 @@
-"""Views cut on the device are those that the host cuts, on any share of the batch."""
+"""Views do not depend on who makes them: host or device, lanes, share of the batch."""
 
 import numpy as np
 import pytest
@@ -6,11 +6,11 @@ import tensorflow as tf
 
 from tests.tiny import tiny
 from tfssl import build
-from tfssl.augment import crops
+from tfssl.augment import crops, named
 from tfssl.core import collectives
 from tfssl.data import Folder, Shapes, in_memory, is_small, parse_split, training
 from tfssl.errors import DataError
-from tfssl.train import make_device_views
+from tfssl.train import make_device_views, make_photometry
 
 BATCH, SIZE, STEPS = 12, 20, 2
 
@@ -95,3 +95,21 @@ def test_photographs_are_not_cut_on_the_device():
         batches(source, recipe, crops.ON_DEVICE, 1, 1)
     with pytest.raises(ValueError, match="cutter 'device' for an image on the host"):
         crops.show(None, tf.zeros([2, 6], tf.int32), recipe, 8, crops.ON_DEVICE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["simclr_cifar", "byol", "figure5:noise+crop"])
+def test_lanes_and_batched_form_give_the_same_views(name):
+    images = np.random.default_rng(0).integers(0, 256, (5, 2, 24, 24, 3), np.uint8)
+    settings = {"seed": 3, "global_batch": 5, "replica_batch": 5}
+
+    def views(lanes):
+        return make_photometry(named(name), lanes=lanes, **settings)(
+            {"views": tf.constant(images)}, tf.constant(7, tf.int64)
+        )
+
+    one, three, batched = views(1), views(3), views(0)
+    for v in range(2):
+        np.testing.assert_array_equal(one[v], three[v])
+        np.testing.assert_allclose(one[v], batched[v], atol=3e-5)
+        assert np.ptp(one[v]) > 0.1
