@@ -168,7 +168,7 @@ def both(images, name, wrap=lambda f: f):
     recipe = named(name)
     rows = {k: v[0] for k, v in photometry.sample(recipe, SEED, len(images)).items()}
     return [
-        wrap(lambda x, p, form=form: form.apply(x, p, recipe.views[0], None, None))(
+        wrap(lambda x, p, form=form: form.apply(x, p, recipe.views[0]))(
             images, rows
         ).numpy()
         for form in (branching, photometry)
