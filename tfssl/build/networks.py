@@ -19,7 +19,7 @@ PROBE = "head_supervised"
 
 
 def encoder(config: Config, seed: int) -> keras.Model:
-    """A freshly initialised encoder, a pure function of its name and the seed."""
+    """Returns a fresh encoder, a pure function of its name and the seed."""
     views = named(config.augment)
     normalization = {"mean": views.mean, "std": views.std}
     if is_foreign(config.encoder):
@@ -40,7 +40,7 @@ def encoder(config: Config, seed: int) -> keras.Model:
 
 
 def method(config: Config, classes: int | None, steps: int, examples: int) -> Method:
-    """The method of `--method`, freshly initialised.
+    """Returns the method of `--method`, freshly initialised.
 
     Args:
       config: Resolved configuration.
@@ -74,7 +74,7 @@ def method(config: Config, classes: int | None, steps: int, examples: int) -> Me
 
 
 def fine_tune(config: Config, classes: int) -> FineTune:
-    """Encoder, kept projector layers and classifier of `--mode=finetune`."""
+    """Returns encoder, kept projector layers and classifier for `--mode=finetune`."""
     network = encoder(config, config.seed)
     width, stem = network.output_shape[-1], None
     if layer := config.finetune_layer:

@@ -12,7 +12,7 @@ from tfssl.config import Config, method_row
 
 
 def total_steps(config: Config, num_examples: int) -> int:
-    """Number of updates of the run, by the method's own rounding."""
+    """Returns the number of updates of the run, by the method's own rounding."""
     if config.train_steps:
         return config.train_steps
     rounding = method_row(config.method).rounding
@@ -22,7 +22,7 @@ def total_steps(config: Config, num_examples: int) -> int:
 
 
 def peak_rate(config: Config) -> float:
-    """The learning rate after the warm-up, for the run's batch."""
+    """Returns the learning rate after the warm-up, for the run's batch."""
     return optim.scaled_learning_rate(
         config.learning_rate, config.batch_size, config.lr_scaling
     )
@@ -52,7 +52,7 @@ def learning_rate(config: Config, num_examples: int, steps: int) -> Callable:
 
 
 def optimizer(config: Config, rate: Callable) -> keras.optimizers.Optimizer:
-    """The optimiser of the run, at a rate that is a function of the step."""
+    """Returns the optimiser of the run, at a rate that is a function of the step."""
     row = method_row(config.method)
     exclude = None
     # SGD decays everything unless told what not to, as MoCo's does.

@@ -58,7 +58,7 @@ def completed(parsed: Parsed) -> Config:
 
 
 def missing_paths(config: Config, source: str = "") -> list[str]:
-    """The local files and folders that a configuration names and that are not there."""
+    """Returns a sentence for each local path that is named and is not there."""
     gone = []
     for flag, start in (("init_from", config.init_from), ("source", source)):
         # A TensorFlow checkpoint is a prefix of several files.
@@ -92,7 +92,7 @@ def _conversion(parsed: Parsed, problems: list[str]) -> Config:
 
 
 def _start(config: Config) -> list[str]:
-    """Problems of the weights that a new run is to start from."""
+    """Returns the problems of the weights that a new run is to start from."""
     if not config.source:
         return foreign_start(config)
     return [

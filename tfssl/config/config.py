@@ -164,7 +164,7 @@ class Config(
 
     @property
     def specs(self) -> Mapping[str, Spec]:
-        """What is known of each of its flags, in the order of `--help`."""
+        """Its flags by name, in the order of `--help`."""
         return specs(self.method)
 
     def values(self) -> dict[str, Any]:
@@ -197,7 +197,7 @@ IDENTITY = frozenset(SPECS) - RESUMABLE
 
 
 def modes(config: Config) -> list[str]:
-    """The modes to run, in order; `[]` where `--mode` is empty."""
+    """Returns the modes to run, in order; `[]` where `--mode` is empty."""
     return [mode for part in config.mode.split(",") if (mode := part.strip())]
 
 
@@ -222,7 +222,7 @@ def resolve(config: Config) -> Config:
 def difference(
     a: Config, b: Config, only: Iterable[str] | None = None
 ) -> list[tuple[str, Any, Any]]:
-    """The flags in which two configurations differ, as (flag, a's, b's).
+    """Returns the flags in which two configurations differ, as (flag, a's, b's).
 
     Args:
       a: One.
@@ -236,7 +236,7 @@ def difference(
 
 
 def identity(config: Config) -> set[str]:
-    """Names of the flags that make a run what it is."""
+    """Returns the names of the flags that make a run what it is."""
     return {name for name, spec in config.specs.items() if spec.scope != "free"}
 
 

@@ -20,12 +20,12 @@ HELD_OUT = {
 
 
 def names_of(split: str) -> tuple[str, ...]:
-    """The names under which a split may be found."""
+    """Returns the names under which a split may be found."""
     return HELD_OUT.get(split, (split,))
 
 
 def located(path: str, data_dir: str | None) -> str:
-    """A path as the user wrote it; a relative one below `data_dir`, if given."""
+    """Returns a path as the user wrote it; a relative one below `data_dir`, if any."""
     path = os.path.expanduser(path)
     if data_dir and "://" not in path:
         path = os.path.join(os.path.expanduser(data_dir), path)
@@ -33,7 +33,7 @@ def located(path: str, data_dir: str | None) -> str:
 
 
 def folders(argument: str, data_dir: str | None = None) -> list[str]:
-    """The folders of `folder:A,B`; one that is there as written may hold commas."""
+    """Returns the folders of `folder:A,B`; one that is there may hold commas."""
     if not argument:
         return []
     whole = located(argument, data_dir)
@@ -43,7 +43,7 @@ def folders(argument: str, data_dir: str | None = None) -> list[str]:
 
 
 def missing(dataset: str, data_dir: str | None = None) -> list[str]:
-    """What a data set names on this machine and is not there; nothing for `gs://`."""
+    """Returns the local paths that a data set names and that are not there."""
     kind, _, argument = dataset.partition(":")
     if kind == "folder":
         paths = folders(argument, data_dir)
@@ -59,7 +59,7 @@ def missing(dataset: str, data_dir: str | None = None) -> list[str]:
 
 
 def missing_list(label_fraction: float | str) -> str:
-    """The local file that `--label_fraction` names, if it is not there; else ""."""
+    """Returns the local file that `--label_fraction` names and is not there, or ""."""
     if isinstance(label_fraction, str) and "://" not in label_fraction:
         return "" if os.path.isfile(label_fraction) else label_fraction
     return ""

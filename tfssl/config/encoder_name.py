@@ -49,7 +49,7 @@ class ForeignName(NamedTuple):
 
 
 def is_foreign(name: str) -> bool:
-    """Whether a name is an import path, well formed or not."""
+    """Returns True for an import path, well formed or not."""
     return ":" in name
 
 
@@ -75,7 +75,7 @@ def parse_foreign(name: str) -> ForeignName:
 
 @dataclasses.dataclass(frozen=True)
 class EncoderSpec:
-    """What an encoder name says.
+    """An encoder of ours, as its name describes it.
 
     Attributes:
       depth: One of `BLOCKS`; below 50 basic blocks, from 50 on bottlenecks.
@@ -98,7 +98,7 @@ class EncoderSpec:
 
     @property
     def bottleneck(self) -> bool:
-        """Whether a block is 1x1, 3x3, 1x1 (else 3x3, 3x3)."""
+        """True where a block is 1x1, 3x3, 1x1; else it is 3x3, 3x3."""
         return self.depth >= BOTTLENECK_FROM
 
     @property

@@ -76,7 +76,7 @@ _OF_TYPE = {str: TEXT, int: WHOLE, float: NUMBER, bool: SWITCH}
 
 
 class Spec(NamedTuple):
-    """What is known of one flag beside its value.
+    """One flag, but for its value.
 
     Attributes:
       group: Heading in `--help`.

@@ -14,7 +14,7 @@ from tfssl.config.flag import AUTO_SWITCH, NUMBER, NUMBERS, Flags, flag
 
 @dataclasses.dataclass(frozen=True)
 class Job(Flags, title="job", scope="free"):
-    """What to do and where to write it; every mode reads these."""
+    """The command itself; every mode reads these."""
 
     mode: str = flag("pretrain", "what to do, several with commas, in order")
     run_dir: str = flag(
@@ -69,7 +69,7 @@ class Data(Flags, title="data"):
 
 @dataclasses.dataclass(frozen=True)
 class Images(Flags, title="data"):
-    """What an image is to the encoder, whatever data set it comes from."""
+    """Images as the encoder gets them, whatever data set they come from."""
 
     max_image_pixels: int = flag(
         100_000_000,
@@ -88,7 +88,7 @@ class Images(Flags, title="data"):
 
 @dataclasses.dataclass(frozen=True)
 class Network(Flags, title="network", scope="encoder"):
-    """What the weights mean."""
+    """Method and network: without these, weights are numbers."""
 
     method: str = flag(
         "simclr", "how to learn: one of the names below, or MODULE:NAME, a method row"
@@ -229,7 +229,7 @@ class Service(Flags, title="machine", scope="free"):
 
 @dataclasses.dataclass(frozen=True)
 class Recording(Flags, title="recording", scope="free"):
-    """What a training writes while it goes."""
+    """Checkpoints, log and displays of a training."""
 
     checkpoint_every: int = flag(0, "steps between checkpoints; 0: every epoch", low=0)
     keep_checkpoints: int = flag(2, "how many of the last checkpoints stay", low=1)

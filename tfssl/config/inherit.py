@@ -1,4 +1,4 @@
-"""What the flags of a stored run mean for a new command.
+"""Holds a new command against the flags of the run that it is about.
 
 Layer 0, no TensorFlow. An evaluation takes over every flag that its command line does
 not give; pre-training in a directory that holds another run is refused.
@@ -58,7 +58,7 @@ def stored_config(path: str) -> Config | None:
 
 
 def inherit(parsed: Parsed, stored: Config) -> Config:
-    """The configuration of an evaluation: the stored run's, changed by given flags.
+    """Returns the configuration of an evaluation: the stored run's and given flags.
 
     `--mode`, `--run_dir` and `--init_from` are always the command's. A given flag may
     change what does not touch the weights; with `--init_from`, whose results go to a
@@ -106,7 +106,7 @@ def inherit(parsed: Parsed, stored: Config) -> Config:
 
 
 def open_for_the_source(parsed: Parsed) -> Config:
-    """A conversion's command line, with what the file decides left open.
+    """Returns a conversion's configuration, with what the file decides left open.
 
     Encoder, image size and method are open (`""`, None) where they are not given, so
     that what is given can be held against the file.
@@ -121,7 +121,7 @@ def open_for_the_source(parsed: Parsed) -> Config:
 
 
 def foreign_start(config: Config) -> list[str]:
-    """Why a new run cannot take the encoder of the run in `--init_from`.
+    """Returns why a new run cannot take the encoder of the run in `--init_from`.
 
     The names of weights tell neither paddings nor pooling: an encoder of another
     family would load and be wrong.
@@ -151,7 +151,7 @@ def foreign_start(config: Config) -> list[str]:
 
 
 def not_converted(config: Config, stored: Config) -> list[str]:
-    """Why `--mode=convert` cannot write into the directory of a stored run."""
+    """Returns why `--mode=convert` cannot write into a stored run's directory."""
     if stored.source:
         return []
     return [
@@ -167,7 +167,7 @@ _ELSEWHERE = ", or --init_from={} with another --run_dir"
 
 
 def contradictions(config: Config, stored: Config) -> list[str]:
-    """Why a run directory that holds `stored` cannot go on as `config`.
+    """Returns why a run directory that holds `stored` cannot go on as `config`.
 
     Returns:
       Nothing where it can; else one sentence that lists every differing flag with

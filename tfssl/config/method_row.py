@@ -1,4 +1,4 @@
-"""What a method says of itself before TensorFlow loads: one row of a table.
+"""The description of a method that needs no TensorFlow: one row of a table.
 
 Layer 0. Choices, defaults, help, checks, rounding and builder derive from the row, for
 the methods of `tfssl.config.methods` and for `--method=MODULE:NAME` alike.

@@ -49,7 +49,7 @@ def read_by(config: Config) -> set[str]:
 
 
 def unread_flags(parsed: Parsed, stored: Config | None = None) -> list[str]:
-    """The flags typed that none of the modes asked for reads.
+    """Returns a sentence for each flag typed that no mode asked for reads.
 
     Args:
       parsed: The command line.

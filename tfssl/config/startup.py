@@ -1,4 +1,4 @@
-"""What must be done before and while TensorFlow loads: its environment, its chatter."""
+"""Prepares the process for TensorFlow: environment variables, start-up messages."""
 
 from __future__ import annotations
 

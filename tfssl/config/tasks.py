@@ -34,7 +34,7 @@ FINETUNE_RATES: Mapping[str, tuple[float, str]] = {
 
 @dataclasses.dataclass(frozen=True)
 class ConvertFlags(Flags, title="convert", scope="encoder"):
-    """What `--mode=convert` reads."""
+    """Flags of `--mode=convert`."""
 
     source: str = flag(
         "",
@@ -45,7 +45,7 @@ class ConvertFlags(Flags, title="convert", scope="encoder"):
 
 @dataclasses.dataclass(frozen=True)
 class OnlineKnnFlags(Flags, title="knn", scope="free"):
-    """What pre-training reads for the kNN score while it goes."""
+    """Flags of the kNN score while pre-training goes."""
 
     knn_every: float = flag(
         0.0, "epochs between kNN scores while training; 0: none", low=0
@@ -60,7 +60,7 @@ class OnlineKnnFlags(Flags, title="knn", scope="free"):
 
 @dataclasses.dataclass(frozen=True)
 class KnnFlags(Flags, title="knn", scope="free"):
-    """What every kNN reads."""
+    """Flags of every kNN."""
 
     knn_k: int = flag(200, "neighbours that vote", low=1)
     knn_temperature: float = flag(
@@ -70,14 +70,14 @@ class KnnFlags(Flags, title="knn", scope="free"):
 
 @dataclasses.dataclass(frozen=True)
 class BaselineFlags(Flags, title="linear and knn", scope="free"):
-    """What the evaluations of a frozen encoder read."""
+    """Flags of the evaluations of a frozen encoder."""
 
     baselines: bool = flag(False, "also score raw pixels and the untrained encoder")
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelFlags(Flags, title="linear and finetune", scope="free"):
-    """What everything that learns from labels reads."""
+    """Flags of everything that learns from labels."""
 
     label_fraction: float | str = flag(
         1.0,
@@ -89,7 +89,7 @@ class LabelFlags(Flags, title="linear and finetune", scope="free"):
 
 @dataclasses.dataclass(frozen=True)
 class LinearFlags(Flags, title="linear", scope="free"):
-    """What `--mode=linear` reads."""
+    """Flags of `--mode=linear`."""
 
     linear_epochs: int = flag(90, "passes over the training images", low=1)
     linear_batch_size: int = flag(256, "images a step", low=1)
@@ -103,7 +103,7 @@ class LinearFlags(Flags, title="linear", scope="free"):
 
 @dataclasses.dataclass(frozen=True)
 class FinetuneFlags(Flags, title="finetune", scope="free"):
-    """What `--mode=finetune` reads."""
+    """Flags of `--mode=finetune`."""
 
     finetune_epochs: int = flag(
         30,
@@ -132,7 +132,7 @@ class FinetuneFlags(Flags, title="finetune", scope="free"):
 
 @dataclasses.dataclass(frozen=True)
 class ExportFlags(Flags, title="export", scope="free"):
-    """What `--mode=export` reads."""
+    """Flags of `--mode=export`."""
 
     format: str = flag(
         "saved_model",
@@ -144,7 +144,7 @@ class ExportFlags(Flags, title="export", scope="free"):
 
 @dataclasses.dataclass(frozen=True)
 class DoctorFlags(Flags, title="doctor", scope="free"):
-    """What `--mode=doctor` reads."""
+    """Flags of `--mode=doctor`."""
 
     doctor_images: int = flag(
         10_000,

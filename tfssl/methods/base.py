@@ -22,7 +22,7 @@ FOLLOWERS = ("target", "key")
 
 
 class Batch(NamedTuple):
-    """What one replica gets at one step.
+    """The rows of one replica at one step.
 
     Attributes:
       views: One float32 tensor `[b, H, W, 3]` per view, after photometry.
@@ -37,7 +37,7 @@ class Batch(NamedTuple):
 
 
 class StepOutput(NamedTuple):
-    """What `Method.loss` returns.
+    """The value of `Method.loss`.
 
     Attributes:
       loss: Scalar, the mean over this replica's rows. The step divides it by the
@@ -54,7 +54,7 @@ class StepOutput(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What a method is built from, beside its own flags.
+    """The run that a method is built for, and the makers of its networks.
 
     Attributes:
       encoder: Of a seed to a freshly initialised encoder, images to features `[b, F]`.
@@ -80,7 +80,7 @@ class Setup:
 
 
 class Method(abc.ABC):
-    """What the training step asks of a method.
+    """Base of everything that trains.
 
     A subclass has an `encoder`, which evaluation, export and conversion take, says its
     networks in `roles`, and computes its `loss`. Trainable variables and checkpoint

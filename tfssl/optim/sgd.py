@@ -94,13 +94,13 @@ class SGD(keras.optimizers.Optimizer):
         self.assign_sub(variable, move if self.lr_in_velocity else lr * move)
 
     def _direction(self, g: tf.Tensor, w: tf.Tensor, excluded: bool) -> tf.Tensor:
-        """What enters the velocity, before the learning rate."""
+        """Returns the addend of the velocity, before the learning rate."""
         if excluded or not self.coupled_weight_decay:
             return g
         return g + self.coupled_weight_decay * w
 
     def _scaled_move(self, move: tf.Tensor, w: tf.Tensor, excluded: bool) -> tf.Tensor:
-        """What leaves the velocity, before a learning rate outside."""
+        """Returns the step, before a learning rate outside the velocity."""
         del w, excluded
         return move
 

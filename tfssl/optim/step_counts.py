@@ -13,7 +13,7 @@ def warmup_steps(examples: int, batch: int, epochs: float) -> int:
 
 
 def total_steps(examples: int, batch: int, epochs: int, *, rounding: str) -> int:
-    """Number of updates in `epochs` passes, as each official code counts them.
+    """Returns the number of updates in `epochs` passes, as official codes count them.
 
     Args:
       examples: Training examples.
@@ -39,7 +39,7 @@ def total_steps(examples: int, batch: int, epochs: int, *, rounding: str) -> int
 def milestone_steps(
     examples: int, batch: int, epochs: Sequence[float], *, rounding: str
 ) -> list[int]:
-    """The update at which each epoch begins.
+    """Returns the update at which each epoch begins.
 
     Args:
       examples: Training examples.

@@ -1,4 +1,4 @@
-"""What a process must know and set before TensorFlow loads. No TensorFlow here.
+"""Workers and devices that a process must know before TensorFlow loads.
 
 `problems` finds what is wrong with the environment, so that it is reported with the
 wrong flags; `prepare` sets what TensorFlow reads once, when it loads.
@@ -20,7 +20,7 @@ TPU = "tpu"
 
 
 def problems(config: Config, environ: Mapping[str, str]) -> list[str]:
-    """What the environment lacks for `--strategy`, one finished sentence each.
+    """Returns what the environment lacks for `--strategy`, a sentence each.
 
     Args:
       config: Resolved configuration.
@@ -58,12 +58,12 @@ def prepare(config: Config, environ: MutableMapping[str, str]) -> None:
 
 
 def is_chief(config: Config, environ: Mapping[str, str]) -> bool:
-    """Whether this process writes the run directory; one of all workers does."""
+    """Returns True in the process that writes the run directory, one of all workers."""
     return config.strategy != MULTIWORKER or read_cluster(environ).rank == 0
 
 
 def share(config: Config, mode: str, environ: Mapping[str, str]) -> Config | None:
-    """What this process does of a mode.
+    """Returns the part of a mode that this process does.
 
     Workers join in tasks with `all_workers`. The other modes are the chief's, on the
     devices of its own machine: so each example is evaluated exactly once.

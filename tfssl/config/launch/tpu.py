@@ -38,7 +38,7 @@ def installed() -> dict[str, str]:
 
 
 def problems(versions: Mapping[str, str]) -> list[str]:
-    """What is wrong with the installed packages, one finished sentence each.
+    """Returns what is wrong with the installed packages, one sentence each.
 
     Args:
       versions: See `installed`.

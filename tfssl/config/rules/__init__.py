@@ -47,7 +47,7 @@ def validate(config: Config) -> list[str]:
 
 
 def field_problems(config: Config) -> list[str]:
-    """The problems that one flag has by itself: type, bounds, choices, grammar."""
+    """Returns the problems of each flag by itself: type, bounds, choices, grammar."""
     problems: list[str] = []
     for name, spec in config.specs.items():
         value = getattr(config, name)
