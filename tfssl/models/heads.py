@@ -182,21 +182,19 @@ def linear_head(
     *,
     seed: int,
     name: str = "classifier",
-    zeros: bool = False,
     family: str = "simclr",
     dtype: str | None = None,
 ) -> keras.Model:
     """Builds a linear classifier with bias, for probes and fine-tuning.
 
     The kernel starts at N(0, 0.01**2) in SimCLR and MoCo (`main_lincls.py`), at
-    haiku's cut normal in BYOL, or at zero; the bias at zero.
+    haiku's cut normal in BYOL; the bias at zero.
 
     Args:
       in_dim: Length of the features.
       classes: Number of classes.
       seed: The run's seed.
       name: Of the model; part of what selects the draw.
-      zeros: Whether the kernel starts at zero (SimCLR's `zero_init_logits_layer`).
       family: `"simclr"`, `"byol"` or `"moco"`.
       dtype: Dtype or policy; None for Keras's global policy.
 
@@ -205,9 +203,7 @@ def linear_head(
     """
     weight = f"{name}_layer0_dense/kernel"
     kernel: keras.initializers.Initializer
-    if zeros:
-        kernel = keras.initializers.Zeros()
-    elif get_family(family).name == "byol":
+    if get_family(family).name == "byol":
         kernel = _haiku(in_dim, seed, weight)
     else:
         kernel = keras.initializers.RandomNormal(0.0, 0.01, init_seed(seed, weight))
