@@ -5,6 +5,7 @@ Nothing here loads TensorFlow before it is used:
 * `pretrain`, `convert`, `finetune` train or import a run; each returns a `Trained`;
 * `load(path)` is the `Trained` of a run directory: `encoder`, `features`, `classify`;
 * `knn`, `linear`, `export`, `report`, `doctor` look at a run, or at data;
+* `embed` writes a data set's vectors, `search` and `select` look into them;
 * `TfsslError` and its kinds are what they raise, `Stopped` what ctrl-C becomes.
 
 `tfssl.api` describes them; networks, losses and optimisers are in the packages below.
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tfssl.api import (
         convert,
         doctor,
+        embed,
         export,
         finetune,
         knn,
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
         load,
         pretrain,
         report,
+        search,
+        select,
     )
     from tfssl.build import Trained
     from tfssl.errors import (
@@ -53,6 +57,7 @@ __all__ = [
     "WorkerError",
     "convert",
     "doctor",
+    "embed",
     "export",
     "finetune",
     "knn",
@@ -60,6 +65,8 @@ __all__ = [
     "load",
     "pretrain",
     "report",
+    "search",
+    "select",
 ]
 
 

@@ -73,6 +73,21 @@ def doctor(*, run_dir: str | os.PathLike, **flags: Any) -> dict[str, Any]:
     return _value("doctor", run_dir, flags)
 
 
+def embed(*, run_dir: str | os.PathLike, **flags: Any) -> str:
+    """Writes the vectors of a data set; returns the folder, see `Embeddings`."""
+    return _value("embed", run_dir, flags)
+
+
+def search(*, run_dir: str | os.PathLike, **flags: Any) -> Any:
+    """Searches in vectors; returns the folder of what was found, or a `Score`."""
+    return _value("search", run_dir, flags)
+
+
+def select(*, run_dir: str | os.PathLike, select: int, **flags: Any) -> str:
+    """Chooses images to label; returns the path of the list."""
+    return _value("select", run_dir, flags | {"select": select})
+
+
 def load(path: str | os.PathLike) -> Trained:
     """Loads a trained run, or a checkpoint in one, by its own flags.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -26,6 +26,9 @@ from tfssl.evaluate import Features, extract_features
 from tfssl.runs import CheckpointStore, RunDirectory, checkpoint
 from tfssl.runs.scores import RAW_PIXELS, TRAINED, UNTRAINED, Score, scores_of
 from tfssl.weights import CLASSIFIER, licence_text
+
+if TYPE_CHECKING:
+    from tfssl.build.vectors import Embedded
 
 ENCODER = "online/encoder"
 """Prefix of the encoder's tensors in a checkpoint, whatever the method."""
@@ -131,6 +134,32 @@ class Trained:
         logits = self.logits
         function = (lambda x: tf.nn.softmax(logits(x))) if probabilities else logits
         return self._apply(function, images, limit)
+
+    def embed(
+        self,
+        images: Source | str,
+        *,
+        split: str = "",
+        also: Sequence[str] = (),
+        normalize: bool = False,
+    ) -> Embedded:
+        """Encodes every example of a data set, each with what it is found again by.
+
+        Args:
+          images: A data set, or the name of one as `--dataset` takes it.
+          split: Of a name; empty: the run's training split.
+          also: `projections`, `probabilities`, or both.
+          normalize: Whether features are scaled to length 1.
+
+        Raises:
+          CheckpointError: The run has no projector, or no classifier.
+        """
+        from tfssl.build import vectors
+
+        if isinstance(images, str):
+            named = dataclasses.replace(self.config, dataset=images)
+            images = data.source(named, split or self.config.train_split)
+        return vectors.embedded(self, images, tuple(also), normalize)
 
     def _apply(
         self, function: Compiled, images: Any, limit: int

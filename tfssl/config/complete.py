@@ -65,7 +65,15 @@ def missing_paths(config: Config, source: str = "") -> list[str]:
         whole, prefix = os.path.exists(start), os.path.exists(start + ".index")
         if start and "://" not in start and not whole and not prefix:
             gone.append((flag, start))
-    if set(modes(config)) - {"export", "report"}:
+    for flag in ("query", "labelled"):
+        path = getattr(config, flag)
+        if (
+            path
+            and "://" not in path
+            and not os.path.exists(path.removeprefix("list:"))
+        ):
+            gone.append((flag, path))
+    if set(modes(config)) - {"export", "report", "search", "select"}:
         absent = dataset_name.missing(config.dataset, config.data_dir)
         gone += [("dataset", path) for path in absent]
     if names := dataset_name.missing_list(config.label_fraction):

@@ -70,6 +70,12 @@ NUMBERS = Kind(
     lambda values: ",".join(map(_short, values)),
     "0.1,0.3,1",
 )
+NAMES = Kind(
+    "names with commas between them",
+    lambda text: tuple(name for part in text.split(",") if (name := part.strip())),
+    ",".join,
+    "first,second",
+)
 SHARE_OR_FILE = Kind("a share of 1, or a file", _share, _short, "0.1")
 
 _OF_TYPE = {str: TEXT, int: WHOLE, float: NUMBER, bool: SWITCH}

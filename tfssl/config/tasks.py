@@ -11,7 +11,15 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from tfssl.config import tables
-from tfssl.config.flag import NUMBERS, SHARE_OR_FILE, Flags, Spec, flag, specs_of
+from tfssl.config.flag import (
+    NAMES,
+    NUMBERS,
+    SHARE_OR_FILE,
+    Flags,
+    Spec,
+    flag,
+    specs_of,
+)
 from tfssl.config.groups import (
     Data,
     Images,
@@ -143,6 +151,84 @@ class ExportFlags(Flags, title="export", scope="free"):
 
 
 @dataclasses.dataclass(frozen=True)
+class EmbeddingsFlags(Flags, title="embed, search and select", scope="free"):
+    """Flags of everything about vectors on disk."""
+
+    embeddings: str = flag(
+        "", "folder of the vectors; empty: embeddings in the run directory"
+    )
+
+
+EMBED_ALSO = ("projections", "probabilities")
+"""Values of `--embed_also`: arrays beside the features."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbedFlags(Flags, title="embed", scope="free"):
+    """Flags of `--mode=embed`."""
+
+    embed_split: str = flag("", "split to embed; empty: --train_split")
+    embed_format: str = flag(
+        "npy",
+        "npy (and tables of rows in CSV), parquet (needs pyarrow), or csv",
+        choices=("npy", "parquet", "csv"),
+    )
+    embed_dtype: str = flag(
+        "float32", "of the numbers on disk", choices=("float32", "float16")
+    )
+    embed_also: tuple[str, ...] = flag(
+        (),
+        "beside the features, with a comma: projections (of the method's projector), "
+        "probabilities (of a fine-tuned classifier)",
+        kind=NAMES,
+    )
+    embed_pca: int = flag(
+        0, "keep so many principal components of the features; 0: all", low=0
+    )
+    embed_normalize: bool = flag(False, "scale the features to length 1")
+    embed_batch_size: int = flag(256, "images at a time", low=1)
+    embed_shard_rows: int = flag(
+        4096, "images a file; a kill costs at most so many", low=1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchFlags(Flags, title="search", scope="free"):
+    """Flags of `--mode=search`."""
+
+    search: str = flag(
+        "neighbours",
+        "neighbours (of --query), duplicates, outliers, or scores (retrieval by class)",
+        choices=("neighbours", "duplicates", "outliers", "scores"),
+    )
+    query: str = flag("", "an image, a folder of images, or list:FILE")
+    search_k: int = flag(10, "nearest images of each", low=1)
+    search_threshold: float = flag(
+        0.95, "cosine from which two images are duplicates", above=-1, high=1
+    )
+    search_outliers: int = flag(100, "outliers to list", low=1)
+    search_index: str = flag(
+        "auto",
+        "exact, approximate (needs faiss), or auto: exact up to a million images",
+        choices=("auto", "exact", "approximate"),
+    )
+    search_shown: int = flag(50, "queries or groups on the page", low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class SelectFlags(Flags, title="select", scope="free"):
+    """Flags of `--mode=select`."""
+
+    select: int = flag(0, "images to choose", low=0)
+    select_strategy: str = flag(
+        "typical",
+        "coverage (k-centre greedy), typical (TypiClust), or random",
+        choices=("coverage", "typical", "random"),
+    )
+    labelled: str = flag("", "list of the images that have a label already")
+
+
+@dataclasses.dataclass(frozen=True)
 class DoctorFlags(Flags, title="doctor", scope="free"):
     """Flags of `--mode=doctor`."""
 
@@ -249,6 +335,19 @@ TASKS: Mapping[str, Task] = {
     "export": Task("tfssl.tasks.export:run", (Images, ExportFlags), on_a_run=True),
     "report": Task(
         "tfssl.tasks.report:run", (Data, Images), ("tensorboard",), on_a_run=True
+    ),
+    "embed": Task(
+        "tfssl.tasks.embed:run",
+        (Data, Images, EmbeddingsFlags, EmbedFlags),
+        on_a_run=True,
+    ),
+    "search": Task(
+        "tfssl.tasks.search:run",
+        (Images, EmbeddingsFlags, SearchFlags),
+        on_a_run=True,
+    ),
+    "select": Task(
+        "tfssl.tasks.selection:run", (EmbeddingsFlags, SelectFlags), on_a_run=True
     ),
     # It looks before a training, and measures the step of the one asked for.
     "doctor": Task(

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfssl.data.encoded import Encoded
 from tfssl.data.host_table import Numbers, Texts
+from tfssl.data.tree import path_hash
 
 
 class Files(Encoded):
@@ -61,3 +62,10 @@ class Files(Encoded):
             return tf.io.read_file(path).numpy()
         with open(path, "rb") as file:
             return file.read()
+
+
+def one_file(path: str, max_pixels: int) -> Files:
+    """A data set of one image file, without a label."""
+    number = np.array([path_hash(path)[0]], np.int64)
+    none = np.array([-1], np.int64)
+    return Files(path, [os.fsencode(path)], number, none, (), max_pixels)

@@ -110,7 +110,7 @@ def _listed(source: Source, file: str) -> np.ndarray:
     """
     names = read_list(file).keys()
     places = np.array(
-        [i for i in range(source.num_examples) if _is_named(source.where(i), names)],
+        [i for i in range(source.num_examples) if is_named(source.where(i), names)],
         np.int64,
     )
     if not len(places):
@@ -130,7 +130,8 @@ def _listed(source: Source, file: str) -> np.ndarray:
     return places
 
 
-def _is_named(where: str, names: Collection[str]) -> bool:
+def is_named(where: str, names: Collection[str]) -> bool:
+    """Tells whether names hold what `Source.where` says, or the end of its path."""
     path = where if "://" in where else os.path.abspath(where)
     parts = path.split("/")
     ends = ("/".join(parts[start:]) for start in range(len(parts)))

@@ -80,7 +80,7 @@ def extract_features(
         # for one that is traced again and again, and warns.
         encoding = encoding or compiled.get_concrete_function(images)
         encoded = encoding(images).numpy()
-        _check(encoded, mask)
+        check_features(encoded, mask)
         features.append(encoded[mask])
         labels.append(np.asarray(batch["label"], np.int64)[mask])
         ids.append(np.asarray(batch["id"], np.int64)[mask])
@@ -95,7 +95,17 @@ def extract_features(
     return Features(_stack(features), np.concatenate(labels), np.concatenate(ids))
 
 
-def _check(encoded: np.ndarray, mask: np.ndarray) -> None:
+def check_features(encoded: np.ndarray, mask: np.ndarray) -> None:
+    """Refuses what no encoder with pooled features gives.
+
+    Args:
+      encoded: To be `[b, F]`.
+      mask: bool `[b]`, False for padding, which may hold anything.
+
+    Raises:
+      DataError: It has another shape.
+      DivergenceError: A real row holds NaN or infinity.
+    """
     if encoded.ndim != 2 or len(encoded) != len(mask):
         raise DataError(
             message(

@@ -17,7 +17,8 @@ PROTOCOLS = {"knn": "kNN", "finetune": "Fine-tuned"}
 SUBJECTS = {RAW_PIXELS: "Raw pixels", UNTRAINED: "Untrained encoder",
             TRAINED: "Trained encoder"}  # fmt: skip
 METRICS = {"top1": "top-1", "top5": "top-5", "mean_per_class": "mean per class",
-           "macro_f1": "macro F1"}  # fmt: skip
+           "macro_f1": "macro F1", "map_at_r": "mAP@R",
+           "r_precision": "R-precision"}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

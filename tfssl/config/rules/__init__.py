@@ -15,6 +15,7 @@ from tfssl.config.method_row import Rule
 from tfssl.config.rules import (
     convert,
     data,
+    embeddings,
     export,
     foreign_encoder,
     job,
@@ -24,7 +25,9 @@ from tfssl.config.rules import (
 )
 from tfssl.errors import message, unknown
 
-_SUBJECTS = (job, convert, data, method, foreign_encoder, training, machine, export)
+_SUBJECTS = (
+    job, convert, data, method, foreign_encoder, training, machine, export, embeddings
+)  # fmt: skip
 _FIELD_RULES: tuple[Rule, ...] = sum((s.FIELD_RULES for s in _SUBJECTS), ())
 _RULES: tuple[Rule, ...] = sum((s.RULES for s in _SUBJECTS), ())
 

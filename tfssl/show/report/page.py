@@ -57,7 +57,7 @@ def build_page(data: ReportData) -> str:
     scalars = [n for n in _numeric_fields(data.log) if n not in {*CURVES, *SPEED}]
     curves = {**CURVES, **{n: (_words(n), {"smooth": True}) for n in scalars}}
     last = data.log[-1] if data.log else {}
-    return _template().render(
+    return template("page.html.j2").render(
         data=data,
         facts=_facts(data, last),
         subtitle=_subtitle(data.flags),
@@ -77,7 +77,8 @@ def build_page(data: ReportData) -> str:
 
 
 @functools.cache
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """Returns a template of this folder; texts from outside are escaped in it."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(
         loader=loader,
@@ -87,7 +88,7 @@ def _template() -> jinja2.Template:
         finalize=_printed,
     )
     environment.filters["percent"] = lambda v: f"{100 * v:.1f} %"
-    return environment.get_template("page.html.j2")
+    return environment.get_template(name)
 
 
 def _printed(value: Any) -> Any:

@@ -1,0 +1,59 @@
+"""Rules on embedding, searching and selecting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tfssl.config.config import Config, modes
+from tfssl.config.method_row import Rule
+from tfssl.config.remote import is_remote
+from tfssl.config.tasks import EMBED_ALSO
+from tfssl.errors import message, unknown
+
+
+def _also(config: Config) -> Iterator[str]:
+    for name in config.embed_also:
+        if name not in EMBED_ALSO:
+            yield unknown("--embed_also", name, EMBED_ALSO)
+
+
+def _on_this_disk(config: Config) -> Iterator[str]:
+    asked = [mode for mode in modes(config) if mode in ("embed", "search", "select")]
+    for path in (config.run_dir, config.embeddings) if asked else ():
+        if is_remote(path):
+            yield message(
+                f"--mode={asked[0]} in {path}",
+                "a folder on this disk, whose vectors can be mapped into memory",
+                f"--init_from={config.run_dir} with a --run_dir here",
+            )
+
+
+def _query(config: Config) -> Iterator[str]:
+    if "search" not in modes(config):
+        return
+    neighbours = config.search == "neighbours"
+    if neighbours and not config.query:
+        yield message(
+            "--mode=search without --query",
+            "an image, a folder of images or list:FILE, whose neighbours are found",
+            "--query=photo.jpg, or --search=duplicates, outliers or scores",
+        )
+    if config.query and not neighbours:
+        yield message(
+            f"--query={config.query} with --search={config.search}",
+            "--search=neighbours, which alone asks something",
+            "leaving --query away",
+        )
+
+
+def _select(config: Config) -> Iterator[str]:
+    if "select" in modes(config) and not config.select:
+        yield message(
+            "--mode=select without --select",
+            "how many images to choose",
+            "--select=100",
+        )
+
+
+FIELD_RULES: tuple[Rule, ...] = (_also, _on_this_disk)
+RULES: tuple[Rule, ...] = (_query, _select)

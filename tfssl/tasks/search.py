@@ -1,0 +1,228 @@
+"""`--mode=search`: neighbours, duplicates, outliers and scores of embeddings."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tfssl import build
+from tfssl.build import Trained, pictures, trained, vectors
+from tfssl.config import Config
+from tfssl.data import Source
+from tfssl.data.files import one_file
+from tfssl.embeddings.approximate import Approximate
+from tfssl.embeddings.neighbours import Exact, Search
+from tfssl.embeddings.reading import Embeddings
+from tfssl.embeddings.shard_files import FEATURES
+from tfssl.embeddings.similarity import duplicates, loneliness, retrieval
+from tfssl.errors import CheckpointError, message
+from tfssl.runs import RunDirectory
+from tfssl.runs.scores import TRAINED, Score, add_score
+from tfssl.show import console
+from tfssl.show.report.gallery import Picture, PictureRow
+from tfssl.show.scores import score_line
+from tfssl.tasks import Outcome
+from tfssl.tasks.embed import embeddings_folder, reduced
+from tfssl.tasks.findings import Findings
+
+EXACT_ROWS = 1_000_000
+"""Rows up to which `--search_index=auto` compares with all."""
+
+QUERIES = 10_000
+"""Rows that `--search=scores` asks about, spread over the table."""
+
+GROUP_PICTURES = 24
+
+
+def run(config: Config) -> Outcome:
+    """Writes tables, lists and a page into `run_dir/search`.
+
+    Returns:
+      The folder; of `--search=scores` the scores.
+    """
+    with RunDirectory(config.run_dir) as directory:
+        table = Embeddings(embeddings_folder(config))
+        findings = Findings(directory, "search", table, config)
+        value = _KINDS[config.search](config, table, findings)
+    return Outcome(value=value)
+
+
+def _index(config: Config, table: Embeddings) -> Search:
+    kind = config.search_index
+    if kind == "auto":
+        kind = "exact" if len(table) <= EXACT_ROWS else "approximate"
+    return Exact(table) if kind == "exact" else Approximate(table, console.say)
+
+
+def _neighbours(config: Config, table: Embeddings, findings: Findings) -> str:
+    """The nearest rows of `--query`."""
+    run, queries = _same_encoder(config, table), _queries(config)
+    ((_, asked),) = vectors.shards(run, queries, {0: (0, queries.num_examples)})
+    for key, reason in asked.unreadable:
+        console.say(f"not readable: {key} ({reason})")
+    classes = [queries.class_names[i] if i >= 0 else "" for i in asked.labels]
+    unit = reduced(asked.arrays[FEATURES], table.manifest, table.folder)
+    rows, cosines = _index(config, table)(unit, config.search_k)
+    findings.write_table(
+        "neighbours.csv",
+        ("query", "rank", "cosine"),
+        (
+            (row, (key, rank, f"{cosine:.6f}"))
+            for key, near, values in zip(asked.keys, rows, cosines, strict=True)
+            for rank, (row, cosine) in enumerate(zip(near, values, strict=True), 1)
+            if row >= 0
+        ),
+    )
+    count = min(len(asked), config.search_shown)
+    indices = np.flatnonzero(np.isin(queries.ids, asked.ids))[:count]
+    images = pictures.pictures(queries, indices, run.transform, run.image_size)
+    findings.load_pictures(rows[:count].ravel())
+    shown = []
+    for i, image in enumerate(images):
+        near = rows[i] >= 0
+        notes = [f"{cosine:.3f}" for cosine in cosines[i][near]]
+        tiles = findings.tiles(rows[i][near], notes, like=classes[i])
+        name = asked.keys[i].rpartition("/")[2]
+        query = Picture(image, name, classes[i], where=asked.keys[i])
+        shown.append(PictureRow(tiles, query=query))
+    lead = f"The {config.search_k} images of highest cosine to each query."
+    facts = [("queries", f"{len(asked):,}")]
+    findings.write_page("neighbours.html", "Nearest neighbours", lead, shown, facts)
+    return str(findings.folder)
+
+
+def _duplicates(config: Config, table: Embeddings, findings: Findings) -> str:
+    """Rows that are alike."""
+    exact = config.search_index == "exact" or (
+        config.search_index == "auto" and len(table) <= EXACT_ROWS
+    )
+    threshold = config.search_threshold
+    found = duplicates(table, threshold, None if exact else _index(config, table))
+    nearest = np.zeros(len(table), np.float32)
+    for side in (0, 1):
+        np.maximum.at(nearest, found.pairs[:, side], found.cosines)
+    findings.write_table(
+        "duplicates.csv",
+        ("group", "nearest_cosine"),
+        (
+            (row, (number, f"{nearest[row]:.6f}"))
+            for number, group in enumerate(found.groups, 1)
+            for row in group
+        ),
+    )
+    alike = sum(map(len, found.groups))
+    repeats = np.concatenate([g[1:] for g in found.groups] or [np.empty(0, np.int64)])
+    unique = np.setdiff1d(np.arange(len(table)), repeats)
+    findings.write_list("duplicates.txt", found.groups, "groups")
+    findings.write_list("unique.txt", [unique], "one image of each group, all others")
+    parts = [group[:GROUP_PICTURES] for group in found.groups[: config.search_shown]]
+    findings.load_pictures(np.concatenate([[-1], *parts]))
+    shown = [
+        PictureRow(
+            findings.tiles(part, [f"{nearest[row]:.3f}" for row in part]),
+            title=f"group {number}: {len(group)} images",
+        )
+        for number, (part, group) in enumerate(
+            zip(parts, found.groups, strict=False), 1
+        )
+    ]
+    lead = (
+        f"Images with a cosine of at least {threshold:g} to another of their group; "
+        "below each, the cosine to the nearest."
+    )
+    facts = [("groups", f"{len(found.groups):,}"), ("images in them", f"{alike:,}")]
+    findings.write_page("duplicates.html", "Duplicates", lead, shown, facts)
+    console.say(f"{len(found.groups):,} groups of {alike:,} images in all")
+    return str(findings.folder)
+
+
+def _outliers(config: Config, table: Embeddings, findings: Findings) -> str:
+    """The rows that are farthest from their nearest."""
+    lonely = loneliness(table, _index(config, table), config.search_k)
+    order = np.argsort(-lonely, kind="stable")[: config.search_outliers]
+    findings.write_table(
+        "outliers.csv",
+        ("rank", "loneliness"),
+        ((row, (rank, f"{lonely[row]:.6f}")) for rank, row in enumerate(order, 1)),
+    )
+    findings.write_list("outliers.txt", [order], "the loneliest images")
+    findings.load_pictures(order)
+    notes = [f"{lonely[row]:.3f}" for row in order]
+    lead = f"One minus the mean cosine to the {config.search_k} nearest other images."
+    row = PictureRow(findings.tiles(order, notes))
+    findings.write_page("outliers.html", "Outliers", lead, [row])
+    return str(findings.folder)
+
+
+def _scores(config: Config, table: Embeddings, findings: Findings) -> Score:
+    """Retrieval by class: rows as queries, among all others."""
+    labels = table.rows.labels
+    own = np.unique(np.arange(QUERIES) * len(table) // QUERIES)
+    found = retrieval(table.take(own), own, labels, _index(config, table))
+    recall = {f"recall_at_{k}": share for k, share in found.recall.items()}
+    score = Score(
+        "retrieval",
+        table.manifest["data"],
+        TRAINED,
+        {
+            "map_at_r": found.map_at_r,
+            "r_precision": found.r_precision,
+            **recall,
+        },
+        {"index": config.search_index},
+        found={"queries": found.queries},
+        description=(
+            f"each of {found.queries:,} images as a query among the other "
+            f"{len(table) - 1:,}, by cosine; mAP@R of Musgrave et al. 2020"
+        ),
+    )
+    add_score(findings.directory, score)
+    console.say(score_line(score))
+    return score
+
+
+_KINDS: dict[str, Callable[[Config, Embeddings, Findings], Any]] = {
+    "neighbours": _neighbours,
+    "duplicates": _duplicates,
+    "outliers": _outliers,
+    "scores": _scores,
+}
+
+
+def _same_encoder(config: Config, table: Embeddings) -> Trained:
+    """The run of the command, if the embeddings are made with its weights.
+
+    Raises:
+      CheckpointError: They are another encoder's, or were made before it was trained
+        on.
+    """
+    run = trained.of_command(config)
+    digest = vectors.weights_digest(vectors.parts(run, tuple(table.manifest["also"])))
+    if digest != table.manifest["weights_sha256"]:
+        raise CheckpointError(
+            message(
+                f"embeddings in {table.folder} of {table.manifest['run']}, "
+                f"{table.manifest['checkpoint']}, and the encoder of {run.path}, "
+                f"{run.checkpoint.name if run.checkpoint else 'untrained'}",
+                "the same weights",
+                "mode=embed into another folder (embeddings=DIR), or "
+                f"init_from={table.manifest['run']}",
+            )
+        )
+    return run
+
+
+def _queries(config: Config) -> Source:
+    """`--query` as a data set: a file, a folder of images, or a list."""
+    query = config.query
+    if not query.startswith("list:"):
+        if not os.path.isdir(query):
+            return one_file(query, config.max_image_pixels)
+        query = f"folder:{query}"
+    # What is asked about has nothing to do with where the run's own data are.
+    asked = dataclasses.replace(config, dataset=query, data_dir="")
+    return build.source(asked, "all")
