@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from tfssl.build.data import training_input
 from tfssl.build.devices import strategy
 from tfssl.build.first_views import VIEWS, first_views
 from tfssl.build.optimizer import learning_rate, peak_rate, total_steps
+from tfssl.build.same_data import DATA, refuse_other_data
 from tfssl.build.views import pretraining_input
 from tfssl.config import Config, launch
 from tfssl.config.flagfile import to_flagfile
@@ -212,7 +214,16 @@ def recorder(
         directory,
         settings,
         name=name,
-        texts={**(texts or {}), directory.flags.name: to_flagfile(config)},
+        texts={
+            **(texts or {}),
+            DATA: refuse_other_data(
+                directory, source, accept=config.accept_changed_data
+            ),
+            # Of this command alone: the next one is asked again.
+            directory.flags.name: to_flagfile(
+                dataclasses.replace(config, accept_changed_data=False)
+            ),
+        },
         displays=(scalars, bar),
         say=console.say,
         lines=(what, *lines),

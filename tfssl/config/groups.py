@@ -241,6 +241,9 @@ class Recording(Flags, title="recording", scope="free"):
         low=0,
         high=30,
     )
+    accept_changed_data: bool = flag(
+        False, "go on with a run whose training images have changed since it began"
+    )
     async_checkpoint: bool = flag(
         True, "write checkpoints in a thread while training goes on"
     )
