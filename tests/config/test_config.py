@@ -61,6 +61,7 @@ def test_identity_and_resumable_split_the_flags():
 
 
 LEFT_EMPTY = ("data_dir", "index_dir", "eval_split", "data_service", "lr_milestones")
+LEFT_EMPTY += ("embeddings", "embed_split", "query", "labelled")
 
 
 # --- resolve ----------------------------------------------------------------------
@@ -487,3 +488,22 @@ def test_weights_of_another_network_are_no_start(tmp_path, flag):
     value = other.get(flag, "none")
     (problem,) = foreign_start(dataclasses.replace(start, **{flag: value}))
     assert problem.startswith(f"got --{flag}={value} with --init_from")
+
+
+# --- embed, search, select --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"mode": "search"}, "without --query"),
+        ({"mode": "search", "search": "outliers", "query": "a.png"}, "neighbours"),
+        ({"mode": "select"}, "--select=100"),
+        ({"mode": "embed", "embed_also": ("projection",)}, "--embed_also=projections"),
+        ({"mode": "embed", "run_dir": "gs://b/run"}, "--init_from=gs://b/run"),
+        ({"mode": "search", "search_threshold": -1.0}, "search_threshold"),
+    ],
+)
+def test_embedding_searching_and_selecting_say_what_they_need(flags, words):
+    problems = validate(config(**flags))
+    assert any(words in text for text in problems), problems

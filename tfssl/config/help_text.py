@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tfssl.config.command_line import parse
 from tfssl.config.config import Config, known_row, owners, specs
@@ -38,7 +38,8 @@ def help_text(argv: Sequence[str] = ("tfssl",)) -> str:
     config, given = parsed.config, parsed.given
     row = known_row(config.method)
     shown: Mapping[str, Spec] = specs(config.method)
-    intro = [_USAGE, f"modes: {', '.join(TASKS)}", f"methods: {', '.join(METHODS)}"]
+    names = {"modes": TASKS, "methods": METHODS}
+    intro = [_USAGE, *(_listing(what, table) for what, table in names.items())]
     if row and "method" in given:
         own = row.specs()
         if "mode" in given:
@@ -65,6 +66,11 @@ def help_text(argv: Sequence[str] = ("tfssl",)) -> str:
             subsequent_indent="      ",
         )  # fmt: skip
     return "\n".join(lines)
+
+
+def _listing(what: str, names: Iterable[str]) -> str:
+    text = f"{what}: {', '.join(names)}"
+    return textwrap.fill(text, 84, subsequent_indent=" " * (len(what) + 2))
 
 
 def _default(name: str, spec: Spec, rows: Mapping[str, MethodRow]) -> str:
