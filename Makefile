@@ -7,34 +7,46 @@ PY := .venv/bin/python
 INSTALL := $(PY) -m uv pip install --quiet --compile-bytecode --python $(PY)
 FLAGS ?=
 
-.PHONY: quickstart test test-slow test-all tpu-lowering lint types format
+.PHONY: help quickstart test test-slow test-all coverage tpu-lowering lint types format hooks dist
 
-quickstart: .venv/.installed
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
+
+quickstart: .venv/.installed ## Pre-trains on drawn pictures, evaluates, exports, reports; minutes on a CPU
 	$(PY) -m tfssl.main --flagfile=flags/quickstart.cfg $(FLAGS)
 
-test: .venv/.installed-dev
+test: .venv/.installed-dev ## The fast tests
 	$(PY) -m pytest -q -n 2 --dist loadfile
 
-test-slow: .venv/.installed-dev .venv/.installed-torch
+test-slow: .venv/.installed-dev .venv/.installed-torch ## The slow tests, half an hour; brings PyTorch
 	$(PY) -m pytest -q --runslow -m slow -n 2 --dist loadfile
 
-test-all: test test-slow
+test-all: test test-slow ## Both
 
-# Lowers every method's step for TPU, on any machine; downloads TensorFlow for TPU.
-tpu-lowering: .venv-tpu/.installed .venv/.installed-dev
+coverage: .venv/.installed-dev ## Lines that the fast tests do not reach, as htmlcov/index.html
+	$(PY) -m pytest -q -n 2 --dist loadfile --cov=tfssl --cov-report=term --cov-report=html
+
+tpu-lowering: .venv-tpu/.installed .venv/.installed-dev ## Lowers every method for TPU, on any machine; downloads TensorFlow for TPU
 	TFSSL_TPU_PYTHON=$(CURDIR)/.venv-tpu/bin/python $(PY) -m pytest -q --runslow tests/xla
 
-lint: .venv/.installed-dev
+lint: .venv/.installed-dev ## ruff: style and format
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-types: .venv/.installed-dev
+types: .venv/.installed-dev ## mypy, where no TensorFlow is
 	$(PY) -m mypy
 
-format: .venv/.installed-dev
+format: .venv/.installed-dev ## ruff repairs what it can
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
+hooks: .venv/.installed-dev ## Runs lint before every commit, and types before every push
+	$(PY) -m pre_commit install
+
+dist: .venv/.installed-dev ## Wheel and source archive into dist/
+	rm -rf dist
+	$(PY) -m uv build --quiet --python $(PY)
+	@ls dist
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; ok = (3, 10) <= sys.version_info[:2] <= (3, 13); \
 	  sys.exit(0 if ok else "got Python %d.%d; expected 3.10 to 3.13; try make PYTHON=python3.12" % sys.version_info[:2])'

@@ -1,6 +1,5 @@
 """The tools that write TFRecord files, as a user runs them."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +16,6 @@ def run(tool, *words):
     return subprocess.run(
         [sys.executable, f"tools/{tool}", *words],
         capture_output=True, text=True, cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """How long a checkpoint holds training up, written in the foreground and in a thread.
 
-PYTHONPATH=. python tools/bench_checkpoint.py [--encoder=resnet18_cifar]
+python tools/bench_checkpoint.py [--encoder=resnet18_cifar]
 
 Trains BYOL on a batch in memory, with a checkpoint every few steps, in three ways in
 turn: none, in the foreground, in a thread. Prints one JSON line: seconds of a stretch

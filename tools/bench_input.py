@@ -26,8 +26,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import find_tfssl  # noqa: F401
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 BATCH, SMALL_BATCH = 50, 256
 WARM = 2  # batches before the clock starts: a run starts its pipeline once

@@ -1,6 +1,6 @@
 """Times the training step against its bare encoder and this machine's matmul rate.
 
-PYTHONPATH=. python tools/bench_step.py --encoder=resnet18_cifar --batch_size=64
+python tools/bench_step.py --encoder=resnet18_cifar --batch_size=64
 
 Prints one JSON line. The step is the real one (photometry, method, update, moving
 averages, in `steps_per_loop` steps a call) on a batch that is already in memory; the
@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 
+import find_tfssl  # noqa: F401
 import numpy as np
 
 from tfssl.config import startup

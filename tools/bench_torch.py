@@ -1,6 +1,6 @@
 """Images/s of tfssl and of plain PyTorch: BYOL, the same network, batch and update.
 
-PYTHONPATH=. python tools/bench_torch.py [--seconds=100]     (needs torch, CPU build)
+python tools/bench_torch.py [--seconds=100]     (needs torch, CPU build)
 
 One process, all parts timed in turn, medians. tfssl runs its whole step, photometry
 included; PyTorch gets finished float32 views and runs forward, backward, a fused SGD

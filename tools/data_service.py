@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 
+import find_tfssl  # noqa: F401
+
 
 def main() -> None:
     """Runs one server until it is stopped."""

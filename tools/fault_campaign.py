@@ -1,6 +1,6 @@
 """Breaks runs in every way we know, restarts them, compares the final weights.
 
-PYTHONPATH=. python tools/fault_campaign.py [--kills=30] [--only=kill,damage] [--jobs=2]
+python tools/fault_campaign.py [--kills=30] [--only=kill,damage] [--jobs=2]
 
 Every fault is done to a tiny run in processes of its own: SIGKILL at random moments
 (one process, and two workers), damaged checkpoints, a full disk, a read-only

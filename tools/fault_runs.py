@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import find_tfssl  # noqa: F401
+
 STEPS = 40
 METHODS = ("byol", "simclr", "moco")
 

@@ -17,6 +17,8 @@ import os
 import sys
 from collections.abc import Callable
 
+import find_tfssl  # noqa: F401
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 

@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import find_tfssl  # noqa: F401
 import numpy as np
 from PIL import Image
 

@@ -17,11 +17,13 @@ numbers; these are ours, and every one of them is applied to every image:
 
 from __future__ import annotations
 
+from typing import Any
+
 from tfssl.augment.recipe_types import Recipe, ViewRecipe
 from tfssl.config.augment_name import FIGURE5, figure5_operators
 
-_CROP = {"sampler": "simclr"}
-_COLOR = {
+_CROP: dict[str, Any] = {"sampler": "simclr"}
+_COLOR: dict[str, Any] = {
     "jitter": 0.8,
     "brightness": 0.8,
     "contrast": 0.8,
@@ -32,7 +34,7 @@ _COLOR = {
 }
 
 # Operator to the steps it is made of, and their numbers in a `ViewRecipe`.
-_OPERATORS: dict[str, tuple[tuple[str, ...], dict]] = {
+_OPERATORS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "crop": (("recrop",), {"recrop": 1.0}),
     "cutout": (("cutout",), {"cutout": 1.0}),
     "color": (("jitter", "gray"), _COLOR),
@@ -56,7 +58,7 @@ def figure5(operators: tuple[str, ...]) -> Recipe:
       ConfigError: Unknown operators, more than two, or one twice.
     """
     name = FIGURE5 + "+".join(operators)
-    numbers: dict = {"steps": ()}
+    numbers: dict[str, Any] = {"steps": ()}
     for operator in figure5_operators(name):
         steps, values = _OPERATORS[operator]
         numbers |= values | {"steps": numbers["steps"] + steps}

@@ -6,6 +6,7 @@ All functions run in replica context (inside `strategy.run`) or without a strate
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import tensorflow as tf
 
@@ -45,14 +46,14 @@ def gather(x: tf.Tensor) -> tf.Tensor:
     return tf.reshape(all_sum(own), [replicas * x.shape[0], *x.shape[1:]])
 
 
-def all_sum(x):
+def all_sum(x: Any) -> Any:
     """Sums a tensor or a nested structure of tensors over replicas."""
     if num_replicas() == 1:
         return x
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, x)
 
 
-def all_mean(x):
+def all_mean(x: Any) -> Any:
     """Averages a tensor or a nested structure of tensors over replicas."""
     if num_replicas() == 1:
         return x

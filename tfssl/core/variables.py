@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import keras
 import tensorflow as tf
 
 
-def raw(variable) -> tf.Variable:
+def raw(variable: tf.Variable | keras.Variable) -> tf.Variable:
     """Returns the `tf.Variable` behind a Keras weight; a `tf.Variable` is itself."""
     return variable if isinstance(variable, tf.Variable) else variable.value
 
 
-def path(variable) -> str:
+def path(variable: tf.Variable | keras.Variable) -> str:
     """Returns a weight's full path, `"stem_conv/kernel"`; its name is the last part.
 
     A `tf.Variable` has no path; its name stands for it.

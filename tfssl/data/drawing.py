@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class Drawing(NamedTuple):
     masks: np.ndarray
 
 
-def class_of(index):
+def class_of(index: Any) -> Any:
     """The class of picture `index`: each class once in every ten pictures.
 
     Every ten are rotated by another amount (the multiplier is Knuth's, near 2**32 over

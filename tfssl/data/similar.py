@@ -33,7 +33,7 @@ def near_pairs(hashes: np.ndarray, distance: int = DISTANCE) -> np.ndarray:
       int64 `[pairs, 2]`, each pair once, first < second, sorted.
     """
     edges = np.linspace(0, 64, distance + 2).astype(int)
-    found = set()
+    found: set[tuple[int, int]] = set()
     for low, high in zip(edges[:-1], edges[1:], strict=True):
         mask = np.uint64((1 << int(high - low)) - 1)
         for group in equal_groups((hashes >> np.uint64(low)) & mask):

@@ -80,7 +80,11 @@ class Split:
         return start, stop
 
     def _edge(self, text: str, total: int) -> int:
-        sign, number, percent = _EDGE.fullmatch(text).groups()  # checked by parse
+        match = _EDGE.fullmatch(text)
+        if match is None:
+            wrong = f"{text!r} in split {self.text!r}"
+            raise DataError(message(wrong, "NAME[START:STOP]", _TRY))
+        sign, number, percent = match.groups()
         value = round(float(number) * total / 100) if percent else int(number)
         if value > total:
             raise DataError(
@@ -109,8 +113,9 @@ def parse_split(text: str) -> Split:
     name, *edges = match.groups()
     for edge in filter(None, edges):
         parts = _EDGE.fullmatch(edge)
-        whole = parts and (parts[3] or "." not in parts[2])
-        if not whole or (parts[3] and float(parts[2]) > 100):
+        percent = parts is not None and parts[3] and float(parts[2]) <= 100
+        whole = parts is not None and not parts[3] and "." not in parts[2]
+        if not percent and not whole:
             raise DataError(
                 message(
                     f"{edge!r} in split {text!r}",

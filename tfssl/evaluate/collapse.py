@@ -7,6 +7,7 @@ features. The loss does not show it; these three numbers do.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class CollapseSignals:
         """Mean of `std` over the dimensions, 0 to 1."""
         return float(self.std.mean())
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         """All of it with the verdict, as the report takes it."""
         return {
             "std": self.std,
@@ -159,7 +160,7 @@ def _effective_rank(unit: np.ndarray) -> float:
 def _duplicates(unit: np.ndarray) -> float:
     cosines = unit @ unit.T
     # Features of all zeros have cosine 0 with each other but are as collapsed.
-    dead = ~unit.any(axis=1)
+    dead = ~np.asarray(unit.any(axis=1))
     close = (cosines > NEAR_DUPLICATE) | (dead[:, None] & dead[None, :])
     pairs = len(unit) * (len(unit) - 1)
     return float((close.sum() - np.trace(close)) / pairs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -28,7 +29,7 @@ class ProbeBank(keras.layers.Layer):
         super().__init__(**kwargs)
         self.probes, self.classes = probes, classes
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes `kernel` `[probes, F, classes]` and `bias` `[probes, 1, classes]`."""
         self.kernel = self.add_weight(
             shape=(self.probes, input_shape[-1], self.classes),
@@ -40,13 +41,13 @@ class ProbeBank(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, features):
+    def call(self, features: tf.Tensor) -> tf.Tensor:
         """Logits of every probe."""
         features = tf.cast(features, tf.float32)
         kernel = tf.convert_to_tensor(self.kernel)
         return tf.einsum("bf,pfc->pbc", features, kernel) + self.bias
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
         return super().get_config() | {"probes": self.probes, "classes": self.classes}
 

@@ -108,7 +108,7 @@ class BatchNorm(keras.layers.Layer):
         self.unbiased = moving_variance == "unbiased"
         self.zero_debias = zero_debias
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes `gamma`, `beta`, `moving_mean`, `moving_variance` and `counter`."""
 
         def weight(name, initializer, trainable, shape=(input_shape[-1],)):
@@ -274,7 +274,9 @@ class BatchNorm(keras.layers.Layer):
             old = tf.convert_to_tensor(running)
             running.assign(old + rate * (tf.stop_gradient(batch) - old))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
         """The shape of the input."""
         return tuple(input_shape)
 

@@ -39,14 +39,14 @@ class Parts:
 
     def conv(
         self,
-        x,
+        x: keras.KerasTensor,
         name: str,
         filters: int,
         kernel_size: int,
         stride: int = 1,
         *,
-        gate=False,
-    ):
+        gate: bool = False,
+    ) -> keras.KerasTensor:
         """Adds a convolution without bias; no normalisation follows a `gate`."""
         fan_in = kernel_size * kernel_size * x.shape[-1]
         initializer = conv_initializer(
@@ -63,7 +63,9 @@ class Parts:
             dtype=self.dtype,
         )(x)
 
-    def norm(self, x, name: str, last: bool = False):
+    def norm(
+        self, x: keras.KerasTensor, name: str, last: bool = False
+    ) -> keras.KerasTensor:
         """Adds batch norm or what replaces it; `last`: at the end of a branch."""
         rules = {**self.family.batch_norm(), **self.norm_options}
         start = "zeros" if last and self.zero_last_gamma else "ones"
@@ -71,28 +73,40 @@ class Parts:
             rules, gamma_initializer=start, name=name, dtype=self.dtype
         )(x)
 
-    def relu(self, x, name: str):
+    def relu(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
         """Adds max(x, 0)."""
         return keras.layers.ReLU(name=name, dtype=self.dtype)(x)
 
-    def conv_norm_relu(self, x, prefix: str, index, filters, kernel_size, stride=1):
+    def conv_norm_relu(
+        self,
+        x: keras.KerasTensor,
+        prefix: str,
+        index: int | str,
+        filters: int,
+        kernel_size: int,
+        stride: int = 1,
+    ) -> keras.KerasTensor:
         """Adds layers `{prefix}_conv{index}`, `_bn{index}`, `_relu{index}`."""
         x = self.conv(x, f"{prefix}_conv{index}", filters, kernel_size, stride)
         x = self.norm(x, f"{prefix}_bn{index}")
         return self.relu(x, f"{prefix}_relu{index}")
 
-    def max_pool(self, x, name: str):
+    def max_pool(self, x: keras.KerasTensor, name: str) -> keras.KerasTensor:
         """Adds the 3x3 maximum with stride 2."""
         padding = self.family.pool_padding
         return MaxPool(padding, name=name, dtype=self.dtype)(x)
 
-    def residual(self, branch, shortcut, prefix: str):
+    def residual(
+        self, branch: keras.KerasTensor, shortcut: keras.KerasTensor, prefix: str
+    ) -> keras.KerasTensor:
         """Adds the ReLU of the sum; `{prefix}_out` is the block's output."""
         add = keras.layers.Add(name=f"{prefix}_add", dtype=self.dtype)
         return self.relu(add([branch, shortcut]), f"{prefix}_out")
 
 
-def stem(parts: Parts, x, channels: int, *, cifar: bool, deep: bool):
+def stem(
+    parts: Parts, x: keras.KerasTensor, channels: int, *, cifar: bool, deep: bool
+) -> keras.KerasTensor:
     """Adds the layers from images to the first feature map, a quarter of their size.
 
     Args:
@@ -117,7 +131,15 @@ def stem(parts: Parts, x, channels: int, *, cifar: bool, deep: bool):
     return parts.max_pool(x, "stem_pool")
 
 
-def shortcut(parts: Parts, x, prefix: str, filters: int, stride: int, *, pool: bool):
+def shortcut(
+    parts: Parts,
+    x: keras.KerasTensor,
+    prefix: str,
+    filters: int,
+    stride: int,
+    *,
+    pool: bool,
+) -> keras.KerasTensor:
     """Adds 1x1 convolution and batch norm; `pool` averages first, then strides by 1."""
     if pool:
         layer = ShortcutPool(stride, name=f"{prefix}_shortcut_pool", dtype=parts.dtype)
@@ -126,14 +148,24 @@ def shortcut(parts: Parts, x, prefix: str, filters: int, stride: int, *, pool: b
     return parts.norm(x, f"{prefix}_shortcut_bn")
 
 
-def basic(parts: Parts, x, prefix: str, filters: int, stride: int):
+def basic(
+    parts: Parts, x: keras.KerasTensor, prefix: str, filters: int, stride: int
+) -> keras.KerasTensor:
     """Adds the branch 3x3, 3x3 of depths 18 and 34 (He et al. 2016)."""
     x = parts.conv_norm_relu(x, prefix, 1, filters, 3, stride)
     x = parts.conv(x, f"{prefix}_conv2", filters, 3)
     return parts.norm(x, f"{prefix}_bn2", last=True)
 
 
-def bottleneck(parts: Parts, x, prefix: str, filters: int, stride: int, *, sk: bool):
+def bottleneck(
+    parts: Parts,
+    x: keras.KerasTensor,
+    prefix: str,
+    filters: int,
+    stride: int,
+    *,
+    sk: bool,
+) -> keras.KerasTensor:
     """Adds the branch 1x1, 3x3, 1x1, the stride in the 3x3 ("v1.5") in all families.
 
     Args:

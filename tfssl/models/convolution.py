@@ -62,7 +62,7 @@ class Conv(keras.layers.Layer):
         self.padding = _check_padding(padding)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes `kernel`."""
         side = self.kernel_size
         self.kernel = self.add_weight(
@@ -88,7 +88,9 @@ class Conv(keras.layers.Layer):
         del dtype  # read under mixed precision, the variable has it already
         return tf.convert_to_tensor(self.kernel)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
         """`[b, ceil(H / s), ceil(W / s), filters]`."""
         batch, height, width, _ = input_shape
         return (
@@ -130,7 +132,9 @@ class MaxPool(keras.layers.Layer):
             return tf.nn.max_pool2d(inputs, 3, 2, "SAME")
         return tf.nn.max_pool2d(tf.pad(inputs, _explicit(3)), 3, 2, "VALID")
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
         """`[b, ceil(H / 2), ceil(W / 2), C]`."""
         batch, height, width, channels = input_shape
         return (batch, _strided(height, 2), _strided(width, 2), channels)
@@ -151,6 +155,8 @@ class GlobalMean(keras.layers.Layer):
             x = tf.cast(x, tf.float32)
         return tf.cast(tf.reduce_mean(x, [1, 2]), inputs.dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
         """`[b, C]`."""
         return (input_shape[0], input_shape[-1])

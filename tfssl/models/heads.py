@@ -7,6 +7,8 @@ Initial weights are a pure function of (seed, the model's name, the layer's name
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from tfssl.core.seeds import init_seed
@@ -19,7 +21,9 @@ from tfssl.models.normalization import get_normalization
 class Projector(keras.Model):
     """A functional model that returns a list of outputs, be it of one."""
 
-    def call(self, inputs, training=None, mask=None):
+    def call(
+        self, inputs: Any, training: bool | None = None, mask: Any = None
+    ) -> list[Any]:
         """Returns the outputs as a list."""
         outputs = super().call(inputs, training=training, mask=mask)
         # Keras unwraps a list of one, and `[-1]` would then take the last row.

@@ -58,7 +58,7 @@ class Affine(keras.layers.Layer):
         self.center = center
         self.gamma_initializer = keras.initializers.get(gamma_initializer)
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes `gamma` and `beta`, each `[C]`."""
         options = {"shape": (input_shape[-1],), "autocast": False}  # not rounded
         self.gamma = self.add_weight(
@@ -80,7 +80,9 @@ class Affine(keras.layers.Layer):
     def _normalized(self, x: tf.Tensor) -> tf.Tensor:
         return x
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
         """The shape of the input."""
         return tuple(input_shape)
 
@@ -114,7 +116,7 @@ class GroupNorm(Affine):
         self.groups = groups
         self.epsilon = epsilon
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes `gamma` and `beta`, each `[C]`."""
         channels = input_shape[-1]
         self.group_count = self.groups or group_count(channels)

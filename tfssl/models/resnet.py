@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -131,7 +132,9 @@ class Encoder(keras.Model):
         return {**self._arguments, "name": self.name}
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Encoder:
         """Rebuilds the network from `get_config`."""
         size = config["image_size"]
         if isinstance(size, list):  # JSON has no tuples

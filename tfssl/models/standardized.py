@@ -67,7 +67,7 @@ class StandardizedDense(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes `kernel` and `bias`."""
         self.kernel = self.add_weight(
             name="kernel",
@@ -88,7 +88,9 @@ class StandardizedDense(keras.layers.Layer):
         y = tf.matmul(inputs, tf.cast(kernel, inputs.dtype))
         return y if self.bias is None else y + tf.convert_to_tensor(self.bias)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
         """`[b, units]`."""
         return (*input_shape[:-1], self.units)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
@@ -73,14 +74,14 @@ def checked(exclude: Exclude) -> Exclude:
     return patterns
 
 
-def exclude_config(exclude: Exclude):
+def exclude_config(exclude: Exclude) -> Any:
     """The rule as something that JSON holds; a function must be registered in Keras."""
     if callable(exclude):
         return keras.saving.serialize_keras_object(exclude)
     return None if exclude is None else [str(pattern) for pattern in exclude]
 
 
-def exclude_from_config(config) -> Exclude:
+def exclude_from_config(config: Any) -> Exclude:
     """The inverse of `exclude_config`."""
     if isinstance(config, dict):
         return keras.saving.deserialize_keras_object(config)

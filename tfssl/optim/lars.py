@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -105,7 +107,7 @@ class LARS(SGD):
         known = tf.logical_and(w_norm > 0, u_norm > 0)
         return update * tf.where(known, ratio, tf.ones_like(ratio))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Arguments to make the same optimiser again."""
         return super().get_config() | {
             "trust_coefficient": self.trust_coefficient,

@@ -65,7 +65,15 @@ class Lamb(_PathExclusion, keras.optimizers.Lamb):
     """
 
 
-def lars(learning_rate, *, momentum, weight_decay, nesterov, lr_in_velocity, exclude):
+def lars(
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+    *,
+    momentum: float,
+    weight_decay: float,
+    nesterov: bool,
+    lr_in_velocity: bool | None,
+    exclude: Exclude,
+) -> LARS:
     """Makes LARS; by default with the rate in the velocity, as SimCLR has it."""
     return LARS(
         learning_rate,
@@ -78,7 +86,15 @@ def lars(learning_rate, *, momentum, weight_decay, nesterov, lr_in_velocity, exc
     )
 
 
-def sgd(learning_rate, *, momentum, weight_decay, nesterov, lr_in_velocity, exclude):
+def sgd(
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+    *,
+    momentum: float,
+    weight_decay: float,
+    nesterov: bool,
+    lr_in_velocity: bool | None,
+    exclude: Exclude,
+) -> SGD:
     """Makes SGD; by default with the rate outside the velocity, as MoCo has it."""
     return SGD(
         learning_rate,
@@ -91,7 +107,15 @@ def sgd(learning_rate, *, momentum, weight_decay, nesterov, lr_in_velocity, excl
     )
 
 
-def adamw(learning_rate, *, momentum, weight_decay, nesterov, lr_in_velocity, exclude):
+def adamw(
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+    *,
+    momentum: float,
+    weight_decay: float,
+    nesterov: bool,
+    lr_in_velocity: bool | None,
+    exclude: Exclude,
+) -> AdamW:
     """Makes AdamW, whose `beta_1` is the momentum."""
     del nesterov, lr_in_velocity
     return AdamW(
@@ -103,7 +127,15 @@ def adamw(learning_rate, *, momentum, weight_decay, nesterov, lr_in_velocity, ex
     )
 
 
-def lamb(learning_rate, *, momentum, weight_decay, nesterov, lr_in_velocity, exclude):
+def lamb(
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+    *,
+    momentum: float,
+    weight_decay: float,
+    nesterov: bool,
+    lr_in_velocity: bool | None,
+    exclude: Exclude,
+) -> Lamb:
     """Makes LAMB, whose `beta_1` is the momentum."""
     del nesterov, lr_in_velocity
     return Lamb(

@@ -20,16 +20,19 @@ import tensorflow as tf
 from tfssl.config import tables
 from tfssl.errors import unknown
 
+Step = float | np.ndarray | tf.Tensor
 Schedule = Callable[[Any], Any]
 
 
-def constant(step, *, peak: float, warmup: int = 0):
+def constant(step: Step, *, peak: float, warmup: int = 0) -> np.ndarray | tf.Tensor:
     """`peak`, after `warmup` steps of linear rise from 0."""
     ops, s = _split(step)
     return _finish(peak * _ramp(ops, s, warmup))
 
 
-def warmup_cosine(step, *, peak: float, warmup: int, total: int):
+def warmup_cosine(
+    step: Step, *, peak: float, warmup: int, total: int
+) -> np.ndarray | tf.Tensor:
     """Linear rise, then half a cosine to 0 (SimCLR and BYOL).
 
     `step / warmup * peak` while step < warmup, so the first update has rate 0; then
@@ -46,14 +49,14 @@ def warmup_cosine(step, *, peak: float, warmup: int, total: int):
     return _finish(peak * ops.where(s < warmup, _ramp(ops, s, warmup), fall))
 
 
-def cosine(step, *, peak: float, total: int):
+def cosine(step: Step, *, peak: float, total: int) -> np.ndarray | tf.Tensor:
     """Half a cosine from `peak` at step 0 to 0 at `total`; no warm-up."""
     return warmup_cosine(step, peak=peak, warmup=0, total=total)
 
 
 def epoch_cosine(
-    step, *, peak: float, epochs: int, steps_per_epoch: int, first_epoch: int = 0
-):
+    step: Step, *, peak: float, epochs: int, steps_per_epoch: int, first_epoch: int = 0
+) -> np.ndarray | tf.Tensor:
     """MoCo v2's: half a cosine that moves once per epoch.
 
     `peak/2 (1 + cos(pi epoch / epochs))`, epochs from 0, so the last one still has a
@@ -66,13 +69,13 @@ def epoch_cosine(
 
 
 def step_decay(
-    step,
+    step: Step,
     *,
     peak: float,
     boundaries: Sequence[int],
     factor: float = 0.1,
     warmup: int = 0,
-):
+) -> np.ndarray | tf.Tensor:
     """`peak` times `factor` for every boundary reached (MoCo v1: epochs 120, 160)."""
     ops, s = _split(step)
     rate = peak * _ramp(ops, s, warmup)
@@ -82,14 +85,14 @@ def step_decay(
 
 
 def exponential(
-    step,
+    step: Step,
     *,
     peak: float,
     decay_steps: int = 62_500,
     rate: float = 0.9,
     staircase: bool = False,
     warmup: int = 0,
-):
+) -> np.ndarray | tf.Tensor:
     """`peak * rate ** (step / decay_steps)`; in stairs: of the whole quotient."""
     ops, s = _split(step)
     power = _split(_epoch(step, decay_steps))[1] if staircase else s / decay_steps
@@ -97,7 +100,7 @@ def exponential(
     return _finish(peak * ops.exp(math.log(rate) * power) * _ramp(ops, s, warmup))
 
 
-def byol_tau(step, *, base: float, total: int):
+def byol_tau(step: Step, *, base: float, total: int) -> np.ndarray | tf.Tensor:
     """BYOL's target decay, `1 - (1 - base)/2 (1 + cos(pi step / total))`.
 
     Rises from `base` to 1 and stays there (2006.07733, section 3.2).
@@ -194,11 +197,11 @@ class FunctionSchedule(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(self, function: Schedule):
         self.function = function
 
-    def __call__(self, step) -> tf.Tensor:
+    def __call__(self, step: Step) -> tf.Tensor:
         """The rate of an update, float32 scalar."""
         return tf.cast(self.function(tf.convert_to_tensor(step)), tf.float32)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Name and numbers of the function.
 
         Raises:
@@ -215,7 +218,7 @@ class FunctionSchedule(keras.optimizers.schedules.LearningRateSchedule):
         return {"name": names[function.func], "numbers": dict(function.keywords)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> FunctionSchedule:
         """The inverse of `get_config`."""
         return cls(functools.partial(SCHEDULES[config["name"]], **config["numbers"]))
 
@@ -225,7 +228,7 @@ def as_keras_schedule(function: Schedule) -> FunctionSchedule:
     return FunctionSchedule(function)
 
 
-def _split(step) -> tuple[Any, Any]:
+def _split(step: Step) -> tuple[Any, Any]:
     """The module to compute with, and the step as a float of it."""
     if isinstance(step, (int, float, list, tuple, np.ndarray, np.generic)):
         return np, np.asarray(step, np.float64)
@@ -238,7 +241,7 @@ def _finish(value):
     return float(value) if np.ndim(value) == 0 else value
 
 
-def _epoch(step, length: int):
+def _epoch(step: Step, length: int):
     """`step // length` in integers: a float quotient may round up to the next one."""
     if isinstance(step, (int, float, list, tuple, np.ndarray, np.generic)):
         return np.asarray(step) // length

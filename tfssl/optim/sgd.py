@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -68,7 +70,7 @@ class SGD(keras.optimizers.Optimizer):
         self.lr_in_velocity = lr_in_velocity
         self.exclude = checked(exclude)
 
-    def build(self, variables):
+    def build(self, variables: list[keras.Variable]) -> None:
         """Makes one velocity per variable and resolves `exclude`, once."""
         if self.built:
             return
@@ -76,7 +78,9 @@ class SGD(keras.optimizers.Optimizer):
         self._excluded = excluded(self.exclude, variables)
         self._velocities = self.add_optimizer_variables(variables, "velocity")
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
+    ) -> None:
         """Updates one variable and its velocity; see the class."""
         index = self._get_variable_index(variable)
         velocity = self._velocities[index]
@@ -104,7 +108,7 @@ class SGD(keras.optimizers.Optimizer):
         del w, excluded
         return move
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Arguments to make the same optimiser again."""
         config = super().get_config()
         return config | {
@@ -116,7 +120,9 @@ class SGD(keras.optimizers.Optimizer):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> SGD:
         """The inverse of `get_config`."""
         config = config | {"exclude": exclude_from_config(config["exclude"])}
         return super().from_config(config, custom_objects=custom_objects)

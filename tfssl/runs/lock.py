@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from tfssl.core.paths import AnyPath, write_whole
 from tfssl.errors import InUseError, message
@@ -84,7 +84,7 @@ class RunLock:
 
     def _take_kernels(self) -> bool:
         """Returns False where the file system has no `flock`."""
-        handle = open(self._folder / ".lock", "a+")  # noqa: SIM115
+        handle: TextIO = open(str(self._folder / ".lock"), "a+")  # noqa: SIM115
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -212,7 +212,7 @@ def _in_use(folder: AnyPath, owner: str) -> InUseError:
     )
 
 
-def _parsed(text: str) -> dict:
+def _parsed(text: str) -> dict[str, Any]:
     try:
         owner = json.loads(text)
     except ValueError:

@@ -288,7 +288,9 @@ def confusions_of(directory: RunDirectory) -> dict[str, Confusion]:
         return {}
     return {
         key: Confusion(
-            *(np.asarray(table[n], np.int64) for n in ("truth", "predicted", "count")),
+            truth=np.asarray(table["truth"], np.int64),
+            predicted=np.asarray(table["predicted"], np.int64),
+            count=np.asarray(table["count"], np.int64),
             names=tuple(table["names"]),
         )
         for key, table in json.loads(file.read_text()).items()

@@ -210,7 +210,7 @@ def _cut(image, y, x, h, w, mirrored, soft, out):
 SIGNATURE = types.void(types.intp, types.intp)
 
 
-def compute(_, context):
+def compute(_: int, context: int) -> None:
     """Runs `native.cut_views` as TensorFlow calls it."""
     status = c_api.new_status()
     inputs = np.zeros(3, np.intp)
