@@ -47,7 +47,9 @@ class Normalize(keras.layers.Layer):
         """Normalises `[b, H, W, 3]`."""
         return normalize(inputs, self.mean, self.std)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
         """The shape of the input."""
         return tuple(input_shape)
 
