@@ -83,7 +83,7 @@ def _picture(
             first |= {truth: None, predicted: None}
         chosen = np.sort([*first][:MOST_IN_PICTURE])
     shares = confusion.matrix(chosen) / np.maximum(images[chosen], 1)[:, None]
-    names = [confusion.names[label] for label in chosen]
+    names = [confusion.names[label] for label in chosen.tolist()]
     return {
         "names": names,
         "part": len(chosen) < classes,
