@@ -74,7 +74,8 @@ def test_split_in_the_name_shares_classes(tmp_path):
     write(tmp_path / "train.txt", "1.jpg b", "2.jpg c")
     write(tmp_path / "val.txt", "3.jpg a")
     train, test = (opened(f"{tmp_path}/{{split}}.txt", s) for s in ("train", "test"))
-    assert train.class_names == test.class_names == ("a", "b", "c")
+    assert train.class_names == test.class_names == ("b", "c")
+    assert test.labels.tolist() == [-1] and test.reading.unknown == {"a": 1}
     assert (train.num_examples, test.num_examples) == (2, 1)
     with pytest.raises(DataError, match="all.txt"):
         opened(f"{tmp_path}/{{split}}.txt", "all")

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.data.test_header import jpeg_header, png_header
-from tfssl.augment.geometry import decode, eval_image
+from tests.gallery import jpeg_header, png_header
+from tfssl.augment.geometry import eval_image
 from tfssl.augment.recipes import EVAL_TRANSFORMS, IMAGENET_MEAN, IMAGENET_STD
+from tfssl.data.decode import decode
 from tfssl.errors import RunDirectoryError
 from tfssl.exporters import export_saved_model, inference_clone
 from tfssl.models import Encoder, linear_head

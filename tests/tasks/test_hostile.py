@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.test_header import jpeg_header, png_header
+from tests.gallery import jpeg_header, png_header
 from tests.tiny import COMMON
 from tfssl.main import main
 

@@ -192,6 +192,7 @@ def show_jpeg(
     recipe: Recipe,
     size: int,
     cutter: Cutter = TENSORFLOW,
+    whole: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Cuts views out of a JPEG that is decoded no further than they reach.
 
@@ -202,6 +203,8 @@ def show_jpeg(
       recipe: That of the cuts.
       size: Side S of the views.
       cutter: Of the host.
+      whole: bool scalar; where it is false everything is decoded, since only then a
+        decoder notices that the end is missing.
 
     Returns:
       uint8 `[V, S, S, 3]`, the bits of `show` of the whole image.
@@ -213,6 +216,8 @@ def show_jpeg(
     first = tf.bitwise.bitwise_and(tf.maximum(first, 0), -_BLOCK)
     last = tf.reduce_max(cuts[:, :2] + cuts[:, 2:4], 0) + _NEIGHBOURS
     last = tf.minimum(last, shape[:2])
+    if whole is not None:
+        first, last = tf.where(whole, first, 0), tf.where(whole, last, shape[:2])
     window = tf.concat([first, last - first], 0)
     image = tf.io.decode_and_crop_jpeg(data, window, channels=3)
     moved = cuts - tf.concat([first, [0, 0, 0, 0]], 0)

@@ -1,4 +1,4 @@
-"""Decodes and resizes one image on the host; prepares what evaluation looks at."""
+"""Resizes one image on the host; prepares what evaluation looks at."""
 
 from __future__ import annotations
 
@@ -6,61 +6,8 @@ import tensorflow as tf
 
 from tfssl.augment.recipes import EvalTransform
 
-# Missing in some builds of TensorFlow 2.20; then WebP is refused when it is met.
-_DECODE_WEBP = getattr(tf.io, "decode_webp", None)
-
-
-def decode(data: tf.Tensor) -> tf.Tensor:
-    """Decodes an image file of any kind that TensorFlow reads.
-
-    JPEG (grey, CMYK), PNG (grey, palette, alpha, 16 bit), BMP, GIF (first frame), WebP
-    where this TensorFlow has it (first frame). Alpha is dropped, not composited, as
-    libpng does for `decode_png(channels=3)`; 16 bits keep the upper 8; the EXIF
-    orientation is ignored, as in the official pipelines.
-
-    Args:
-      data: string scalar, the file's bytes.
-
-    Returns:
-      uint8 `[h, w, 3]` RGB.
-
-    Raises:
-      tf.errors.InvalidArgumentError: When run, if the bytes are no such image.
-    """
-    # DecodeImage insists on the file's own channels for BMP and WebP, so these two
-    # are told apart by their first bytes. The padding is for files under 12 bytes,
-    # where substr would complain about the position instead of about the image.
-    head = tf.strings.join([tf.strings.substr(data, 0, 12), " " * 12])
-    is_bmp = tf.equal(tf.strings.substr(head, 0, 2), b"BM")
-
-    def usual() -> tf.Tensor:
-        return tf.io.decode_image(data, channels=3, expand_animations=False)
-
-    def bmp() -> tf.Tensor:
-        return _three_channels(tf.io.decode_bmp(data, channels=0))
-
-    def not_webp() -> tf.Tensor:
-        return tf.cond(is_bmp, bmp, usual)
-
-    if _DECODE_WEBP is None:
-        image = not_webp()
-    else:
-        is_webp = tf.equal(tf.strings.substr(head, 0, 4), b"RIFF") & tf.equal(
-            tf.strings.substr(head, 8, 4), b"WEBP"
-        )
-        image = tf.cond(
-            is_webp,
-            lambda: _three_channels(_DECODE_WEBP(data, channels=0)),
-            not_webp,
-        )
-    return tf.ensure_shape(image, [None, None, 3])
-
-
-def _three_channels(image: tf.Tensor) -> tf.Tensor:
-    """Returns the first frame as RGB `[h, w, 3]`: grey repeated, alpha dropped."""
-    shape = tf.shape(image)
-    image = tf.reshape(image, tf.concat([[-1], shape[-3:]], 0))[0]
-    return tf.gather(image, tf.minimum([0, 1, 2], shape[-1] - 1), axis=-1)
+_MANY = 2**24  # numbers in an image of which no copy in floats is made
+_CONSTANT = 2**26  # bytes that an intermediate may take whatever the image
 
 
 def resize(
@@ -72,15 +19,110 @@ def resize(
 ) -> tf.Tensor:
     """Resizes `[h, w, 3]` (any dtype) to float32 `[height, width, 3]`, not clipped."""
     if method == "bicubic" and not antialias:
-        # Floats from the start: the operation converts a byte once for every tap.
-        return tf.raw_ops.ResizeBicubic(
-            images=tf.cast(image, tf.float32)[None],
-            size=[height, width],
-            half_pixel_centers=True,
-        )[0]
+        # Floats from the start: the operation converts a byte once for every tap. Of a
+        # large image it takes but few pixels, and floats are four times its memory.
+        return tf.cond(
+            tf.size(image) <= _MANY,
+            lambda: _bicubic(tf.cast(image, tf.float32), height, width),
+            lambda: _bicubic(image, height, width),
+        )
     if method == "bilinear" and antialias:
-        return antialiased(image, height, width)
+        return antialiased_window(image, height, width, 0, 0, height, width)
     return tf.image.resize(image, [height, width], method, antialias=antialias)
+
+
+def _bicubic(
+    image: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
+) -> tf.Tensor:
+    return tf.raw_ops.ResizeBicubic(
+        images=image[None], size=[height, width], half_pixel_centers=True
+    )[0]
+
+
+def antialiased_window(
+    image: tf.Tensor,
+    height: int | tf.Tensor,
+    width: int | tf.Tensor,
+    top: int | tf.Tensor,
+    left: int | tf.Tensor,
+    rows: int | tf.Tensor,
+    columns: int | tf.Tensor,
+) -> tf.Tensor:
+    """Computes a window of `antialiased`, in memory that no shape of image can exceed.
+
+    Resizing first would make of 12000 x 3 pixels, enlarged to 1024000 x 256, an
+    intermediate of gigabytes. Where that is large beside the image, the window's pixels
+    are summed one tap at a time, in the operation's own order and precision: the same
+    bits. Other images take the operation.
+
+    Args:
+      image: `[h, w, C]` of any dtype, C static.
+      height: Rows of the whole result.
+      width: Columns of the whole result.
+      top: First row of the window.
+      left: First column of the window.
+      rows: Rows of the window.
+      columns: Columns of the window.
+
+    Returns:
+      float32 `[rows, columns, C]`.
+    """
+    shape = tf.shape(image, tf.int64)
+    height, width = (tf.cast(side, tf.int64) for side in (height, width))
+    longest = tf.maximum(shape[1], width) * height
+    few = 24 * longest <= _CONSTANT + 8 * shape[0] * shape[1]
+
+    def whole() -> tf.Tensor:
+        out = antialiased(image, tf.cast(height, tf.int32), tf.cast(width, tf.int32))
+        return out[top : top + rows, left : left + columns]
+
+    def window() -> tf.Tensor:
+        down, down_weights = _taps(shape[0], height, top, rows)
+        right, right_weights = _taps(shape[1], width, left, columns)
+        pixels = tf.reshape(image, [-1, image.shape[-1]])
+        nothing = tf.zeros([rows, columns, image.shape[-1]])
+
+        def added_column(total: tf.Tensor, column: tuple) -> tf.Tensor:
+            across, share = column
+
+            def added_row(part: tf.Tensor, row: tuple) -> tf.Tensor:
+                place, weight = row
+                found = tf.gather(pixels, place[:, None] * shape[1] + across)
+                return part + weight[:, None, None] * tf.cast(found, tf.float32)
+
+            part = tf.foldl(added_row, (down, down_weights), nothing, 1)
+            return total + share[:, None] * part
+
+        return tf.foldl(added_column, (right, right_weights), nothing, 1)
+
+    return tf.cond(few, whole, window)
+
+
+def _taps(
+    count: tf.Tensor, size: tf.Tensor, first: tf.Tensor, number: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Which pixels of `count` make up `number` of `size` from the first on: how much.
+
+    Returns:
+      int64 and float32 `[taps, number]`, as `ScaleAndTranslate` has them.
+    """
+    step = _inverse(tf.cast(size, tf.float32) / tf.cast(count, tf.float32))
+    reach = tf.maximum(step, 1.0)
+    shown = tf.cast(first, tf.int64) + tf.range(tf.cast(number, tf.int64))
+    place = (tf.cast(shown, tf.float32) + 0.5) * step
+    begin = tf.cast(tf.math.ceil(place - reach - 0.5), tf.int64)
+    end = tf.cast(tf.floor(place + reach - 0.5), tf.int64)
+    begin, end = (tf.clip_by_value(x, 0, count - 1) for x in (begin, end))
+    pixels = begin + tf.range(tf.reduce_max(end - begin) + 1)[:, None]
+    distance = tf.abs((tf.cast(pixels, tf.float32) + 0.5 - place) * _inverse(reach))
+    weights = tf.where(pixels <= end, tf.maximum(1.0 - distance, 0.0), 0.0)
+    total = tf.foldl(tf.add, weights, tf.zeros_like(place), 1)
+    return tf.minimum(pixels, count - 1), weights * _inverse(total)
+
+
+def _inverse(value: tf.Tensor) -> tf.Tensor:
+    """1 / value in float32, which the graph's optimiser does not merge with others."""
+    return tf.cast(1.0 / tf.cast(value, tf.float64), tf.float32)
 
 
 def antialiased(
@@ -169,7 +211,9 @@ def _resize_then_crop(
     """Does torchvision's `Resize` of the shorter side and `CenterCrop(size)`."""
     short = tf.minimum(shape[0], shape[1])
     # The longer side is cut down, the offset rounded half to even: torchvision.
-    new = target * shape[:2] // short
+    new = target * tf.cast(shape[:2], tf.int64) // tf.cast(short, tf.int64)
+    begin = tf.cast(tf.round(tf.cast(new - size, tf.float32) / 2.0), tf.int64)
+    if transform.resize == "bilinear" and transform.antialias:
+        return antialiased_window(image, new[0], new[1], begin[0], begin[1], size, size)
     out = resize(image, new[0], new[1], transform.resize, transform.antialias)
-    begin = tf.cast(tf.round(tf.cast(new - size, tf.float32) / 2.0), tf.int32)
     return tf.slice(out, tf.concat([begin, [0]], 0), [size, size, 3])

@@ -14,13 +14,19 @@ from tfssl.config import Config
 from tfssl.core import runtime
 from tfssl.data import Source, is_small, open_source, training
 from tfssl.errors import DataError, message
+from tfssl.show import console
 from tfssl.train import make_device_views, make_photometry
 from tfssl.train.replica_step import Photometric
 
+_TOLD: set[str] = set()
+
 
 def source(config: Config, split: str, **more: Any) -> Source:
-    """Opens the data set at one split; `more` are arguments of `open_source`."""
-    return open_source(
+    """Opens the data set at one split, and says once how it was read.
+
+    `more` are arguments of `open_source`.
+    """
+    opened = open_source(
         config.dataset,
         split,
         image_size=config.image_size,
@@ -28,12 +34,18 @@ def source(config: Config, split: str, **more: Any) -> Source:
         index_dir=config.index_dir or None,
         rebuild_index=config.rebuild_index,
         max_pixels=config.max_image_pixels,
+        orient=config.orient,
         tfrecord_image_key=config.tfrecord_image_key,
         tfrecord_label_key=config.tfrecord_label_key,
         tfrecord_first_label=config.tfrecord_first_label,
         seed=config.seed,
         **more,
     )
+    text = opened.summary().text
+    if text not in _TOLD:
+        _TOLD.add(text)
+        console.say(text)
+    return opened
 
 
 def labelled_source(config: Config, **more: Any) -> Source:

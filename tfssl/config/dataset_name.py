@@ -8,20 +8,51 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 
 SPLIT = "{split}"
 
-HELD_OUT = {
-    "validation": ("validation", "val", "test"),
-    "val": ("val", "validation", "test"),
-    "test": ("test", "validation", "val"),
+SPELLINGS = {
+    "train": ("train", "training", "trn"),
+    "validation": ("validation", "val", "valid", "dev"),
+    "test": ("test", "testing", "tst", "eval", "evaluation"),
 }
-"""Names that a held-out split may have, by the one asked for; the first one counts."""
+"""How the splits are called, in any case, also as `train_set` or `TestImages`."""
+
+_ENDING = re.compile(r"[ _.-]*(set|split|data|images|imgs)?")
+
+
+def role(name: str) -> str:
+    """`"train"`, `"validation"` or `"test"`, if a name is one of a split; else ""."""
+    lower = name.strip().lower()
+    for split, spellings in SPELLINGS.items():
+        for spelling in spellings:
+            rest = lower.removeprefix(spelling)
+            if rest != lower and _ENDING.fullmatch(rest):
+                return split
+    return ""
+
+
+def roles(split: str) -> tuple[str, ...]:
+    """The splits that a name asks for, the first that is there counts; () for none."""
+    asked = role(split)
+    held_out = (
+        ("validation", "test") if asked == "validation" else ("test", "validation")
+    )
+    return (asked,) if asked == "train" else held_out if asked else ()
+
+
+def is_held_out(split: str) -> bool:
+    """Whether a name asks for images that are not trained on."""
+    return role(split) in ("validation", "test")
 
 
 def names_of(split: str) -> tuple[str, ...]:
-    """Returns the names under which a split may be found."""
-    return HELD_OUT.get(split, (split,))
+    """Returns the names under which the files of a split may be found, the likeliest first."""
+    spelled = [name for one in roles(split) for name in SPELLINGS[one]]
+    ways = (str.lower, str.capitalize, str.upper)
+    names = [split, *(way(name) for name in spelled for way in ways)]
+    return tuple(dict.fromkeys(names))
 
 
 def located(path: str, data_dir: str | None) -> str:

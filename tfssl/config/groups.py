@@ -76,6 +76,12 @@ class Images(Flags, title="data"):
         "files that declare more are skipped undecoded; 0: no limit",
         low=0,
     )
+    orient: str = flag(
+        "none",
+        "exif turns pictures upright by their EXIF orientation, on every path; none "
+        "leaves them as they lie in the file, as the official codes do",
+        choices=("none", "exif"),
+    )
     image_size: int = flag(32, "side of the square images in pixels", low=8, high=1024)
     augment: str = flag(
         "",

@@ -148,6 +148,12 @@ class ExportFlags(Flags, title="export", scope="free"):
         "file)",
         choices=tuple(tables.EXPORT_FORMATS),
     )
+    export_on_error: str = flag(
+        "fail",
+        "what an undecodable image does to a request to the SavedModel: fail names "
+        "it; zeros gives zeros for it, and an output `valid` for all",
+        choices=("fail", "zeros"),
+    )
 
 
 @dataclasses.dataclass(frozen=True)

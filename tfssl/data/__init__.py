@@ -7,7 +7,7 @@ from tfssl.data.memory import in_memory
 from tfssl.data.outlines import CLASS_NAMES
 from tfssl.data.pipeline import inference, is_small, training
 from tfssl.data.shapes import Shapes
-from tfssl.data.source import Source
+from tfssl.data.source import Reading, Source, Summary
 from tfssl.data.sources import open_source
 from tfssl.data.splits import Split, parse_split
 from tfssl.data.subset import require_labels, spread, tenth, without_tenth
@@ -19,7 +19,9 @@ __all__ = [
     "Encoded",
     "Folder",
     "Shapes",
+    "Reading",
     "Source",
+    "Summary",
     "Split",
     "TfdsSource",
     "draw",

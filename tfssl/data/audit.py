@@ -14,8 +14,6 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from tfssl.augment import geometry
-from tfssl.data import header
 from tfssl.data.encoded import Encoded
 from tfssl.data.similar import equal_groups, near_pairs
 from tfssl.data.source import Source
@@ -95,9 +93,7 @@ def _one(
     try:
         if encoded:
             data = source.read(index)
-            if header.refusal(data, source.max_pixels):
-                raise ValueError
-            pixels = geometry.decode(tf.constant(data)).numpy()
+            pixels = source.decoded(tf.constant(data)).numpy()
         else:
             pixels = source.example(tf.constant(index, tf.int64))["image"].numpy()
             data = pixels.tobytes()

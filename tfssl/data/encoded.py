@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tfssl.augment import geometry
-from tfssl.data import header
-from tfssl.data.source import SkipList, first_line
+from tfssl.data.decode import decode, is_plain_jpeg, said, whole_jpeg
+from tfssl.data.formats import MAX_PIXELS
+from tfssl.data.source import Described, SkipList, first_line
+
+_SEEN = 8  # examples that tell what the files mostly are
 
 
-class Encoded:
+class Encoded(Described):
     """A source whose examples are image files or the bytes of such.
 
     Subclasses give `encoded`, `where` and `read`, and set what `Source` names.
@@ -19,8 +21,9 @@ class Encoded:
     """
 
     may_fail = True
+    orient = "none"
 
-    def __init__(self, max_pixels: int = header.MAX_PIXELS):
+    def __init__(self, max_pixels: int = MAX_PIXELS):
         self.max_pixels = max_pixels
         self._skips = SkipList()
 
@@ -50,26 +53,42 @@ class Encoded:
     def example(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
         """See `Source.example`."""
         found = self.encoded(index)
-        data = header.within(found.pop("data"), self.max_pixels)
-        return {"image": geometry.decode(data), **found}
+        return {"image": self.decoded(found.pop("data")), **found}
 
-    def mostly_jpeg(self) -> bool:
-        """Whether the first example is a JPEG, so that `jpeg` is worth trying."""
+    def decoded(self, data: tf.Tensor) -> tf.Tensor:
+        """Decodes a file as this source's are: see `decode`."""
+        return decode(data, self.max_pixels, orient=self.orient)
+
+    def mostly_jpeg(self) -> str:
+        """Says how to try `jpeg`, from a few examples: `"plain"`, `"look"` or `""`.
+
+        `""`: they are not all JPEGs, or have to be turned, so that it is not worth it.
+        """
+        if self.orient != "none":
+            return ""
+        places = {self.num_examples * n // _SEEN for n in range(_SEEN)}
         try:
-            return self.read(0)[:3] == b"\xff\xd8\xff"
+            seen = [self.read(place) for place in sorted(places)]
         except (OSError, tf.errors.OpError):
-            return False
+            return ""
+        if not all(data.startswith(b"\xff\xd8\xff") for data in seen):
+            return ""
+        return "plain" if all(map(is_plain_jpeg, seen)) else "look"
 
-    def jpeg(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`encoded` of a JPEG that ends as one does; anything else is an error.
+    def jpeg(self, index: tf.Tensor, look: bool = False) -> dict[str, tf.Tensor | None]:
+        """`encoded` of a JPEG whose end is seen; anything else is an error.
+
+        Args:
+          index: int64 scalar.
+          look: See `whole_jpeg`.
 
         Returns:
-          `data`, `label`, `id`, and `shape` int32 `[3]`: height, width, channels.
+          `data`, `label`, `id`, `shape` int32 `[3]`: height, width, channels; `whole`.
         """
         found = self.encoded(index)
         numbers = {name: tf.cast(found[name], tf.int64) for name in ("label", "id")}
-        data, shape = header.whole_jpeg(found["data"], self.max_pixels)
-        return {"data": data, "shape": shape, **numbers}
+        data, shape, whole = whole_jpeg(found["data"], self.max_pixels, look)
+        return {"data": data, "shape": shape, "whole": whole, **numbers}
 
     def failed(self, index: int) -> str:
         """See `Source.failed`."""
@@ -92,10 +111,8 @@ class Encoded:
             return first_line(error)
         if not data:
             return "empty file"
-        if refusal := header.refusal(data, self.max_pixels):
-            return f"{refusal}, {len(data)} bytes"
         try:
-            geometry.decode(tf.constant(data))
+            self.decoded(tf.constant(data))
         except (tf.errors.OpError, ValueError) as error:
-            return f"not decodable, {len(data)} bytes: {first_line(error)}"
+            return f"{said(error)}, {len(data)} bytes"
         return "readable now; it was not when it was asked for"

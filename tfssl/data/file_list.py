@@ -3,40 +3,59 @@ r"""`list:FILE`: a text file that names images, one a line, with or without labe
     # comments and empty lines are passed over
     cats/0001.jpg<TAB>cat
     n01440764/n01440764_10026.JPEG 0
+    "with, comma.png",dog
 
-What follows a tab, or a blank after an image's extension, is the label: a name or a
-number. Paths are relative to FILE's own folder (or to `--data_dir`). Classes are
-numbered in the order of their names; where all are numbers, in the order of numbers.
+What follows a tab, a comma, a semicolon or a blank after an image's extension is the
+label: a name or a number; quotes around either are taken off. A first line such as
+`path,label` is a heading. The text is UTF-8, with or without a byte order mark, or
+UTF-16 with one; names that are not UTF-8 are taken as the bytes that they are. Paths
+are relative to FILE's own folder (or to `--data_dir`); in one with `\` and no `/` that
+is a separator, as Windows writes. Classes are numbered in the order of their names;
+where all are numbers, in the order of numbers. Lines without a label are unlabelled.
 
 Splits. `list:lists/{split}.txt` reads `train.txt`, and `test.txt`, `validation.txt` or
-`val.txt`; classes are those of all these files together. Without `{split}` a tenth is
-held out as for `folder:`, and `all` is everything. Order and ids are those of a
-folder: the hash of the path as it is written.
+`val.txt`; classes are those of the training list, and images of any other class have
+no label, and are counted. Without `{split}` a tenth is held out as for `folder:`, and
+`all` is everything. Order and ids are those of a folder: the hash of the path as it is
+written.
 """
 
 from __future__ import annotations
 
+import codecs
+import collections
 import logging
 import os
 import re
+import unicodedata
 
 import numpy as np
 import tensorflow as tf
 
 from tfssl.config import dataset_name
-from tfssl.config.dataset_name import HELD_OUT, SPLIT, names_of
+from tfssl.config.dataset_name import SPELLINGS, SPLIT, is_held_out, names_of, role
 from tfssl.config.remote import is_remote
 from tfssl.data.files import Files
-from tfssl.data.header import MAX_PIXELS
+from tfssl.data.formats import MAX_PIXELS
 from tfssl.data.scan import EXTENSIONS, is_image
-from tfssl.data.source import SourceOptions
+from tfssl.data.source import Reading, SourceOptions
 from tfssl.data.splits import Split, held_out_tenth
 from tfssl.data.tree import path_hash
-from tfssl.errors import DataError, message, unknown
+from tfssl.errors import DataError, message, printable, unknown
 
 _LOG = logging.getLogger(__name__)
 _KINDS = "|".join(re.escape(extension) for extension in EXTENSIONS)
-_LABELLED = re.compile(rf"(.*(?:{_KINDS}))[ \t]+(\S.*)", re.IGNORECASE)
+# A path up to its extension, maybe in quotes, then a separator and the label.
+_LABELLED = re.compile(
+    rf"""(?P<quote>["']?)(?P<path>.*?(?:{_KINDS}))(?P=quote)
+    (?:\s*[\t,;]\s*|[ ]+)(?P<label>\S.*)?""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_HEADING = re.compile(
+    r"\W*(path|file|files|image|images|filename|file_?name|image_?path|img|id)\b.*",
+    re.I,
+)
+_GRAMMAR = "PATH, or PATH and a label behind a tab, comma, semicolon or blank"
 
 
 class FileList(Files):
@@ -60,11 +79,10 @@ class FileList(Files):
         base: str | None = None,
         max_pixels: int = MAX_PIXELS,
     ):
-        chosen, others = _files(file, split.name)
+        chosen, training = _files(file, split.name)
         rows = read_list(chosen)
-        texts = {text for _, text in rows.items() if text}
-        for other in others:
-            texts |= {text for text in read_list(other).values() if text}
+        known = read_list(training) if training else rows
+        texts = {text for text in known.values() if text}
         numeric = all(re.fullmatch(r"-?\d+", text) for text in texts)
         names = sorted(texts, key=int if numeric else None)
         numbers = {text: number for number, text in enumerate(names)}
@@ -76,12 +94,20 @@ class FileList(Files):
         start, stop = split.bounds(len(order))
         order = order[start:stop]
         folder = base or os.path.dirname(chosen)
-        labels = [numbers[t] if (t := rows[written[i]]) else -1 for i in order]
+        labels = [numbers.get(rows[written[i]], -1) for i in order]
         if len(names) < 2:
             names, labels = [], [-1] * len(labels)
+        strange = [rows[written[i]] for i in order if rows[written[i]] not in numbers]
+        unknown_classes = dict(collections.Counter(filter(None, strange)))
+        self.reading = Reading(
+            held_out=""
+            if SPLIT in file
+            else "a tenth of the lines, by a hash of their paths",
+            unknown=unknown_classes if names else {},
+        )
         super().__init__(
             f"list:{file}/{split.text}",
-            [os.fsencode(os.path.join(folder, written[i])) for i in order],
+            [_located(folder, written[i]) for i in order],
             hashes[order, 0],
             np.array(labels, np.int64),
             tuple(names),
@@ -90,31 +116,36 @@ class FileList(Files):
 
 
 def read_list(file: str) -> dict[str, str]:
-    """The paths that a list names, as written and in order, with "" or their label.
+    """Reads the paths of a list, as written and in order, with "" or their label.
 
     A path that stands there twice counts once, and a warning says how many did.
 
     Raises:
-      DataError: Nothing in it, or a path with two labels.
+      DataError: It is no such list, or has a path with two labels.
     """
     rows: dict[str, str] = {}
     repeated = 0
-    with tf.io.gfile.GFile(file, "rb") as lines:
-        text = os.fsdecode(lines.read())
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(_lines(file), 1):
         line = line.strip()
         if not line or line.startswith("#"):
             continue
-        path, tab, label = line.partition("\t")
-        match = None if tab or is_image(line) else _LABELLED.fullmatch(line)
+        match = None if is_image(_unquoted(line)) else _LABELLED.fullmatch(line)
+        path, label = _unquoted(line), ""
         if match:
-            path, label = match.groups()
-        path, label = path.strip(), label.strip()
+            path, label = match["path"], _unquoted(match["label"] or "")
+        elif "\t" in line:
+            path, label = map(_unquoted, line.split("\t", 1))
+        elif not rows and not is_image(path) and _HEADING.fullmatch(line):
+            continue
+        elif re.match(r"[<{\[]", line) or any(ord(c) < 32 for c in line):
+            raise DataError(_no_list(file, number, line))
+        path = path.strip()
+        label = unicodedata.normalize("NFC", label.strip())
         if rows.setdefault(path, label) != label:
             raise DataError(
                 message(
-                    f"{path} with the labels {rows[path]!r} and {label!r} in {file}, "
-                    f"line {number}",
+                    f"{printable(path)} with the labels {printable(rows[path])!r} and "
+                    f"{printable(label)!r} in {file}, line {number}",
                     "one label for a path",
                     "removing one of the lines",
                 )
@@ -127,11 +158,49 @@ def read_list(file: str) -> dict[str, str]:
         raise DataError(
             message(f"{file} without a path", "one image a line", "another list")
         )
+    named = any(map(is_image, rows)) or any("/" in path for path in rows)
+    if not named and not any(rows.values()):
+        raise DataError(_no_list(file, 1, next(iter(rows))))
     return rows
 
 
-def _files(file: str, split: str) -> tuple[str, list[str]]:
-    """The list to read, and the other splits' lists that classes come from too."""
+def _lines(file: str) -> list[str]:
+    """The lines of a text in any of the encodings that the module names."""
+    with tf.io.gfile.GFile(file, "rb") as opened:
+        data = opened.read()
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace").splitlines()
+    data = data.removeprefix(codecs.BOM_UTF8)
+    if b"\0" in data:
+        number = data[: data.index(b"\0")].count(b"\n") + 1
+        raise DataError(_no_list(file, number, "bytes that are no text"))
+    # Bytes that are not UTF-8 survive as surrogates, for the paths that hold them.
+    text = data.decode("utf-8", "surrogateescape")
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def _unquoted(text: str) -> str:
+    text = text.strip()
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
+    return text[1:-1] if quoted else text
+
+
+def _located(folder: str, path: str) -> bytes:
+    if "\\" in path and "/" not in path:
+        path = path.replace("\\", "/")
+    return os.fsencode(os.path.join(folder, path))
+
+
+def _no_list(file: str, number: int, line: str) -> str:
+    return message(
+        f"list:{file}, line {number}: {printable(line[:60])}",
+        f"lines of {_GRAMMAR}",
+        "a text file of that form",
+    )
+
+
+def _files(file: str, split: str) -> tuple[str, str]:
+    """The list to read, and the training split's, which names the classes; or ""."""
 
     def there(names: tuple[str, ...]) -> list[str]:
         paths = [file.replace(SPLIT, name) for name in names]
@@ -142,28 +211,29 @@ def _files(file: str, split: str) -> tuple[str, list[str]]:
     if SPLIT not in file:
         if not there(("",)):
             raise DataError(message(f"list:{file}", "a file", "an existing path"))
-        return file, []
+        return file, ""
     found = there(names_of(split))
     if not found:
-        wanted = ", ".join(file.replace(SPLIT, name) for name in names_of(split))
+        names = names_of(split)[:4]
+        wanted = ", ".join(file.replace(SPLIT, name) for name in names)
         raise DataError(
             message(
                 f"list:{file} for split {split}", f"one of {wanted}", "another split"
             )
         )
-    every = there(("train", *HELD_OUT["test"]))
-    return found[0], [path for path in every if path != found[0]]
+    training = there(names_of("train"))
+    return found[0], training[0] if training else ""
 
 
 def _keep(second: np.ndarray, split: str, *, whole: bool) -> np.ndarray:
     """Bool `[n]`: which rows of a list belong to a split."""
     if whole or split == "all":
         return np.ones(len(second), bool)
-    if split == "train":
+    if role(split) == "train":
         return ~held_out_tenth(second)
-    if split in HELD_OUT:
+    if is_held_out(split):
         return held_out_tenth(second)
-    raise DataError(unknown("split", split, ["train", "all", *HELD_OUT]))
+    raise DataError(unknown("split", split, ["all", *SPELLINGS]))
 
 
 def open_list(argument: str, split: Split, options: SourceOptions) -> FileList:

@@ -1,9 +1,16 @@
 """`folder:DIR`: any directory tree of images; class folders give labels.
 
-Splits. Where `DIR/train` exists, `train` means it, and the held-out splits mean
-`DIR/validation`, `DIR/val` or `DIR/test`; any other folder of DIR can be named too.
-Without them a tenth of the files is held out: those whose relative path has a hash
+Splits. Folders of DIR called `train`, `val`, `test` or otherwise as splits are called
+(`Training`, `valid`, `TEST_SET`: see `dataset_name.SPELLINGS`), in any case, are the
+splits if one of them is for training and either another is held out, or it holds class
+folders, or nothing but it holds images. Otherwise folders of such names are classes:
+`train` beside `bus` and `car` is. Any other folder of DIR can be named as a split too.
+Without splits a tenth of the files is held out: those whose relative path has a hash
 divisible by 10, so that files added later move no other file. `all` means every file.
+
+Classes are the folders below the training split. A held-out folder of another name is
+a class that training does not know: its images have no label, and are counted. Names
+are compared in Unicode's normal form C.
 
 Order. Examples are ordered by the hash of their relative path, which mixes classes:
 `train[:1000]` is a fair sample. The same hash is the example's `id`.
@@ -14,20 +21,21 @@ one name are one class. The ids of the first tree are those that it has alone.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
+import unicodedata
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from tfssl.config import dataset_name
-from tfssl.config.dataset_name import HELD_OUT
 from tfssl.config.remote import cache_directory, is_remote
 from tfssl.data.files import Files
-from tfssl.data.header import MAX_PIXELS
+from tfssl.data.formats import MAX_PIXELS
 from tfssl.data.scan import EXTENSIONS, Tally
-from tfssl.data.source import SourceOptions
+from tfssl.data.source import Reading, SourceOptions
 from tfssl.data.splits import Split, held_out_tenth
 from tfssl.data.tree import WORTH, Tree, path_hash
 from tfssl.errors import DataError, message, unknown
@@ -36,9 +44,7 @@ from tfssl.errors import DataError, message, unknown
 class Folder(Files):
     """The image files below one or several directories; see the module.
 
-    The classes are the folders directly below the split's directory that hold images
-    (those of the training split, so that a class keeps its number in every split). With
-    fewer than two there are no labels.
+    With fewer than two classes there are no labels.
 
     Args:
       directories: DIR, or several.
@@ -78,6 +84,12 @@ class Folder(Files):
             self.tally.add(part.tally)
         names = sorted(set().union(*(part.classes for part in parts)))
         class_names = tuple(names) if len(names) > 1 else ()
+        self.reading = Reading(
+            held_out="; ".join(dict.fromkeys(part.held_out for part in parts)),
+            passed_over=self.tally.other,
+            leftovers=self.tally.hidden,
+            notes=tuple(dict.fromkeys(n for part in parts for n in part.notes)),
+        )
         hashes = np.concatenate([part.hashes for part in parts])
         if not len(hashes):
             raise DataError(
@@ -93,6 +105,12 @@ class Folder(Files):
         labels = np.concatenate([part.labels(class_names) for part in parts])
         start, stop = split.bounds(len(paths))
         order = np.lexsort((hashes[:, 1], hashes[:, 0]))[start:stop]
+        if class_names:
+            tops = np.concatenate([part.tops() for part in parts])[order]
+            names, counts = np.unique(tops[labels[order] < 0], return_counts=True)
+            found = dict(zip(names.tolist(), counts.tolist(), strict=True))
+            found.pop("", None)
+            self.reading = dataclasses.replace(self.reading, unknown=found)
         super().__init__(
             f"folder:{','.join(directories)}/{split.text}",
             [paths[place] for place in order],
@@ -125,9 +143,11 @@ class _Part:
     """
 
     def __init__(self, tree: Tree, number: int, split: str):
-        names = {*tree.directories[0].folders, *tree.directories[0].links}
-        inside, keep = _locate(names, split)
-        self._tree, self._roots = tree, _label_roots(names, inside)
+        layout = _Layout(tree)
+        inside, keep = layout.locate(split)
+        self.held_out, self.notes = layout.held_out(), layout.notes
+        self._tree, self._roots = tree, layout.label_roots(inside)
+        named = layout.label_roots("" if split == "all" else layout.training)
         self.place = os.path.join(tree.root, inside)
         self.tally = tree.tally(inside)
         counts = np.array([len(d.images) for d in tree.directories])
@@ -148,57 +168,134 @@ class _Part:
         if not wanted.all():
             self.paths = [self.paths[i] for i in np.flatnonzero(wanted)]
         self.classes = {
-            d.inside[len(root) :].split("/")[0]
-            for root in self._roots
+            top
+            for root in named
             for d in tree.directories
-            if d.images and f"{d.inside}/".startswith(root) and d.inside + "/" != root
-        } - {""}
+            if d.images and (top := _top(d.inside, root))
+        }
 
     def labels(self, names: tuple[str, ...]) -> np.ndarray:
         """int64 `[paths]`: the number of the first folder below a root, else -1."""
-        numbers = {f"{r}{name}": n for r in self._roots for n, name in enumerate(names)}
-        depths = {root.count("/") + 1 for root in self._roots}
+        numbers = {name: number for number, name in enumerate(names)}
+        return np.array([numbers.get(top, -1) for top in self.tops()], np.int64)
 
-        def label(inside: str) -> int:
-            parts = inside.split("/")
-            tops = ["/".join(parts[:depth]) for depth in depths]
-            return max((numbers.get(top, -1) for top in tops), default=-1)
-
-        each = np.array([label(d.inside) for d in self._tree.directories], np.int64)
-        return np.repeat(each, self._counts)[self._wanted]
-
-
-def _locate(
-    names: set[str], split: str
-) -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
-    """The folder of a split ("" or ending in /), and which hashes belong to it."""
-
-    def everything(hashes: np.ndarray) -> np.ndarray:
-        return np.ones(len(hashes), bool)
-
-    pool = "train/" if "train" in names else ""
-    held_out = [f for f in HELD_OUT.get(split, HELD_OUT["test"]) if f in names]
-    if split == "all":
-        return "", everything
-    if split == "train":
-        whole = pool and held_out
-        return pool, everything if whole else lambda h: ~held_out_tenth(h)
-    if split in HELD_OUT and not (pool and held_out):
-        return pool, held_out_tenth
-    if split in HELD_OUT:
-        return held_out[0] + "/", everything
-    if split in names:
-        return split + "/", everything
-    raise DataError(unknown("split", split, ["train", "all", *HELD_OUT]))
+    def tops(self) -> np.ndarray:
+        """Object `[paths]`: the first folder below a root, in form C; "" for none."""
+        each = [
+            next((top for root in self._roots if (top := _top(d.inside, root))), "")
+            for d in self._tree.directories
+        ]
+        return np.repeat(np.array(each, object), self._counts)[self._wanted]
 
 
-def _label_roots(names: set[str], inside: str) -> list[str]:
-    """The folders (ending in /, or "") whose subfolders are the classes."""
-    if "train" not in names:
-        return [inside]
-    if inside:
-        return sorted({"train/", inside})
-    return ["train/", *(f"{f}/" for f in HELD_OUT["test"] if f in names)]
+def _top(inside: str, root: str) -> str:
+    """The first folder below a root ("" or ending in /), in Unicode's form C."""
+    if not f"{inside}/".startswith(root):
+        return ""
+    return unicodedata.normalize("NFC", inside[len(root) :].split("/")[0])
+
+
+class _Layout:
+    """What the folders directly below a tree's root are: splits or classes.
+
+    Attributes:
+      training: The training split's folder, ending in /; "" where all is one pool.
+      notes: What was decided, one sentence each.
+    """
+
+    def __init__(self, tree: Tree):
+        root = tree.directories[0]
+        self._names = {*root.folders, *root.links}
+        self._root = tree.root
+        self.notes: tuple[str, ...] = ()
+        filled = {_top(d.inside, "") for d in tree.directories if d.images} - {""}
+        deep = {_top(d.inside, "") for d in tree.directories
+                if d.images and "/" in d.inside}  # fmt: skip
+        self._splits: dict[str, list[str]] = {}
+        for name in sorted(self._names):
+            if dataset_name.role(name):
+                self._splits.setdefault(dataset_name.role(name), []).append(name)
+        train = self._splits.get("train", [])
+        others = filled - {n for names in self._splits.values() for n in names}
+        if train and not (len(self._splits) > 1 or set(train) & deep or not others):
+            self.notes = (f"{', '.join(train)} is a class beside {_few(others)}",)
+            train = []
+        if not train:
+            named = sorted(n for names in self._splits.values() for n in names)
+            if named and not self.notes:
+                why = "is a class, since there is no folder to train on"
+                self.notes = (f"{', '.join(named)} {why}",)
+            self._splits = {}
+        elif others and len(self._splits) > 1:
+            self.notes = (f"not read, neither training nor held out: {_few(others)}",)
+        self.training = f"{self._only('train')}/" if train else ""
+
+    def locate(self, split: str) -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
+        """The folder of a split ("" or ending in /), and which hashes belong to it."""
+
+        def everything(hashes: np.ndarray) -> np.ndarray:
+            return np.ones(len(hashes), bool)
+
+        if split == "all":
+            return "", everything
+        asked = dataset_name.roles(split)
+        exact = split in self._names and (split in self._of(asked) or not asked)
+        if exact:
+            return f"{split}/", everything
+        held_out = self._of(("test", "validation"))
+        if asked == ("train",):
+            self._only("train")
+            whole = self.training and held_out
+            return self.training, everything if whole else _not_tenth
+        if asked and not held_out:
+            return self.training, held_out_tenth
+        for one in asked:
+            if one in self._splits:
+                return f"{self._only(one)}/", everything
+        if split in self._names:
+            return f"{split}/", everything
+        raise DataError(unknown("split", split, ["train", "all", *self._names]))
+
+    def _of(self, asked: Sequence[str]) -> list[str]:
+        return [name for one in asked for name in self._splits.get(one, [])]
+
+    def _only(self, one: str) -> str:
+        """The folder of a split; the one that is spelled as such counts."""
+        names = self._splits.get(one, [""])
+        if one in names or len(names) == 1:
+            return one if one in names else names[0]
+        raise DataError(
+            message(
+                f"{', '.join(names)} in {self._root}",
+                f"one folder for the split {one}",
+                f"the name of one of them, such as --eval_split={names[0]}",
+            )
+        )
+
+    def label_roots(self, inside: str) -> list[str]:
+        """The folders (ending in /, or "") whose subfolders are the classes."""
+        if not self.training or inside:
+            return [inside]
+        held_out = self._of(("test", "validation"))
+        return [self.training, *(f"{name}/" for name in held_out)]
+
+    def held_out(self) -> str:
+        """Where held-out images come from, in words."""
+        names = self._of(("test", "validation"))
+        if self.training and names:
+            return ", ".join(names)
+        where = f" of {self.training}" if self.training else ""
+        return f"a tenth of the files{where}, by a hash of their paths"
+
+
+def _not_tenth(hashes: np.ndarray) -> np.ndarray:
+    return ~held_out_tenth(hashes)
+
+
+def _few(names: set[str]) -> str:
+    shown = sorted(names)
+    more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
+    return ", ".join(shown[:5]) + more
 
 
 def _check(directories: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.data.rows import fetch, fetch_or_mask
-from tfssl.data.source import Source
+from tfssl.data.source import Described, Reading, Source
 
 BUDGET = 2**29  # bytes of decoded images
 _CHUNK = 256
@@ -40,7 +40,7 @@ def in_memory(source: Source, *, budget: int = BUDGET) -> Source:
     return source if decoded is None else Decoded(source, shape, *decoded)
 
 
-class Decoded:
+class Decoded(Described):
     """A source with its decoded images in memory; everything else is the source's.
 
     An example that could not be read stays unreadable.
@@ -56,6 +56,7 @@ class Decoded:
         self._source = source
         self._shape = shape
         self.name = source.name
+        self.reading = getattr(source, "reading", Reading())
         self.num_examples = source.num_examples
         self.num_classes = source.num_classes
         self.class_names = source.class_names

@@ -10,6 +10,7 @@ one, and a bad file costs only its own row more.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -249,18 +250,20 @@ class ViewRows:
         plainly = tf.autograph.experimental.do_not_convert
         with tf.init_scope():
             known = hasattr(self.source, "mostly_jpeg")
-            jpeg = known and plainly(self.source.mostly_jpeg)()
-        return self._jpeg if jpeg else self._plain
+            kind = plainly(self.source.mostly_jpeg)() if known else ""
+        if not kind:
+            return self._plain
+        return functools.partial(self._jpeg, look=kind == "look")
 
     def _plain(self, position: tf.Tensor, index: tf.Tensor) -> Row:
         return self._cut(position, **self.source.example(index), index=index)
 
-    def _jpeg(self, position: tf.Tensor, index: tf.Tensor) -> Row:
-        found = self.source.jpeg(index)
-        data, shape = found.pop("data"), found.pop("shape")
+    def _jpeg(self, position: tf.Tensor, index: tf.Tensor, look: bool) -> Row:
+        found = self.source.jpeg(index, look)
+        data, shape, whole = (found.pop(name) for name in ("data", "shape", "whole"))
         cuts = crops.draw(self.recipe, self._crop(position), shape[0], shape[1])
         how = self.recipe, self.image_size, self.cutter
-        views = crops.show_jpeg(data, shape, cuts, *how)
+        views = crops.show_jpeg(data, shape, cuts, *how, whole=whole)
         return self._row(views, **found, index=index)
 
     def _cut(self, position: tf.Tensor, image: tf.Tensor, **numbers: tf.Tensor) -> Row:

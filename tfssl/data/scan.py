@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 
@@ -15,6 +16,17 @@ import tensorflow as tf
 from tfssl.config.remote import is_remote
 
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp")
+LEFTOVERS = re.compile(
+    r"""@eaDir | @tmp | @Recycle | @Recently-Snapshot | \#recycle | \#snapshot
+    | \$RECYCLE\.BIN | RECYCLER | System\ Volume\ Information | FOUND\.\d+
+    | __MACOSX | lost\+found | Thumbs\.db | ehthumbs(_vista)?\.db | desktop\.ini
+    | Icon\r | __pycache__ | \.{1,2}[^/]* | ~\$.* | .*\.(crdownload|part|partial)
+    | .*@SynoEAStream | .*@SynoResource""",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""Names that systems, file servers and browsers leave behind: never data. Among them
+all that begins with a dot."""
+
 UNSURE = -1
 """Signature of a directory that must be listed again next time."""
 # A directory changed this recently may change again within one tick of a coarse clock
@@ -27,13 +39,13 @@ class Tally:
     """What a scan passed over.
 
     Attributes:
-      hidden: Files and directories whose names begin with a dot.
+      hidden: Entries by the names of `LEFTOVERS`; dotted ones together.
       other: Files that are not images, by extension ("" without one).
       loops: Links to directories that the scan had already entered.
       unreadable: path -> reason, for directories without permission and dead links.
     """
 
-    hidden: int = 0
+    hidden: dict[str, int] = dataclasses.field(default_factory=dict)
     other: dict[str, int] = dataclasses.field(default_factory=dict)
     loops: int = 0
     unreadable: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -44,17 +56,17 @@ class Tally:
         return (
             f"{sum(self.other.values())} other files"
             + (f" ({named})" if named else "")
-            + f", {self.hidden} hidden, {len(self.unreadable)} unreadable, "
-            f"{self.loops} repeated links"
+            + f", {sum(self.hidden.values())} hidden, "
+            f"{len(self.unreadable)} unreadable, {self.loops} repeated links"
         )
 
     def add(self, other: Tally) -> None:
         """Adds another tally to this one."""
-        self.hidden += other.hidden
         self.loops += other.loops
         self.unreadable |= other.unreadable
-        for extension, count in other.other.items():
-            self.other[extension] = self.other.get(extension, 0) + count
+        for mine, theirs in ((self.other, other.other), (self.hidden, other.hidden)):
+            for name, count in theirs.items():
+                mine[name] = mine.get(name, 0) + count
 
 
 @dataclasses.dataclass
@@ -147,8 +159,8 @@ def _listed(root: str, inside: str, signature: int) -> Directory:
     with os.scandir(here) as listing:
         entries = sorted(listing, key=lambda entry: entry.name)
     for entry in entries:
-        if entry.name.startswith("."):
-            found.tally.hidden += 1
+        if LEFTOVERS.fullmatch(entry.name):
+            _count_leftover(found.tally, entry.name)
         elif _is(entry.is_dir):
             (found.links if entry.is_symlink() else found.folders).append(entry.name)
         elif _is(entry.is_file):
@@ -182,8 +194,8 @@ def _walk_remote(root: str) -> Iterator[Directory]:
             found.tally.unreadable[here] = error.message
             names = []
         for name in filter(None, names):
-            if name.startswith("."):
-                found.tally.hidden += 1
+            if LEFTOVERS.fullmatch(name):
+                _count_leftover(found.tally, name)
             elif is_image(name):
                 found.images.append(name)
             elif tf.io.gfile.isdir(os.path.join(here, name)):
@@ -192,6 +204,11 @@ def _walk_remote(root: str) -> Iterator[Directory]:
                 _count_other(found.tally, name)
         yield found
         waiting += map(found.path, found.folders)
+
+
+def _count_leftover(tally: Tally, name: str) -> None:
+    kind = "dotted names" if name.startswith(".") else name[:40]
+    tally.hidden[kind] = tally.hidden.get(kind, 0) + 1
 
 
 def _count_other(tally: Tally, name: str) -> None:

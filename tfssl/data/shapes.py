@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfssl.core.python_calls import python_call
 from tfssl.data import drawing
 from tfssl.data.outlines import CLASS_NAMES
-from tfssl.data.source import SourceOptions
+from tfssl.data.source import Described, SourceOptions
 from tfssl.data.splits import Split
 from tfssl.errors import DataError, message, unknown
 
@@ -25,7 +25,7 @@ _ALIASES = {"train": "train", "test": "test", "validation": "test"}
 _TEST_ID = 2**40  # ids of test pictures start here
 
 
-class Shapes:
+class Shapes(Described):
     """Drawn pictures of ten outlines, one class per picture; see `drawing`.
 
     The label is `drawing.class_of(index)`: every slice is balanced. `id` is the index,

@@ -3,13 +3,115 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import threading
 from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 
-from tfssl.data.header import MAX_PIXELS
+from tfssl.data.formats import MAX_PIXELS
+from tfssl.errors import printable
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How a data set was read: what its names and files were taken for.
+
+    Attributes:
+      held_out: Where the held-out images come from, in words.
+      passed_over: Files that are no images we read, by extension.
+      leftovers: Entries that systems leave behind, by the kind of their name.
+      unknown: Images of classes that training does not know, by class.
+      notes: Anything else that was decided, one sentence each.
+    """
+
+    held_out: str = ""
+    passed_over: dict[str, int] = dataclasses.field(default_factory=dict)
+    leftovers: dict[str, int] = dataclasses.field(default_factory=dict)
+    unknown: dict[str, int] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Described:
+    """What every source can say of itself, from what `Source` names."""
+
+    name: str
+    num_examples: int
+    class_names: tuple[str, ...]
+    labels: np.ndarray
+    reading = Reading()
+
+    def summary(self) -> Summary:
+        """Says how the data set was read: see `Summary`."""
+        counts = np.bincount(
+            self.labels[self.labels >= 0], minlength=len(self.class_names)
+        )
+        classes = dict(zip(self.class_names, map(int, counts), strict=False))
+        unlabelled = int((self.labels < 0).sum()) - sum(self.reading.unknown.values())
+        return Summary(
+            self.name, self.num_examples, classes, max(unlabelled, 0), self.reading
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """One opening of a data set, for people (`text`) and for files (`as_dict`)."""
+
+    name: str
+    images: int
+    classes: dict[str, int]
+    unlabelled: int
+    reading: Reading
+
+    @property
+    def text(self) -> str:
+        """One line, printable everywhere."""
+        reading = self.reading
+        parts = [f"{printable(self.name)}: {self.images} images"]
+        if self.classes:
+            parts.append(f"{len(self.classes)} classes ({_counted(self.classes)})")
+        if self.unlabelled or not self.classes:
+            without = (
+                "no labels" if not self.classes else f"{self.unlabelled} unlabelled"
+            )
+            parts.append(without)
+        if reading.unknown:
+            parts.append(
+                f"not scored, since training has no such class: "
+                f"{_counted(reading.unknown)}"
+            )
+        if reading.held_out:
+            parts.append(f"held out: {reading.held_out}")
+        if reading.passed_over:
+            total = sum(reading.passed_over.values())
+            parts.append(f"passed over {total} files ({_counted(reading.passed_over)})")
+        if reading.leftovers:
+            parts.append(f"left out as no data: {_counted(reading.leftovers)}")
+        return "; ".join([*parts, *map(printable, reading.notes)])
+
+    def as_dict(self) -> dict[str, object]:
+        """The same for JSON."""
+        return {
+            "name": printable(self.name),
+            "images": self.images,
+            "classes": {printable(k): n for k, n in self.classes.items()},
+            "unlabelled": self.unlabelled,
+            "unknown_classes": {
+                printable(k): n for k, n in self.reading.unknown.items()
+            },
+            "held_out": printable(self.reading.held_out),
+            "passed_over": dict(self.reading.passed_over),
+            "leftovers": dict(self.reading.leftovers),
+            "notes": list(map(printable, self.reading.notes)),
+        }
+
+
+def _counted(counts: dict[str, int], most: int = 5) -> str:
+    ordered = sorted(counts.items(), key=lambda pair: -pair[1])
+    named = [f"{n} {printable(name) or 'without extension'}" for name, n in ordered]
+    more = f", {len(named) - most} more" if len(named) > most else ""
+    return ", ".join(named[:most]) + more
 
 
 class Source(Protocol):
@@ -64,7 +166,13 @@ class Source(Protocol):
         """The unreadable examples met so far, each once: `path` and `reason`."""
         ...
 
+    def summary(self) -> Summary:
+        """Says how the data set was read."""
+        ...
 
+
+_STACK = ("Graph execution error", "Detected at node", "<stack traces", " ")
+_NODES = re.compile(r"\{\{\w+ .*?\}\}\s*")
 # The names of the official ImageNet conversion, which most TFRecords follow.
 IMAGE_KEY, LABEL_KEY = "image/encoded", "image/class/label"
 
@@ -79,6 +187,7 @@ class SourceOptions:
       index_dir: Where indexes are kept; None: `remote.cache_directory()`.
       rebuild_index: Make indexes anew.
       max_pixels: Images whose header declares more are unreadable; 0: no limit.
+      orient: `"exif"`: pictures are turned upright; `"none"`: they stay as they lie.
       tfrecord_image_key: Feature of the encoded image.
       tfrecord_label_key: Feature of the label; "": none.
       tfrecord_first_label: Number of the first class in the files.
@@ -89,6 +198,7 @@ class SourceOptions:
     index_dir: str | None = None
     rebuild_index: bool = False
     max_pixels: int = MAX_PIXELS
+    orient: str = "none"
     tfrecord_image_key: str = IMAGE_KEY
     tfrecord_label_key: str = LABEL_KEY
     tfrecord_first_label: int = 0
@@ -107,19 +217,21 @@ class SkipList:
     def add(self, path: str, reason: str) -> str:
         """Writes one down; the first reason stands. Returns `"PATH (reason)"`."""
         with self._lock:
-            return f"{path} ({self._reasons.setdefault(path, reason)})"
+            return f"{printable(path)} ({self._reasons.setdefault(path, reason)})"
 
     def listing(self) -> list[dict[str, str]]:
         """`[{"path": …, "reason": …}]`, sorted by path."""
         with self._lock:
             return [
-                {"path": path, "reason": reason}
+                {"path": printable(path), "reason": reason}
                 for path, reason in sorted(self._reasons.items())
             ]
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's text, without TensorFlow's node names."""
+    """The first line of an error's text, without what TensorFlow puts around it."""
     text = str(getattr(error, "message", None) or error).strip() or repr(error)
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[0].split(" [Op:")[0].split(" {{")[0].strip()[:200]
+    text = _NODES.sub("", text.partition("\n\t [[")[0])
+    # Of a graph the stack comes first, indented, then the text.
+    lines = [line for line in text.splitlines() if not line.startswith(_STACK)]
+    return next(filter(str.strip, lines), repr(error)).split(" [Op:")[0].strip()[:200]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tfssl.config import tables
+from tfssl.data.encoded import Encoded
 from tfssl.data.labelled import labelled_part
 from tfssl.data.memory import BUDGET, in_memory
 from tfssl.data.source import Source, SourceOptions
@@ -37,8 +38,11 @@ def open_source(
       DataError: Unknown kind or split, nothing found, or an empty slice.
     """
     kind, _, argument = spec.partition(":")
-    opened = tables.find(tables.DATASETS, "dataset", kind, DataError)
-    source = opened(argument, parse_split(split), SourceOptions(**options))
+    opener = tables.find(tables.DATASETS, "dataset", kind, DataError)
+    how = SourceOptions(**options)
+    source = opener(argument, parse_split(split), how)
+    if isinstance(source, Encoded):
+        source.orient = how.orient
     if label_fraction:
         source = labelled_part(source, label_fraction, seed)
     return in_memory(source, budget=memory)

@@ -8,13 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.data.host_table import Numbers
-from tfssl.data.source import Source
+from tfssl.data.source import Described, Reading, Source
 from tfssl.errors import DataError, message
 
 TENTH = 10
 
 
-class Subset:
+class Subset(Described):
     """Some examples of a source; ids and everything else are the source's.
 
     Args:
@@ -26,6 +26,7 @@ class Subset:
 
     def __init__(self, base: Source, count: int, place: Callable, what: str):
         self._base = base
+        self.reading = getattr(base, "reading", Reading())
         self._place = place
         self.num_examples = count
         self.num_classes = base.num_classes

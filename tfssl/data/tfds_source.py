@@ -18,7 +18,7 @@ import tensorflow as tf
 from tfssl.config.remote import cache_directory
 from tfssl.core.python_calls import python_call
 from tfssl.data.encoded import Encoded
-from tfssl.data.header import MAX_PIXELS
+from tfssl.data.formats import MAX_PIXELS
 from tfssl.data.host_table import Numbers, Texts
 from tfssl.data.source import SourceOptions, first_line
 from tfssl.data.splits import Split

@@ -16,12 +16,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.config import dataset_name
-from tfssl.config.dataset_name import HELD_OUT, SPLIT, names_of
+from tfssl.config.dataset_name import SPELLINGS, SPLIT, is_held_out, names_of, role
 from tfssl.config.remote import cache_directory
 from tfssl.data.encoded import Encoded
-from tfssl.data.header import MAX_PIXELS
+from tfssl.data.formats import MAX_PIXELS
 from tfssl.data.host_table import Numbers, Texts
-from tfssl.data.source import IMAGE_KEY, LABEL_KEY, SourceOptions, first_line
+from tfssl.data.source import IMAGE_KEY, LABEL_KEY, Reading, SourceOptions, first_line
 from tfssl.data.splits import Split, held_out_tenth, mixed
 from tfssl.data.tfrecord_index import Shard, open_shards, record
 from tfssl.data.tree import path_hash
@@ -124,6 +124,13 @@ class TfRecordSource(Records):
 
         shards = opened(_matching(pattern, split.name))
         labels = np.concatenate([shard.labels for shard in shards]) - first_label
+        highest = labels.max(initial=-1)
+        if SPLIT in pattern and role(split.name) != "train":
+            training = _first_of(pattern, "train")
+            every = [shard.labels - first_label for shard in opened(training)]
+            highest = max((part.max(initial=-1) for part in every), default=highest)
+        self.class_names = _class_names(shards[0].path, int(highest) + 1)
+        self.num_classes = len(self.class_names) or None
         places = np.arange(len(labels))
         if SPLIT not in pattern:
             places = places[_keep(places, split.name)]
@@ -134,16 +141,15 @@ class TfRecordSource(Records):
         start, stop = split.bounds(len(places))
         places = places[start:stop]
         chosen = np.maximum(labels, -1)[places]
+        if self.class_names:
+            strange = chosen >= len(self.class_names)
+            numbers, counts = np.unique(chosen[strange], return_counts=True)
+            found = zip(map(str, numbers.tolist()), counts.tolist(), strict=True)
+            self.reading = Reading(unknown=dict(found))
+            chosen = np.where(strange, -1, chosen)
         ids = _ids(shards)[places]
         super().__init__(shards, places, image_key, chosen, ids, max_pixels)
         self.name = f"tfrecord:{pattern}/{split.text}"
-        highest = labels.max()
-        if SPLIT in pattern and split.name != "train":
-            training = _glob(pattern.replace(SPLIT, "train"))
-            every = [shard.labels - first_label for shard in opened(training)]
-            highest = max([highest, *(part.max(initial=-1) for part in every)])
-        self.class_names = _class_names(shards[0].path, int(highest) + 1)
-        self.num_classes = len(self.class_names) or None
         self._check_first()
 
     def _check_first(self) -> None:
@@ -174,11 +180,18 @@ def _glob(pattern: str) -> list[str]:
     return sorted(path for path in found if not path.endswith((".npz", ".tmp")))
 
 
-def _matching(pattern: str, split: str) -> list[str]:
-    names = names_of(split) if SPLIT in pattern else ("",)
-    for name in names:
+def _first_of(pattern: str, split: str) -> list[str]:
+    """The files of the first name of a split that has any."""
+    for name in names_of(split) if SPLIT in pattern else ("",):
         if paths := _glob(pattern.replace(SPLIT, name)):
             return paths
+    return []
+
+
+def _matching(pattern: str, split: str) -> list[str]:
+    if paths := _first_of(pattern, split):
+        return paths
+    names = names_of(split)[:4] if SPLIT in pattern else ("",)
     wanted = " or ".join(pattern.replace(SPLIT, name) for name in names)
     raise DataError(
         message(f"tfrecord:{pattern}, split {split}", f"files {wanted}", "another GLOB")
@@ -189,11 +202,11 @@ def _keep(places: np.ndarray, split: str) -> np.ndarray:
     held_out = held_out_tenth(mixed(places, 0))
     if split == "all":
         return np.ones(len(places), bool)
-    if split == "train":
+    if role(split) == "train":
         return ~held_out
-    if split in HELD_OUT:
+    if is_held_out(split):
         return held_out
-    raise DataError(unknown("split", split, ["train", "all", *HELD_OUT]))
+    raise DataError(unknown("split", split, ["all", *SPELLINGS]))
 
 
 def _ids(shards: list[Shard]) -> np.ndarray:

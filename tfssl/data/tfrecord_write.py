@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfssl.augment import geometry
 from tfssl.config.remote import as_path
 from tfssl.core.paths import write_whole, written_whole
-from tfssl.data import header, index_file
+from tfssl.data import index_file
 from tfssl.data.encoded import Encoded
+from tfssl.data.formats import MAX_PIXELS
 from tfssl.data.source import IMAGE_KEY, LABEL_KEY, Source
 from tfssl.data.tfrecord_index import FRAME, Shard, sidecar, to_arrays
 from tfssl.data.tfrecord_source import MANIFEST
@@ -45,7 +45,7 @@ class Settings:
     shards: int
     shorter_side: int = 0
     quality: int = 95
-    max_pixels: int = header.MAX_PIXELS
+    max_pixels: int = MAX_PIXELS
 
     def file(self, out: str, number: int) -> str:
         """The path of one file."""
@@ -202,9 +202,7 @@ def damaged(settings: Settings, out: str) -> list[str]:
 
 def _record(source: Encoded, settings: Settings, index: int) -> bytes:
     data = source.read(index)
-    if refusal := header.refusal(data, settings.max_pixels):
-        raise ValueError(refusal)
-    image = geometry.decode(tf.constant(data))  # also finds what is unreadable
+    image = source.decoded(tf.constant(data))  # also finds what is unreadable
     side = min(image.shape[:2])
     if 0 < settings.shorter_side < side:
         share = settings.shorter_side / side

@@ -24,7 +24,7 @@ from tfssl.data import index_file
 from tfssl.data.scan import Directory, Tally, walk
 
 _LOG = logging.getLogger(__name__)
-_KIND = "folder-1"
+_KIND = "folder-2"
 WORTH = 10_000  # images from which an index is kept
 
 

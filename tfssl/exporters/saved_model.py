@@ -3,8 +3,9 @@
 Input and output of both signatures (`N` images):
 
 * `serving_default(image_bytes: string [N])`: encoded images, mixed formats and sizes;
-  decoded, resized, cropped and normalised inside. An image whose header declares more
-  than `max_pixels`, or that is of no known format, fails the request undecoded. Over
+  decoded, resized, cropped and normalised inside. What cannot be decoded, and what
+  declares more than `max_pixels`, fails the request, and the error says which image;
+  with `on_error="zeros"` its features are zeros, and `valid` bool `[N]` tells. Over
   REST, TensorFlow Serving takes `{"b64": "..."}` for it, and the name ends in `_bytes`
   as its rule for bytes wants.
 * `features(images: float32 [N, H, W, 3])`: RGB in [0, 1], any H and W (those of
@@ -21,12 +22,13 @@ from collections.abc import Callable, Mapping
 import keras
 import tensorflow as tf
 
-from tfssl.augment.geometry import decode, eval_image
+from tfssl.augment.geometry import eval_image
 from tfssl.augment.recipes import EvalTransform
 from tfssl.config.remote import as_path
 from tfssl.core.paths import AnyPath, folder_written_whole
 from tfssl.core.variables import raw
-from tfssl.data import header
+from tfssl.data.decode import decode
+from tfssl.data.formats import DECODED, MAX_PIXELS
 from tfssl.errors import RunDirectoryError, message
 from tfssl.models import normalization_of
 
@@ -50,6 +52,8 @@ class _Served(tf.Module):
         image_size: int,
         sides: int | None,
         max_pixels: int,
+        orient: str,
+        on_error: str,
     ):
         super().__init__()
         models = [encoder] if classifier is None else [encoder, classifier]
@@ -64,17 +68,23 @@ class _Served(tf.Module):
             return out
 
         def prepare(data: tf.Tensor) -> tf.Tensor:
-            checked = header.within(data, max_pixels)
-            return eval_image(decode(checked), transform, image_size)
+            image = decode(data, max_pixels, orient=orient, python=False)
+            return eval_image(image, transform, image_size)
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
+        @tf.function(
+            input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")],
+            autograph=False,
+        )
         def from_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-            images = tf.map_fn(
-                prepare,
-                image_bytes,
-                fn_output_signature=tf.TensorSpec([image_size, image_size, 3]),
-            )
-            return encode(images)
+            images, valid = _prepared(image_bytes, prepare, image_size)
+            if on_error == "zeros":
+                out = encode(images)
+                rows = tf.cast(valid, tf.float32)[:, None]
+                return {name: value * rows for name, value in out.items()} | {
+                    "valid": valid
+                }
+            with tf.control_dependencies([_all_valid(valid, max_pixels)]):
+                return encode(tf.identity(images))
 
         @tf.function(
             input_signature=[
@@ -88,6 +98,47 @@ class _Served(tf.Module):
         self.endpoints = {"serving_default": from_bytes, "features": from_images}
 
 
+def _prepared(
+    image_bytes: tf.Tensor, prepare: Callable[[tf.Tensor], tf.Tensor], size: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """`[N, size, size, 3]`, zeros where `prepare` failed; bool `[N]`: where not."""
+    # In a graph errors cannot be caught, but a data set can be told to ignore them.
+    count = tf.size(image_bytes, tf.int64)
+    numbered = tf.data.Dataset.from_tensor_slices((tf.range(count), image_bytes))
+    done = numbered.map(
+        lambda n, data: (n, prepare(data)), num_parallel_calls=tf.data.AUTOTUNE
+    ).ignore_errors()
+    # One more row, so that there is a batch even if nothing else is.
+    spare = tf.data.Dataset.from_tensors((count, tf.zeros([size, size, 3])))
+    places, images = done.concatenate(spare).batch(count + 1).get_single_element()
+    # Where all are there, as nearly always, they are in order already.
+    whole = tf.equal(tf.size(places, tf.int64), count + 1)
+    spread = tf.cond(
+        whole,
+        lambda: images,
+        lambda: tf.scatter_nd(
+            places[:, None], images, tf.stack([count + 1, size, size, 3])
+        ),
+    )
+    found = tf.scatter_nd(places[:, None], tf.ones_like(places), [count + 1])
+    return spread[:-1], found[:-1] > 0
+
+
+def _all_valid(valid: tf.Tensor, max_pixels: int) -> tf.Operation:
+    """Fails where not all images could be decoded, and says which."""
+    bad = tf.strings.as_string(tf.where(~valid)[:20, 0])
+    limit = f" of at most {max_pixels} pixels" if max_pixels else ""
+    text = tf.strings.join(
+        [
+            "got image_bytes[", tf.strings.reduce_join(bad, separator=", "),
+            "], not decodable; expected " + ", ".join(DECODED[:-1])
+            + f" or {DECODED[-1]}{limit}; try other images, or a model exported with "
+            "on_error=zeros",
+        ]
+    )  # fmt: skip
+    return tf.raw_ops.Assert(condition=tf.reduce_all(valid), data=[text])
+
+
 def export_saved_model(
     encoder: keras.Model,
     transform: EvalTransform,
@@ -98,7 +149,9 @@ def export_saved_model(
     classifier: keras.Model | None = None,
     texts: Mapping[str, str] | None = None,
     any_size: bool = True,
-    max_pixels: int = header.MAX_PIXELS,
+    max_pixels: int = MAX_PIXELS,
+    orient: str = "none",
+    on_error: str = "fail",
 ) -> str:
     """Writes the encoder as a SavedModel, in float32 with moving statistics.
 
@@ -121,6 +174,8 @@ def export_saved_model(
       any_size: Whether `features` takes images of any size; else of `image_size`,
         which not every network can do without.
       max_pixels: Most pixels that `serving_default` decodes of an image; 0: no limit.
+      orient: `"exif"`: `serving_default` turns pictures upright, as in training.
+      on_error: `"fail"` or `"zeros"`: what an undecodable image does to a request.
 
     Returns:
       `path`.
@@ -137,9 +192,11 @@ def export_saved_model(
         image_size,
         None if any_size else image_size,
         max_pixels,
+        orient,
+        on_error,
     )
     facts = {**metadata, **_facts(encoder, classifier, transform, image_size)}
-    facts["max_image_pixels"] = max_pixels
+    facts |= {"max_image_pixels": max_pixels, "orient": orient, "on_error": on_error}
     written = json.dumps(facts, indent=2, sort_keys=True, default=str)
     extra = {f"assets.extra/{name}": text for name, text in (texts or {}).items()}
     with folder_written_whole(folder, MODEL_FILE) as beside:

@@ -74,6 +74,8 @@ def saved_model(
         texts=texts,
         any_size=not is_foreign(run.config.encoder),
         max_pixels=config.max_image_pixels,
+        orient=config.orient,
+        on_error=config.export_on_error,
     )
 
 

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from tfssl import build
-from tfssl.augment import geometry
 from tfssl.config import Config
 from tfssl.core import runtime
-from tfssl.data import Encoded, Source, header, training
+from tfssl.data import Encoded, Source, training
 from tfssl.errors import DataError, message
 from tfssl.train import make_run_steps
 
@@ -78,7 +77,7 @@ def _decode_rate(source: Source) -> float | None:
         return None
 
     def shape(data: tf.Tensor) -> tf.Tensor:
-        return tf.shape(geometry.decode(header.within(data, source.max_pixels)))
+        return tf.shape(source.decoded(data))
 
     def readable(index: tf.Tensor) -> tf.Tensor:
         data = source.encoded(index)["data"]
