@@ -48,7 +48,7 @@ def is_held_out(split: str) -> bool:
 
 
 def names_of(split: str) -> tuple[str, ...]:
-    """Returns the names under which the files of a split may be found, the likeliest first."""
+    """Returns the names that a split may have, the likeliest first."""
     spelled = [name for one in roles(split) for name in SPELLINGS[one]]
     ways = (str.lower, str.capitalize, str.upper)
     names = [split, *(way(name) for name in spelled for way in ways)]
