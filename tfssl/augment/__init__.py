@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tfssl.augment.boxes import sample_crop
     from tfssl.augment.crops import crop_flip_resize, views
-    from tfssl.augment.geometry import decode, eval_image
+    from tfssl.augment.geometry import eval_image
     from tfssl.augment.photometry import apply, sample
     from tfssl.augment.recipes import (
         EVAL_TRANSFORMS,
@@ -33,7 +33,6 @@ __all__ = [
     "ViewRecipe",
     "apply",
     "crop_flip_resize",
-    "decode",
     "describe",
     "eval_image",
     "eval_transform",
@@ -47,7 +46,6 @@ __all__ = [
 _MODULE = {
     "apply": "photometry",
     "crop_flip_resize": "crops",
-    "decode": "geometry",
     "eval_image": "geometry",
     "sample": "photometry",
     "sample_crop": "boxes",

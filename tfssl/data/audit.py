@@ -17,7 +17,24 @@ from PIL import Image
 from tfssl.data.encoded import Encoded
 from tfssl.data.similar import equal_groups, near_pairs
 from tfssl.data.source import Source
-from tfssl.errors import DataError, message
+from tfssl.errors import DataError, message, printable
+
+KINDS = {
+    "turned": "lie turned by their EXIF orientation, ignored as in the official "
+    "codes; orient=exif turns them upright everywhere",
+    "alpha": "have transparency, which is dropped: what lies under it shows",
+    "palette": "have a palette, whose colours are taken",
+    "cmyk": "are CMYK, turned into RGB without a colour profile",
+    "16 bit": "have 16 bits a channel, of which the upper 8 are used",
+    "dark 16 bit": "hold 12 bits or fewer in 16 and so are nearly black: rescale them",
+    "animated": "are animated: the first frame is used",
+    "huge": "have more than 25 million pixels, which cost more to decode than to train",
+    "grey": "are grey",
+}
+"""What an image may be, and the sentence that says what follows from it."""
+
+HUGE = 25_000_000  # pixels
+_ORIENTATION = 0x0112
 
 NAMED = 100
 """At most so many images are named for each finding."""
@@ -34,7 +51,7 @@ class Looked:
       digest: SHA-256 of the file's bytes.
       picture: Perceptual hash, 64 bits; None without the library.
       side: Shorter side in pixels.
-      kinds: Any of `cmyk`, `16 bit`, `animated`, `grey`.
+      kinds: Any of `KINDS`.
       mean: Of each channel, in [0, 1].
       square: Mean of the squares.
     """
@@ -89,7 +106,9 @@ def _one(
     source: Source, index: int, picture: Callable[[np.ndarray], int] | None
 ) -> Looked:
     encoded = isinstance(source, Encoded)
-    name = source.where(index) if encoded else f"{source.name} number {index}"
+    name = printable(
+        source.where(index) if encoded else f"{source.name} number {index}"
+    )
     try:
         if encoded:
             data = source.read(index)
@@ -99,17 +118,25 @@ def _one(
             data = pixels.tobytes()
     except (OSError, ValueError, tf.errors.OpError):
         return Looked(name, source.failed(index).removeprefix(f"{name} (")[:-1])
-    scaled = pixels.reshape(-1, 3) / np.float32(255)
+    shares, level = _histogram(pixels), np.arange(256) / 255
     grey = bool((pixels == pixels[..., :1]).all())
     return Looked(
         name,
         digest=hashlib.sha256(data).digest(),
         picture=picture(pixels) if picture else None,
         side=min(pixels.shape[:2]),
-        kinds=(*_kinds(data), *(["grey"] if grey else [])),
-        mean=scaled.mean(0, dtype=np.float64),
-        square=np.square(scaled).mean(0, dtype=np.float64),
+        kinds=(*(_kinds(data) if encoded else []), *(["grey"] if grey else [])),
+        mean=shares @ level,
+        square=shares @ level**2,
     )
+
+
+def _histogram(pixels: np.ndarray) -> np.ndarray:
+    """Returns `[3, 256]`: which share of each channel has each value."""
+    counts = np.zeros([3, 256])
+    for rows in np.array_split(pixels.reshape(-1, 3), pixels.size // 2**20 + 1):
+        counts += [np.bincount(channel, minlength=256) for channel in rows.T]
+    return counts / (pixels.size // 3)
 
 
 def _kinds(data: bytes) -> list[str]:
@@ -120,13 +147,27 @@ def _kinds(data: bytes) -> list[str]:
                 image.format == "PNG" and data[24:25] == b"\x10"
             )
             tests = {
+                "turned": image.getexif().get(_ORIENTATION, 1) not in (0, 1),
+                "alpha": "A" in image.mode or "transparency" in image.info,
+                "palette": image.mode == "P",
                 "cmyk": image.mode == "CMYK",
                 "16 bit": deep,
+                "dark 16 bit": deep and data[:4] == b"\x89PNG" and _is_dark(data),
                 "animated": getattr(image, "is_animated", False),
+                "huge": image.width * image.height > HUGE,
             }
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (
+        OSError, ValueError, SyntaxError, tf.errors.OpError,
+        Image.DecompressionBombError,
+    ):  # fmt: skip
         return []
     return [kind for kind, holds in tests.items() if holds]
+
+
+def _is_dark(data: bytes) -> bool:
+    """Whether no value of a PNG of 16 bits uses the upper 4: a camera's 12 bits."""
+    values = tf.io.decode_png(data, dtype=tf.uint16)
+    return int(tf.reduce_max(tf.cast(values, tf.int32))) < 2**12
 
 
 def summary(found: list[Looked], tiny: int) -> dict[str, Any]:
@@ -158,7 +199,7 @@ def summary(found: list[Looked], tiny: int) -> dict[str, Any]:
         "tiny": _named([one.name for one in good if one.side < tiny]),
         **{
             kind: _named([one.name for one in good if kind in one.kinds])
-            for kind in ("cmyk", "16 bit", "animated", "grey")
+            for kind in KINDS
         },
         "exact duplicates": {
             "count": sum(len(group) - 1 for group in groups),

@@ -64,6 +64,7 @@ def report(found: dict[str, Any]) -> list[str]:
             f"{most} of {high}, median {classes['median']:g}; "
             f"{classes['unlabelled']} without a label"
         )
+    lines += sentences(found)
     lines += found["notes"]
     rates = found["images_per_second"]
     if rates:
@@ -72,9 +73,29 @@ def report(found: dict[str, Any]) -> list[str]:
     return [*lines, found["verdict"]]
 
 
+def sentences(found: dict[str, Any]) -> list[str]:
+    """Says of each finding in one sentence what follows from it."""
+    said = {
+        "unreadable": "cannot be read and are left out; why stands in the file below",
+        "tiny": f"are tiny ({found['train']['tiny means']}): they blur",
+        **audit.KINDS,
+        "exact duplicates": "are copies of others, byte for byte",
+    }
+    lines = []
+    for title in ("train", "held_out"):
+        if part := found[title]:
+            where = "training" if title == "train" else "held-out"
+            lines.append(part["read"])
+            lines += [
+                f"{part[key]['count']} {where} images {text}"
+                for key, text in said.items()
+                if part[key]["count"] and key != "grey"
+            ]
+    return lines
+
+
 _FINDINGS = (
-    "unreadable", "tiny", "cmyk", "16 bit", "animated", "grey",
-    "exact duplicates", "near duplicates",
+    "unreadable", "tiny", *audit.KINDS, "exact duplicates", "near duplicates"
 )  # fmt: skip
 
 
@@ -134,4 +155,6 @@ def _summary(
         "of": source.num_examples,
         "tiny means": f"shorter side below {tiny} pixels",
         "classes": audit.balance(source),
+        "read": source.summary().text,
+        "summary": source.summary().as_dict(),
     }
