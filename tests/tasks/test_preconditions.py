@@ -61,6 +61,15 @@ def test_held_out_images_without_a_label_are_refused(tmp_path, mode):
         passed_over(config(tmp_path), ["pretrain", mode])
 
 
+def test_held_out_images_of_other_classes_only_are_refused(tmp_path):
+    labelled(tmp_path, held_out=0)
+    for name in ("a", "b"):
+        (tmp_path / "val" / name).rmdir()
+    pictures(tmp_path / "val" / "other", 6, 9000)
+    with pytest.raises(ConfigError, match="held-out images"):
+        passed_over(config(tmp_path), ["pretrain", "linear"])
+
+
 @pytest.mark.parametrize(
     ("flags", "modes", "words"),
     [
