@@ -175,7 +175,7 @@ def _bitmaps():
         "bmp rle8": Case(
             bmp(runs, width, height, 8, compression=1, palette=colours, used=16),
             False),
-        "bmp cut": Case(bmp(bottom_up, width, height, 24)[:900], refused="cut"),
+        "bmp cut": Case(bmp(bottom_up, width, height, 24)[:900], refused="truncated"),
     }  # fmt: skip
 
 
@@ -281,7 +281,7 @@ def _gifs():
         "gif second frame cut": Case(moving[: len(moving) * 2 // 5]),
         "gif frame smaller": Case(bytes(small), False),
         "gif trailer": Case(plain + b"\0" * 33),
-        "gif cut": Case(plain[: len(plain) // 2], refused="cut"),
+        "gif cut": Case(plain[: len(plain) // 2], refused="truncated"),
     }  # fmt: skip
 
 

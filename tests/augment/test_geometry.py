@@ -532,3 +532,25 @@ def test_a_cut_is_shown_mirrored_where_it_says_so(mirrored):
     [view] = crops.show(image, cuts, recipe, 24)
     expected = image[:, ::-1] if mirrored else image
     np.testing.assert_array_equal(view, expected)
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 500), (500, 3), (1, 300), (40, 900), (300, 375), (256, 300)]
+)
+def test_a_window_of_a_resized_image_has_the_bits_of_the_whole(monkeypatch, shape):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    size = tf.constant(256 * np.array(shape) // min(shape))
+    whole = geometry.antialiased(tf.constant(image), size[0], size[1]).numpy()
+    monkeypatch.setattr(geometry, "_CONSTANT", -(2**50))  # never the whole
+    for top, left in ((0, 0), (16, 16), (whole.shape[0] - 224, whole.shape[1] - 224)):
+        window = tf.function(geometry.antialiased_window, autograph=False)(
+            tf.constant(image), size[0], size[1], top, left, 224, 224
+        )
+        np.testing.assert_array_equal(window, whole[top : top + 224, left : left + 224])
+
+
+def test_no_shape_of_image_makes_a_large_intermediate():
+    """Enlarged first, this would be 256 x 2.8e9 pixels."""
+    image = tf.zeros([3, 3_000_000, 3], tf.uint8)
+    out = geometry.eval_image(image, EVAL_TRANSFORMS["moco"], 224)
+    assert out.shape == (224, 224, 3)

@@ -151,3 +151,11 @@ def test_no_jpeg_lets_bytes_behind_it_through_to_another_path(tmp_path):
     for index in range(9):
         found = source.jpeg(tf.constant(index, tf.int64), look=True)
         assert found["whole"]
+
+
+@pytest.mark.parametrize("way", range(1, 9))
+def test_an_orientation_written_into_a_jpeg_is_read_by_pillow_and_by_us(way):
+    data = upright.marked(saved(smooth(), "JPEG"), way)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.getexif().get(0x0112, 1) == way
+    assert upright.orientation(tf.constant(data)).numpy() == way

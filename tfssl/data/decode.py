@@ -70,13 +70,13 @@ def _gate(orient: str, python: bool) -> Callable[[tf.Tensor, tf.Tensor], tf.Tens
     def gate(data: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:
         head = _head(data)
         # Pillow for all GIFs and BMPs where it may be called: a smaller graph.
-        gif, bmp = (_with_python, _with_python) if python else (_gif, _bmp)
+        gif, bmp = (_by_pillow, _by_pillow) if python else (_gif, _bmp)
         branches = {
             "JPEG": lambda: _usual(_jpeg(data, limit)),
             "PNG": lambda: _usual(_png(data, head, limit)),
             "WebP": lambda: _webp(data, head, limit),
-            "GIF": lambda: gif(data, head, limit),
-            "BMP": lambda: bmp(data, head, limit),
+            "GIF": lambda: gif(_within(data, *_gif_size(head), limit), head, limit),
+            "BMP": lambda: bmp(_within(data, *_bmp_size(head), limit), head, limit),
         }
         known = [branches[name] for name in DECODED]
         kind = tf.minimum(_kind(head), len(DECODED))
@@ -214,7 +214,7 @@ def _numbers(found: tf.Tensor, *places: tuple[int, int]) -> list[tf.Tensor]:
     return tf.unstack(tf.linalg.matvec(tf.constant(weights), found))
 
 
-def _with_python(data: tf.Tensor, head: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:
+def _by_pillow(data: tf.Tensor, head: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:
     del head
     return tf.numpy_function(formats.by_pillow, [data, limit], tf.uint8, stateful=False)
 
@@ -270,8 +270,12 @@ def _png(data: tf.Tensor, head: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:
     return _within(data, width, height, limit)
 
 
+def _gif_size(head: tf.Tensor) -> list[tf.Tensor]:
+    return _numbers(head, (6, 2), (8, 2))
+
+
 def _gif(data: tf.Tensor, head: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:
-    data = _within(data, *_numbers(head, (6, 2), (8, 2)), limit)
+    del limit
     begin, end, found = _first_frame(data, head)
     with tf.control_dependencies(
         [_require(found | (end < _length(data)), "is cut short")]
@@ -343,14 +347,20 @@ def _first_frame(
     return begin, place, tf.equal(state, done) & (place <= size)
 
 
-def _bmp(data: tf.Tensor, head: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:
-    start, header, bits, packing, *sides = _numbers(
-        head, (10, 4), (14, 4), (28, 2), (30, 4), (18, 4), (22, 4), (18, 2), (20, 2)
-    )
+def _bmp_size(head: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    places = (14, 4), (18, 4), (22, 4), (18, 2), (20, 2)
+    header, *sides = _numbers(head, *places)
     old = tf.equal(header, 12)  # OS/2, with sides of 16 bits
     width, height = (tf.where(old, sides[n + 2], sides[n]) for n in range(2))
-    height = tf.minimum(height, 2**32 - height)  # negative: its rows run downwards
-    data = _within(data, width, height, limit)
+    # A negative height says that the rows run downwards.
+    return width, tf.minimum(height, 2**32 - height)
+
+
+def _bmp(data: tf.Tensor, head: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:
+    del limit
+    places = (10, 4), (14, 4), (28, 2), (30, 4)
+    start, header, bits, packing = _numbers(head, *places)
+    width, height = _bmp_size(head)
     needed = start + (width * bits + 31) // 32 * 4 * height
     # Eight bits are numbers of colours. Only of this palette they are the greys.
     greys = np.repeat(np.arange(256, dtype=np.uint8), 4).reshape(-1, 4)

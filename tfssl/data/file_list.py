@@ -125,7 +125,7 @@ def read_list(file: str) -> dict[str, str]:
     """
     rows: dict[str, str] = {}
     repeated = 0
-    for number, line in enumerate(_lines(file), 1):
+    for number, line in enumerate(read_lines(file), 1):
         line = line.strip()
         if not line or line.startswith("#"):
             continue
@@ -164,7 +164,7 @@ def read_list(file: str) -> dict[str, str]:
     return rows
 
 
-def _lines(file: str) -> list[str]:
+def read_lines(file: str) -> list[str]:
     """The lines of a text in any of the encodings that the module names."""
     with tf.io.gfile.GFile(file, "rb") as opened:
         data = opened.read()

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from tfssl.config.remote import as_path
 from tfssl.core.paths import write_whole, written_whole
-from tfssl.data import index_file
+from tfssl.data import index_file, upright
 from tfssl.data.encoded import Encoded
 from tfssl.data.formats import MAX_PIXELS
 from tfssl.data.source import IMAGE_KEY, LABEL_KEY, Source
@@ -209,7 +209,9 @@ def _record(source: Encoded, settings: Settings, index: int) -> bytes:
         size = [max(1, round(length * share)) for length in image.shape[:2]]
         small = tf.image.resize(image, size, "bicubic", antialias=True)
         image = tf.cast(tf.clip_by_value(tf.round(small), 0, 255), tf.uint8)
+        way = int(upright.orientation(tf.constant(data)))
         data = tf.io.encode_jpeg(image, quality=settings.quality).numpy()
+        data = upright.marked(data, way)  # which way is up is kept
     label, number = int(source.labels[index]), int(source.ids[index])
     features = {
         IMAGE_KEY: _bytes(data),
@@ -220,7 +222,7 @@ def _record(source: Encoded, settings: Settings, index: int) -> bytes:
     }
     if label >= 0:
         features[LABEL_KEY] = _int(label)
-        features["image/class/text"] = _bytes(source.class_names[label].encode())
+        features["image/class/text"] = _bytes(os.fsencode(source.class_names[label]))
     example = tf.train.Example(features=tf.train.Features(feature=features))
     return example.SerializeToString(deterministic=True)
 

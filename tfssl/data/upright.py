@@ -7,6 +7,7 @@ whose entry 0x0112 is a number from 1 (upright) to 8 (CIPA DC-008, 4.6.4).
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -55,6 +56,18 @@ def turn(image: tf.Tensor, way: tf.Tensor) -> tf.Tensor:
         )
 
     return tf.cond(way > 1, turned, lambda: image)
+
+
+def marked(jpeg: bytes, way: int) -> bytes:
+    """A JPEG without EXIF, with an orientation written into it unless it is upright."""
+    if way == 1:
+        return jpeg
+    entry = struct.pack("<HHIHH", _TAG, 3, 1, way, 0)
+    content = b"Exif\0\0II" + struct.pack("<HIH", 42, 8, 1) + entry + bytes(4)
+    segment = b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
+    # Behind JFIF's own segment, which comes first.
+    place = 4 + int.from_bytes(jpeg[4:6], "big") if jpeg[2:4] == b"\xff\xe0" else 2
+    return jpeg[:place] + segment + jpeg[place:]
 
 
 def bytes_at(data: tf.Tensor, place: tf.Tensor, count: int) -> tf.Tensor:
