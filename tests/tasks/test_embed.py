@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -172,3 +174,31 @@ def test_a_choice_is_what_the_labelled_modes_read(run, strategy):
         f"folder:{run}/photos", "all", image_size=16, label_fraction=str(kept)
     )
     assert {part.where(i) for i in range(4)} == {path for path, _ in rows}
+
+
+def test_two_devices_give_the_vectors_of_one(run, tmp_path):
+    flags = ["--strategy=mirrored", "--virtual_devices=2", "--embed_batch_size=5"]
+    flags += ["--embed_split=all", "--noprogress", "--embed_also=projections"]
+    command = [sys.executable, "-m", "tfssl.main", "--mode=embed", *flags]
+    command += [f"--run_dir={run}/run", f"--embeddings={tmp_path}/two"]
+    subprocess.run(command, check=True)
+    one, two = Embeddings(run / "run/embeddings"), Embeddings(tmp_path / "two")
+    assert one.rows.keys == two.rows.keys
+    np.testing.assert_allclose(one.load(), two.load(), atol=1e-5)
+    assert two.load("projections").shape == (41, 8)
+
+
+def test_probabilities_of_a_fine_tuned_run(run):
+    tuned = tfssl.finetune(
+        run_dir=run / "run",
+        finetune_epochs=1,
+        finetune_batch_size=8,
+        progress=False,
+        tensorboard=False,
+    )
+    found = tuned.embed(f"folder:{run}/photos", split="all", also=["probabilities"])
+    shares = found.also["probabilities"]
+    assert shares.shape == (41, 2)
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
+    with pytest.raises(CheckpointError, match="projector"):
+        tuned.embed(f"folder:{run}/photos", split="all", also=["projections"])

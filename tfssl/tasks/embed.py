@@ -43,7 +43,9 @@ def run(config: Config) -> Outcome:
         with run_on.scope():
             encoder = trained.of_command(config)
             networks = vectors.parts(encoder, config.embed_also)
-        source = build.source(config, config.embed_split or config.train_split)
+        # Nothing is read twice, so nothing is kept in memory.
+        split = config.embed_split or config.train_split
+        source = build.source(config, split, memory=0)
         plan = _plan(config, encoder, vectors.weights_digest(networks), source)
         writer = Writer(folder, plan, _about(config, encoder))
         if not writer.finished:

@@ -97,7 +97,7 @@ class Findings:
         if not len(rows):
             return
         try:
-            source = build.source(self._config, self._table.manifest["split"])
+            source = build.source(self._config, self._table.manifest["split"], memory=0)
         except DataError as error:
             console.say(f"no pictures: {error}")
             return

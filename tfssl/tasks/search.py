@@ -225,4 +225,4 @@ def _queries(config: Config) -> Source:
         query = f"folder:{query}"
     # What is asked about has nothing to do with where the run's own data are.
     asked = dataclasses.replace(config, dataset=query, data_dir="")
-    return build.source(asked, "all")
+    return build.source(asked, "all", memory=0)
