@@ -61,6 +61,7 @@ def run(
     """
     config = _configuration(parsed)
     prepare(config)
+    from tfssl import build
     from tfssl.core import runtime
     from tfssl.core.python_calls import python_errors_raised
     from tfssl.show import console
@@ -81,6 +82,8 @@ def run(
             python_errors_raised(),
         ):
             if skipped is None and TASKS[mode].images:
+                if several and TASKS[mode].all_workers:
+                    build.strategy(config)  # before any other operation of TensorFlow
                 skipped = passed_over(config, left)
                 for name, reason in skipped.items():
                     console.say(f"{name} is passed over: {reason}")
@@ -126,6 +129,7 @@ def prepare(config: Config) -> None:
         from tfssl.core import runtime
 
         runtime.find_devices()
+    runtime.split_cpu(config.virtual_devices)
 
 
 def _configuration(parsed: Parsed) -> Config:
