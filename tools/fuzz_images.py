@@ -24,7 +24,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import find_tfssl  # noqa: F401
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 MAX_PIXELS = 1_000_000
