@@ -35,3 +35,18 @@ def files():
     from tests import pictures
 
     return pictures
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Makes what a test printed or logged text that xdist can send.
+
+    Names of files that are not UTF-8 hold lone surrogates; a worker ends with them.
+    """
+    del item, call
+    report = yield
+    report.sections = [
+        (name, text.encode("utf-8", "backslashreplace").decode())
+        for name, text in report.sections
+    ]
+    return report

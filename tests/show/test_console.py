@@ -48,7 +48,7 @@ def test_a_full_disk_under_the_streams_ends_nothing(logger):
         console.say("a line")
         logger.warning("a warning")
         with console.Progress(2, 0, "title", shown=True) as bar:
-            bar.show(ROW)
+            bar.progress(ROW)
             logger.warning("a warning")
         with console.Counter(2, "title", shown=True) as counter:
             counter.show(1)
@@ -60,7 +60,7 @@ def test_a_line_clears_the_bar_first(logger):
         contextlib.redirect_stderr(out),
         console.Progress(2, 0, "title", shown=True) as bar,
     ):
-        bar.show(ROW)
+        bar.progress(ROW)
         logger.warning("told")
     before = out.getvalue().split("warning: told")[0]
     assert before.rstrip(" ").endswith("\r")
@@ -96,7 +96,7 @@ def test_closed_or_missing_streams_end_nothing(stream, logger, monkeypatch):
     console.say("a line")
     logger.warning("a warning")
     with console.Progress(2, 0, "title", shown=True) as bar:
-        bar.show(ROW)
+        bar.progress(ROW)
         console.say("a line")
 
 
@@ -107,7 +107,7 @@ def test_a_line_on_stdout_is_shown_where_stderr_is_full(monkeypatch):
         contextlib.redirect_stdout(out),
         console.Progress(2, 0, "title", shown=True) as bar,
     ):
-        bar.show(ROW)
+        bar.progress(ROW)
         console.say("a line")
     assert out.getvalue() == "a line\n"
 
