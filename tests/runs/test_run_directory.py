@@ -68,3 +68,15 @@ def test_results_merge(tmp_path):
         "knn": {"top1": 0.5},
         "baselines": {"untrained": {"knn": 1}, "raw_pixels": {"knn": 2}},
     }
+
+
+def test_how_data_was_read_is_kept_over_several_modes(tmp_path):
+    directory = RunDirectory(tmp_path)
+    directory.add_reading({}, [])
+    assert not directory.results.exists()
+    directory.add_reading({"a": {"images": 3}}, [{"path": "x.jpg", "reason": "cut"}])
+    directory.add_reading({"b": {"images": 2}}, [{"path": "y.jpg", "reason": "bad"}])
+    directory.add_reading({"a": {"images": 4}}, [{"path": "x.jpg", "reason": "cut"}])
+    found = directory.read_results()
+    assert found["data"] == {"a": {"images": 4}, "b": {"images": 2}}
+    assert [row["path"] for row in found["skipped_files"]] == ["x.jpg", "y.jpg"]

@@ -1,9 +1,12 @@
 """What a command's modes need of the data, found before the first step."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.tasks.test_end_to_end import argv
 from tfssl.config import Config, resolve
 from tfssl.errors import ConfigError, DataError
 from tfssl.main import main
@@ -136,3 +139,23 @@ def test_nothing_is_written_before(tmp_path, capsys):
     assert (
         not list((tmp_path / "run").glob("**/*")) if (tmp_path / "run").exists() else 1
     )
+
+
+@pytest.mark.slow
+def test_what_was_passed_over_and_unreadable_stands_in_the_results(tmp_path, capsys):
+    root = labelled(tmp_path / "images")
+    for name in ("a", "b"):
+        (root / "train" / name / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (root / "val" / "a" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
+    flags = {"dataset": f"folder:{root}", "image_size": 32, "batch_size": 8}
+    for mode in ("pretrain,knn", "knn"):
+        assert main(argv("simclr", tmp_path / "run", mode, **flags)) == 0
+        assert "8 of 9 images" in capsys.readouterr().out
+    found = json.loads((tmp_path / "run" / "results.json").read_text())
+    (train,) = (row for name, row in found["data"].items() if "train" in name)
+    assert train["passed_over"] == {".heic": 2} and train["classes"] == {
+        "a": 20,
+        "b": 20,
+    }
+    (skipped,) = found["skipped_files"]
+    assert skipped["path"].endswith("val/a/broken.jpg") and skipped["reason"]

@@ -2,7 +2,9 @@
 
 from tfssl.build.data import (
     TrainingInput,
+    begin_command,
     evaluation_source,
+    how_read,
     labelled_source,
     require_batch,
     source,
@@ -18,7 +20,9 @@ from tfssl.build.views import pretraining_input, recipe, transform
 __all__ = [
     "Trained",
     "TrainingInput",
+    "begin_command",
     "evaluation_source",
+    "how_read",
     "is_chief",
     "labelled_source",
     "learning_rate",

@@ -18,7 +18,32 @@ from tfssl.show import console
 from tfssl.train import make_device_views, make_photometry
 from tfssl.train.replica_step import Photometric
 
-_TOLD: set[str] = set()
+_told: set[str] = set()
+_opened: list[Source] = []
+
+
+def begin_command() -> None:
+    """Forgets what was opened before: each command says how it reads its data."""
+    _told.clear()
+    _opened.clear()
+
+
+def how_read() -> dict[str, Any]:
+    """Returns how the data sets opened since the last call were read, and lets them go.
+
+    Returns:
+      `data`: name to the summary of `Source.summary`; `skipped_files`: `path` and
+      `reason` of each file met that could not be read, once.
+    """
+    data = {str(found["name"]): found for found in _summaries()}
+    skipped = {row["path"]: row for source in _opened for row in source.skipped()}
+    _opened.clear()
+    return {"data": data, "skipped_files": list(skipped.values())}
+
+
+def _summaries() -> list[dict[str, object]]:
+    found = [source.summary() for source in _opened]
+    return [summary.as_dict() | {"text": summary.text} for summary in found]
 
 
 def source(config: Config, split: str, **more: Any) -> Source:
@@ -42,9 +67,10 @@ def source(config: Config, split: str, **more: Any) -> Source:
         **more,
     )
     text = opened.summary().text
-    if text not in _TOLD:
-        _TOLD.add(text)
+    if text not in _told:
+        _told.add(text)
         console.say(text)
+    _opened.append(opened)
     return opened
 
 

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +190,23 @@ class RunDirectory:
     def read_profile(self) -> dict[str, Any] | None:
         """The content of `profile.json`, None where the run was not profiled."""
         return json.loads(self.profile.read_text()) if self.profile.exists() else None
+
+    def add_reading(
+        self, data: dict[str, Any], skipped_files: Sequence[dict[str, str]]
+    ) -> None:
+        """Adds to `results.json` how data sets were read.
+
+        Args:
+          data: Name of a data set to what is known of its reading; a name that is there
+            already is replaced.
+          skipped_files: `path` and `reason` of unreadable files; those that are there
+            already stay.
+        """
+        before = self.read_results().get("skipped_files") or []
+        files = {row["path"]: row for row in [*before, *skipped_files]}
+        new = {"data": data, "skipped_files": list(files.values())}
+        if data or files:
+            self.add_results(new)
 
     def add_results(self, new: dict[str, Any]) -> None:
         """Merges into `results.json`, one level of nesting deep."""

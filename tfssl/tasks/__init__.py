@@ -64,11 +64,13 @@ def run(
     from tfssl import build
     from tfssl.core import runtime
     from tfssl.core.python_calls import python_errors_raised
+    from tfssl.runs import RunDirectory
     from tfssl.show import console
     from tfssl.tasks.preconditions import passed_over
 
     if wording or not logging.getLogger("tfssl").hasHandlers():
         console.route_warnings(wording or str)
+    build.begin_command()
     own, values = config.run_dir, []
     left, skipped = modes(config), None
     while left:
@@ -92,6 +94,8 @@ def run(
             if share is None or mode in (skipped or ()):
                 continue  # the chief's alone, or without what it needs
             outcome = task(mode)(share)
+            if TASKS[mode].images and build.is_chief(config):
+                RunDirectory(asked.run_dir).add_reading(**build.how_read())
         values.append(outcome.value)
         if mode == "convert":
             config = completed(parsed)  # what the file held stands in the run now

@@ -294,3 +294,13 @@ def test_names_that_are_not_printable_are_written(tmp_path, quick):
     (tmp_path / "page.html").write_text(page, encoding="utf-8")
     for shown in (r"caf\xe9", r"a\xffb", r"b\xfe", r"/x/\x80\n.jpg"):
         assert shown in page, shown
+
+
+def test_the_page_says_how_the_images_were_read():
+    line = (
+        "folder:photos/train: 20 images, no labels; passed over 200 files (200 .heic)"
+    )
+    data = ReportData(results={"data": {"folder:photos/train": {"text": line}}})
+    page = build_page(data)
+    assert "How the images were read" in page and line in page
+    assert "How the images were read" not in build_page(ReportData())

@@ -70,6 +70,7 @@ def build_page(data: ReportData) -> str:
         collapse=_collapse(data.collapse),
         speed=_curves(data.log, SPEED),
         speed_sentence=_speed_sentence(data.log),
+        reading=_reading(data),
         skipped=_skipped(data),
         skipped_rows=SKIPPED_ROWS,
         versions=_versions(data.versions),
@@ -322,6 +323,12 @@ def _speed_sentence(log: list[dict[str, Any]]) -> str:
             "faster disk would speed this run up."
         )
     return sentence
+
+
+def _reading(data: ReportData) -> list[str]:
+    """How each data set was read, in a line."""
+    found = (data.results.get("data") or {}).values()
+    return [str(row["text"]) for row in found if row.get("text")]
 
 
 def _skipped(data: ReportData) -> list[dict[str, Any]]:
