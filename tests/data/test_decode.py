@@ -161,3 +161,10 @@ def test_an_orientation_written_into_a_jpeg_is_read_by_pillow_and_by_us(way):
     with Image.open(io.BytesIO(data)) as image:
         assert image.getexif().get(0x0112, 1) == way
     assert upright.orientation(tf.constant(data)).numpy() == way
+
+
+def test_other_formats_among_jpegs_leave_the_terminal_alone(capfd):
+    data = gallery()["png rgb"].data if "png rgb" in gallery() else b"RIFF0000WEBP"
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decode.whole_jpeg(tf.constant(data), 10**6)
+    assert "JPEG file" not in capfd.readouterr().err

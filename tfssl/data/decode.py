@@ -110,7 +110,11 @@ def whole_jpeg(
     Raises:
       tf.errors.OpError: When run, if it is none.
     """
-    shape = tf.io.extract_jpeg_shape(data, output_type=tf.int32)
+    # libjpeg writes a line to the terminal for whatever else it is asked about.
+    begins = tf.equal(tf.strings.substr(data, 0, 3), b"\xff\xd8\xff")
+    jpeg = tf.raw_ops.Assert(condition=begins, data=["not a JPEG"])
+    with tf.control_dependencies([jpeg]):
+        shape = tf.io.extract_jpeg_shape(data, output_type=tf.int32)
     pixels = tf.reduce_prod(tf.cast(shape[:2], tf.int64))
     ended = tf.equal(tf.strings.substr(data, -2, 2), b"\xff\xd9")
     small = pixels * _length(data) <= _SCANNED * _SMALLEST_SCAN
