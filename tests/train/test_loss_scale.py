@@ -94,7 +94,9 @@ def test_float32_where_it_matters(float16, method):
     for name, value in start.items():
         assert value.dtype in (np.float32, np.int64, np.int32), name
     encoder = state.method.encoder
-    assert {layer.compute_dtype for layer in encoder.layers} == {"float16"}
+    # The images are normalised before they are rounded to the layers' precision.
+    types = {la.compute_dtype for la in encoder.layers if la.name != "normalize"}
+    assert types == {"float16"}
     assert {variables.raw(v).dtype for v in encoder.weights} == {tf.float32}
 
 
