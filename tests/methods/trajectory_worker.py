@@ -32,6 +32,7 @@ from tfssl.build import networks
 from tfssl.config import Config, resolve
 from tfssl.config.encoder_name import parse_encoder
 from tfssl.core import runtime, variables
+from tfssl.models.images import Normalize
 from tfssl.train import RunState, make_run_steps
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
@@ -156,7 +157,7 @@ def byol(run_id: str) -> Case:
         rule.fixed_images(batch, settings["size"], settings[f"seed_view{v}"])
         for v in (1, 2)
     ]
-    views = np.stack(images, 1)
+    views = np.stack([_normalize(x, rule) for x in images], 1)
     labels = np.arange(batch) % settings["ncls"]
 
     def evaluate(method: Any) -> dict[str, tf.Tensor]:
@@ -230,7 +231,7 @@ def moco(run_id: str) -> Case:
             rule.fixed_images(batch, settings["size"], settings[f"seed_{x}"] + step)
             for x in "qk"
         ]
-        return np.stack(pair, 1), np.zeros([batch], int)
+        return np.stack([_normalize(x, rule) for x in pair], 1), np.zeros([batch], int)
 
     return Case(
         steps=settings["steps"],
@@ -257,6 +258,19 @@ def _without_role(ours: str) -> str:
 def _torch_layout(array: np.ndarray) -> np.ndarray:
     """Outputs first: the inverse of `moco_layout`."""
     return np.transpose(array, {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim))
+
+
+def _normalize(images: np.ndarray, rule: Any) -> np.ndarray:
+    """The kits' images, exactly: a graph divides by a constant to one ulp only.
+
+    Within the steps of a run that ulp becomes as much as the kits allow for everything.
+    """
+    mean = np.asarray(rule.IMAGENET_MEAN, np.float32)
+    return (images - mean) / np.asarray(rule.IMAGENET_STD, np.float32)
+
+
+# So the encoders here take images that are normalised already.
+Normalize.call = lambda self, inputs: inputs
 
 
 @contextlib.contextmanager
