@@ -358,7 +358,7 @@ def test_a_run_in_memory_alone(tmp_path, capsys):
 def test_what_else_reads_and_writes_a_remote_run(kind, tmp_path, capsys):
     where = tmp_path if kind == "file" else f"/{uuid.uuid4().hex}"
     url = f"{kind}://{where}/run"
-    assert main(argv("simclr", url)) == 0
+    assert main(argv("moco", url)) == 0
     for words in (
         ["--mode=export,report"],
         ["--mode=export", "--format=keras"],
@@ -380,9 +380,9 @@ def test_what_else_reads_and_writes_a_remote_run(kind, tmp_path, capsys):
         assert main(["tfssl", "--mode=knn", f"--init_from={start}", elsewhere]) == 0
     assert main(["tfssl", "--mode=knn", f"--init_from={url}/x/y/z/u", elsewhere]) == 2
     assert "which holds no run" in capsys.readouterr().err
-    fresh = argv("simclr", tmp_path / "new", init_from=url)
+    fresh = argv("moco", tmp_path / "new", init_from=url)
     assert main(fresh) == 0
-    assert main(argv("simclr", tmp_path / "newer", init_from=f"{url}/none")) == 2
+    assert main(argv("moco", tmp_path / "newer", init_from=f"{url}/none")) == 2
 
 
 def test_what_tensorflow_loads_with_is_not_read_by_it(url, monkeypatch, capsys):

@@ -76,7 +76,7 @@ def chain(directory: RunDirectory, name: str = "") -> Iterator[RunScores]:
     yield RunScores(name, scores, confusions_of(directory))
     folders = directory.path.iterdir() if directory.path.is_dir() else ()
     for folder in sorted(folders, key=str):
-        if (folder / directory.results.name).is_file():
+        if folder.is_dir() and (folder / directory.results.name).is_file():
             yield from chain(RunDirectory(folder), f"{name}/{folder.name}".strip("/"))
 
 
