@@ -128,7 +128,8 @@ def test_one_replica_is_two(tmp_path):
         run(*common, *words, f"--run_dir={tmp_path / name}")
     one, two = (log(tmp_path / name) for name in more)
     for a, b in zip(one, two, strict=True):
-        assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
+        # One minus a cosine near 1: the rounding is that of the cosine.
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-4, abs=5e-6)
     a, b = weights(tmp_path / "one", 4), weights(tmp_path / "two", 4)
     for name in a:
         np.testing.assert_allclose(a[name], b[name], rtol=1e-3, atol=1e-4, err_msg=name)
