@@ -539,7 +539,7 @@ def test_a_cut_is_shown_mirrored_where_it_says_so(mirrored):
 )
 def test_a_window_of_a_resized_image_has_the_bits_of_the_whole(monkeypatch, shape):
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
-    size = tf.constant(256 * np.array(shape) // min(shape))
+    size = tf.constant(256 * np.array(shape) // min(shape), tf.int32)
     whole = geometry.antialiased(tf.constant(image), size[0], size[1]).numpy()
     monkeypatch.setattr(geometry, "_CONSTANT", -(2**50))  # never the whole
     for top, left in ((0, 0), (16, 16), (whole.shape[0] - 224, whole.shape[1] - 224)):
