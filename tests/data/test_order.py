@@ -41,9 +41,6 @@ MAKE = {
 }
 
 
-SLOW = sorted(set(MAKE) - {"tfrecord"})
-
-
 def test_every_kind_is_here():
     assert set(MAKE) == set(DATASETS) - {"tfds"}  # test_tfds_source.py prepares one
 
@@ -98,9 +95,8 @@ def test_images_in_memory_keep_the_order_and_its_promises(tmp_path, files):
         np.testing.assert_array_equal(first[key], second[key])
 
 
-@pytest.mark.parametrize(
-    "kind", ["tfrecord", *(pytest.param(k, marks=pytest.mark.slow) for k in SLOW)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", sorted(MAKE))
 def test_same_examples_after_resume_and_on_any_replicas(kind, tmp_path, files):
     spec = MAKE[kind](tmp_path, files)
     split = "train" if kind == "shapes" else "all"

@@ -176,6 +176,7 @@ def test_inference_limit(source):
     np.testing.assert_array_equal(whole["id"][whole["mask"]], np.arange(10))
 
 
+@pytest.mark.slow
 def test_hostile_files_run_through_both(tmp_path, files):
     good, bad = files.hostile(tmp_path)
     (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)

@@ -131,7 +131,7 @@ def test_the_flag_chooses():
             "bank": {"dictionary": "bank", "ema_momentum": 0.75},
         }.items()
     }
-    assert isinstance(made["batch"], EndToEnd) and made["batch"]._symmetric
+    assert isinstance(made["batch"], EndToEnd) and made["batch"].symmetric
     assert isinstance(made["bank"], MemoryBank)
     assert made["bank"].bank.momentum == 0.75
     assert made["bank"].checkpoint_items()["bank/features"].shape == (64, 16)

@@ -323,6 +323,7 @@ def test_log_rows_are_written_while_no_checkpoint_comes(url, monkeypatch):
 # --- the command line ---------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_on_another_machine(disk, tmp_path, monkeypatch, capsys):
     url, folder = disk
     whole = tmp_path / "whole"
@@ -344,6 +345,7 @@ def test_a_run_goes_on_on_another_machine(disk, tmp_path, monkeypatch, capsys):
     assert f"--seed=6 in --run_dir={url}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_in_memory_alone(tmp_path, capsys):
     url = f"ram:///{uuid.uuid4().hex}/run"
     assert main(argv("simclr", url)) == 0
@@ -414,6 +416,7 @@ def test_of_two_workers_one_writes(disk):
     assert not (folder / "LOCK").exists()
 
 
+@pytest.mark.slow
 def test_training_ends_well_but_for_the_last_checkpoint(disk, monkeypatch, capsys):
     url, folder = disk
     with monkeypatch.context() as patch:
@@ -431,6 +434,7 @@ def test_a_bucket_that_is_out_of_reach_is_an_error_with_its_name(capsys, caplog)
     assert "nofs://bucket/run" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_copy_that_an_older_version_made_of_a_bucket_is_a_run(disk, tmp_path):
     url, folder = disk
     assert main(argv("simclr", url)) == 0

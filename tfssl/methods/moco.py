@@ -17,39 +17,26 @@ from tfssl.methods.base import Batch, Method, Setup, StepOutput
 from tfssl.methods.online_probe import with_probe
 
 
-class MoCo(Method):
-    """MoCo v1 and v2 (He et al. 2020, Chen et al. 2020; facebookresearch `moco/`).
+class Dictionary(Method):
+    """What MoCo shares with the dictionaries that its paper compares it with.
 
-    One step, in the order of `moco/builder.py`::
-
-        key encoder <- m * key encoder + (1 - m) * query encoder     before the forward
-        q = n(f_q(view 1)),  k = n(f_k(view 2))                      k without gradient
-        loss = mean CE([q.k | q.queue] / T, 0)
-        queue <- k of all replicas                                   after the logits
-
-    With `shuffle` the keys are encoded by `encode_shuffled`. It needs BatchNorm in
-    groups (`--batch_norm_groups`): with statistics of the whole batch it changes
-    nothing. `EndToEnd` and `MemoryBank` are the paper's two other dictionaries.
+    A query is `q = n(f(view))`, f the encoder and its projector; it is to find its key
+    among those of a dictionary.
 
     Args:
-      encoder: Query encoder, images `[b, S, S, 3]` to features `[b, F]`.
+      encoder: Of the queries, images `[b, S, S, 3]` to features `[b, F]`.
       projector: `[b, F]` to `[b, D]`.
-      key_network: Follows both; m = 0.999.
-      queue: The dictionary.
       temperature: T > 0; 0.07 (v1), 0.2 (v2), 0.1 (CIFAR demo).
-      symmetric: Also predict view 1's key from view 2, add both losses, and enqueue
-        both sets of keys (the authors' CIFAR demo).
-      shuffle: Shuffle the keys' rows before encoding.
+      symmetric: Add the loss with the views exchanged (the authors' CIFAR demo).
+      shuffle: Shuffle the keys' rows before encoding, see `encode_shuffled`.
       seed: The run's seed, for the shuffles.
-      probe: Online classifier on the query's features, or None.
+      probe: Online classifier on the first query's features, or None.
     """
 
     def __init__(
         self,
         encoder: keras.Model,
         projector: keras.Model,
-        key_network: KeyNetwork,
-        queue: KeyQueue,
         *,
         temperature: float,
         symmetric: bool = False,
@@ -59,22 +46,88 @@ class MoCo(Method):
     ):
         self.encoder = encoder
         self.projector = projector
-        self.key_network = key_network
-        self.queue = queue
         self.probe = probe
         self.shuffle = shuffle
+        self.symmetric = symmetric
         self._temperature = temperature
-        self._symmetric = symmetric
         self._seed = seed
 
     def roles(self) -> dict[str, keras.Model | None]:
-        """The query network, the key network that follows it, and the probe."""
+        """The query network and the probe."""
         return {
             "online/encoder": self.encoder,
             "online/projector": self.projector,
             "probe": self.probe,
-            **self.key_network.roles(),
         }
+
+    def query(self, view: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Features `[b, F]` and normalised projections `[b, D]` of a view."""
+        features = self.encoder(view, training=True)
+        return features, moco_normalize(self.projector(features, training=True))
+
+    def key(
+        self,
+        encode: Callable[[tf.Tensor], tf.Tensor],
+        view: tf.Tensor,
+        step: tf.Tensor,
+        pass_name: str,
+    ) -> tf.Tensor:
+        """`encode(view)`, with `shuffle` in an order of its own for each pass."""
+        if not self.shuffle:
+            return encode(view)
+        seed = seeds.step_seed(self._seed, f"shuffle{pass_name}", step)
+        return encode_shuffled(encode, view, seed)
+
+    def found(
+        self,
+        loss: tf.Tensor,
+        accuracy: tf.Tensor,
+        features: tf.Tensor | None,
+        label: tf.Tensor,
+        aux: tuple[tf.Tensor, ...] = (),
+    ) -> StepOutput:
+        """The step's output: scalars, the probe's loss added, nothing to derive."""
+        scalars = {"info_nce": loss, "contrastive_accuracy": accuracy}
+        done = with_probe(loss, scalars, self.probe, features, label)
+        return StepOutput(*done, tuple(tf.stop_gradient(x) for x in aux))
+
+
+class MoCo(Dictionary):
+    """MoCo v1 and v2 (He et al. 2020, Chen et al. 2020; facebookresearch `moco/`).
+
+    One step, in the order of `moco/builder.py`::
+
+        key encoder <- m * key encoder + (1 - m) * query encoder     before the forward
+        q = n(f_q(view 1)),  k = n(f_k(view 2))                      k without gradient
+        loss = mean CE([q.k | q.queue] / T, 0)
+        queue <- k of all replicas                                   after the logits
+
+    With `symmetric` both sets of keys are enqueued. `shuffle` needs BatchNorm in groups
+    (`--batch_norm_groups`): with statistics of the whole batch it changes nothing.
+    `EndToEnd` and `MemoryBank` are the paper's two other dictionaries.
+
+    Args:
+      encoder, projector: As in `Dictionary`.
+      key_network: Follows both; m = 0.999.
+      queue: The dictionary.
+      **settings: As in `Dictionary`.
+    """
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        projector: keras.Model,
+        key_network: KeyNetwork,
+        queue: KeyQueue,
+        **settings: Any,
+    ):
+        super().__init__(encoder, projector, **settings)
+        self.key_network = key_network
+        self.queue = queue
+
+    def roles(self) -> dict[str, keras.Model | None]:
+        """The query network, the probe, and the key network that follows."""
+        return super().roles() | self.key_network.roles()
 
     def buffers(self) -> dict[str, tf.Variable]:
         """The queue and the place of its oldest key."""
@@ -88,38 +141,26 @@ class MoCo(Method):
         """InfoNCE against the queue; see the class."""
         view1, view2 = batch.views
         queue = tf.stop_gradient(tf.convert_to_tensor(self.queue.keys))
-        features, query = self._query(view1)
-        key = self._key(view2, step, "1")
+        features, query = self.query(view1)
+        key = self.key(self._encode_key, view2, step, "1")
         settings = {"temperature": self._temperature, "normalize": False}
         loss = tf.reduce_mean(info_nce(query, key, queue, **settings))
         accuracy = info_nce_accuracy(query, key, queue, normalize=False)
         keys = [key]
-        if self._symmetric:
-            _, query2 = self._query(view2)
-            key2 = self._key(view1, step, "2")
+        if self.symmetric:
+            _, query2 = self.query(view2)
+            key2 = self.key(self._encode_key, view1, step, "2")
             loss += tf.reduce_mean(info_nce(query2, key2, queue, **settings))
             keys = [key2, key]
-        scalars = {"info_nce": loss, "contrastive_accuracy": accuracy}
-        done = with_probe(loss, scalars, self.probe, features, batch.label)
-        aux = tuple(tf.stop_gradient(collectives.gather(k)) for k in keys)
-        return StepOutput(*done, aux)
+        aux = tuple(collectives.gather(k) for k in keys)
+        return self.found(loss, accuracy, features, batch.label, aux)
 
     def after_update(self, step: tf.Tensor, aux: tuple[tf.Tensor, ...]) -> None:
         """Enqueues the keys of the global batch."""
         self.queue.write(tf.concat(aux, 0))
 
-    def _query(self, view: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        features = self.encoder(view, training=True)
-        return features, moco_normalize(self.projector(features, training=True))
-
-    def _key(self, view: tf.Tensor, step: tf.Tensor, pass_name: str) -> tf.Tensor:
-        def encode(images):
-            return moco_normalize(self.key_network(images))
-
-        if not self.shuffle:
-            return encode(view)
-        seed = seeds.step_seed(self._seed, f"shuffle{pass_name}", step)
-        return encode_shuffled(encode, view, seed)
+    def _encode_key(self, images: tf.Tensor) -> tf.Tensor:
+        return moco_normalize(self.key_network(images))
 
 
 class KeyNetwork:

@@ -16,12 +16,11 @@ from tfssl.losses import (
     info_nce_batch_accuracy,
     moco_normalize,
 )
-from tfssl.methods.base import Batch, Method, Setup, StepOutput
-from tfssl.methods.moco import encode_shuffled, networks
-from tfssl.methods.online_probe import with_probe
+from tfssl.methods.base import Batch, Setup, StepOutput
+from tfssl.methods.moco import Dictionary, networks
 
 
-class EndToEnd(Method):
+class EndToEnd(Dictionary):
     """InfoNCE whose keys are those of the batch (MoCo, section 3.2 and figure 2a).
 
     ::
@@ -32,43 +31,7 @@ class EndToEnd(Method):
     Gradients reach queries and keys, on every replica. The dictionary is as large as
     the global batch, N keys of which N - 1 are negatives; chance is `log(N)`. MoCo's
     paper shuffles the keys here too (section 3.3), see `encode_shuffled`.
-
-    Args:
-      encoder: Images `[b, S, S, 3]` to features `[b, F]`.
-      projector: `[b, F]` to `[b, D]`.
-      temperature: T > 0.
-      symmetric: Add the loss with the views exchanged.
-      shuffle: Shuffle the keys' rows before encoding.
-      seed: The run's seed, for the shuffles.
-      probe: Online classifier on the query's features, or None.
     """
-
-    def __init__(
-        self,
-        encoder: keras.Model,
-        projector: keras.Model,
-        *,
-        temperature: float,
-        symmetric: bool = False,
-        shuffle: bool = False,
-        seed: int = 0,
-        probe: keras.Model | None = None,
-    ):
-        self.encoder = encoder
-        self.projector = projector
-        self.probe = probe
-        self._temperature = temperature
-        self._symmetric = symmetric
-        self._shuffle = shuffle
-        self._seed = seed
-
-    def roles(self) -> dict[str, keras.Model | None]:
-        """The network and its probe."""
-        return {
-            "online/encoder": self.encoder,
-            "online/projector": self.projector,
-            "probe": self.probe,
-        }
 
     def loss(self, batch: Batch, step: tf.Tensor) -> StepOutput:
         """InfoNCE over the global batch; see the class."""
@@ -77,13 +40,14 @@ class EndToEnd(Method):
     def embed(self, batch: Batch, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """Queries, keys, and the queries' features if there is a probe."""
         view1, view2 = batch.views
-        features = self.encoder(view1, training=True)
-        query = moco_normalize(self.projector(features, training=True))
-        found = {"query": query, "key": self._key(view2, step, "1")}
-        if self._symmetric:
+        features, query = self.query(view1)
+        found = {"query": query, "key": self.key(self._encode, view2, step, "1")}
+        if self.symmetric and self.shuffle:
+            found["query2"] = self._encode(view2)
+            found["key2"] = self.key(self._encode, view1, step, "2")
+        elif self.symmetric:
             # Not shuffled, a view's key is its query: one network.
-            found["query2"] = self._encode(view2) if self._shuffle else found["key"]
-            found["key2"] = self._key(view1, step, "2") if self._shuffle else query
+            found |= {"query2": found["key"], "key2": query}
         return found | ({"features": features} if self.probe else {})
 
     def loss_of(
@@ -91,11 +55,12 @@ class EndToEnd(Method):
     ) -> StepOutput:
         """InfoNCE and the probe's loss; see the class."""
         loss, accuracy = self._direction(embedded["query"], embedded["key"])
-        if self._symmetric:
+        if self.symmetric:
             loss += self._direction(embedded["query2"], embedded["key2"])[0]
-        scalars = {"info_nce": loss, "contrastive_accuracy": accuracy}
-        features = embedded.get("features")
-        return StepOutput(*with_probe(loss, scalars, self.probe, features, label))
+        return self.found(loss, accuracy, embedded.get("features"), label)
+
+    def _encode(self, view: tf.Tensor) -> tf.Tensor:
+        return self.query(view)[1]
 
     def _direction(self, query: tf.Tensor, key: tf.Tensor) -> tuple:
         settings = {
@@ -106,18 +71,8 @@ class EndToEnd(Method):
         each = info_nce_batch(query, key, temperature=self._temperature, **settings)
         return tf.reduce_mean(each), info_nce_batch_accuracy(query, key, **settings)
 
-    def _encode(self, view: tf.Tensor) -> tf.Tensor:
-        features = self.encoder(view, training=True)
-        return moco_normalize(self.projector(features, training=True))
 
-    def _key(self, view: tf.Tensor, step: tf.Tensor, pass_name: str) -> tf.Tensor:
-        if not self._shuffle:
-            return self._encode(view)
-        seed = seeds.step_seed(self._seed, f"shuffle{pass_name}", step)
-        return encode_shuffled(self._encode, view, seed)
-
-
-class MemoryBank(Method):
+class MemoryBank(Dictionary):
     """InfoNCE against a memory bank (MoCo, figure 2b; Wu et al. 2018, 1805.01978).
 
     One step::
@@ -133,11 +88,9 @@ class MemoryBank(Method):
     al. leave it in, which matters where K is not small beside the data set.
 
     Args:
-      encoder: Images `[b, S, S, 3]` to features `[b, F]`.
-      projector: `[b, F]` to `[b, D]`.
+      encoder, projector: As in `Dictionary`.
       bank: The features.
-      temperature: T > 0; 0.07.
-      probe: Online classifier on view 1, or None.
+      temperature, probe: As in `Dictionary`; T = 0.07.
     """
 
     def __init__(
@@ -149,19 +102,8 @@ class MemoryBank(Method):
         temperature: float,
         probe: keras.Model | None = None,
     ):
-        self.encoder = encoder
-        self.projector = projector
-        self.probe = probe
+        super().__init__(encoder, projector, temperature=temperature, probe=probe)
         self.bank = bank
-        self._temperature = temperature
-
-    def roles(self) -> dict[str, keras.Model | None]:
-        """The network and its probe."""
-        return {
-            "online/encoder": self.encoder,
-            "online/projector": self.projector,
-            "probe": self.probe,
-        }
 
     def buffers(self) -> dict[str, tf.Variable]:
         """The features of all images."""
@@ -169,8 +111,7 @@ class MemoryBank(Method):
 
     def loss(self, batch: Batch, step: tf.Tensor) -> StepOutput:
         """InfoNCE against features drawn from the bank; see the class."""
-        features = self.encoder(batch.views[0], training=True)
-        query = moco_normalize(self.projector(features, training=True))
+        features, query = self.query(batch.views[0])
         drawn = self.bank.draw(step)
         settings = {
             "normalize": False,
@@ -180,10 +121,8 @@ class MemoryBank(Method):
         each = info_nce(query, *keys, temperature=self._temperature, **settings)
         loss = tf.reduce_mean(each)
         accuracy = info_nce_accuracy(query, *keys, **settings)
-        scalars = {"info_nce": loss, "contrastive_accuracy": accuracy}
-        done = with_probe(loss, scalars, self.probe, features, batch.label)
         seen = collectives.gather(batch.index), collectives.gather(query)
-        return StepOutput(*done, tuple(tf.stop_gradient(x) for x in seen))
+        return self.found(loss, accuracy, features, batch.label, seen)
 
     def after_update(self, step: tf.Tensor, aux: tuple[tf.Tensor, tf.Tensor]) -> None:
         """Moves the features of the global batch's images."""

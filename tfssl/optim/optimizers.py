@@ -65,85 +65,46 @@ class Lamb(_PathExclusion, keras.optimizers.Lamb):
     """
 
 
-def lars(
-    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
-    *,
-    momentum: float,
-    weight_decay: float,
-    nesterov: bool,
-    lr_in_velocity: bool | None,
-    exclude: Exclude,
-) -> LARS:
+def lars(rate: Any, momentum: float, *, lr_in_velocity: bool | None, **shared: Any):
     """Makes LARS; by default with the rate in the velocity, as SimCLR has it."""
-    return LARS(
-        learning_rate,
-        momentum=momentum,
-        weight_decay=weight_decay,
-        nesterov=nesterov,
-        lr_in_velocity=True if lr_in_velocity is None else lr_in_velocity,
-        exclude=exclude,
-        name="lars",
-    )
+    inside = True if lr_in_velocity is None else lr_in_velocity
+    return LARS(rate, momentum=momentum, lr_in_velocity=inside, **shared, name="lars")
 
 
 def sgd(
-    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
-    *,
+    rate: Any,
     momentum: float,
-    weight_decay: float,
-    nesterov: bool,
+    *,
     lr_in_velocity: bool | None,
     exclude: Exclude,
+    **shared: Any,
 ) -> SGD:
     """Makes SGD; by default with the rate outside the velocity, as MoCo has it."""
     return SGD(
-        learning_rate,
+        rate,
         momentum=momentum,
-        weight_decay=weight_decay,
-        nesterov=nesterov,
         lr_in_velocity=bool(lr_in_velocity),
         exclude=() if exclude is None else exclude,
+        **shared,
         name="sgd",
     )
 
 
 def adamw(
-    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
-    *,
-    momentum: float,
-    weight_decay: float,
-    nesterov: bool,
-    lr_in_velocity: bool | None,
-    exclude: Exclude,
-) -> AdamW:
+    rate: Any, momentum: float, *, weight_decay: float, exclude: Exclude, **_: Any
+):
     """Makes AdamW, whose `beta_1` is the momentum."""
-    del nesterov, lr_in_velocity
     return AdamW(
-        learning_rate,
-        beta_1=momentum,
-        weight_decay=weight_decay,
-        exclude=exclude,
-        name="adamw",
+        rate, beta_1=momentum, weight_decay=weight_decay, exclude=exclude, name="adamw"
     )
 
 
 def lamb(
-    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
-    *,
-    momentum: float,
-    weight_decay: float,
-    nesterov: bool,
-    lr_in_velocity: bool | None,
-    exclude: Exclude,
-) -> Lamb:
+    rate: Any, momentum: float, *, weight_decay: float, exclude: Exclude, **_: Any
+):
     """Makes LAMB, whose `beta_1` is the momentum."""
-    del nesterov, lr_in_velocity
     return Lamb(
-        learning_rate,
-        beta_1=momentum,
-        weight_decay=weight_decay,
-        exclude=exclude,
-        name="lamb",
+        rate, beta_1=momentum, weight_decay=weight_decay, exclude=exclude, name="lamb"
     )
 
 
@@ -186,7 +147,7 @@ def build_optimizer(
         rate = as_keras_schedule(rate)
     return make(
         rate,
-        momentum=momentum,
+        momentum,
         weight_decay=weight_decay,
         nesterov=nesterov,
         lr_in_velocity=lr_in_velocity,
