@@ -32,7 +32,7 @@ def prepare_environment() -> None:
     _keep_freed_memory()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # By itself TensorFlow takes oneDNN on CPUs with AVX512-VNNI only; with AVX2 alone
-    # it halves the time of a step too (BUILD.md, Speed of the step).
+    # it halves the time of a step too (docs/measurements.md).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ["KERAS_BACKEND"] = "tensorflow"
 

@@ -23,7 +23,7 @@ def find_devices() -> None:
 
     Beside an accelerator the CPU does little but cut views, many images at once; there
     each operation keeps to one thread. Sharing every small one out among the threads
-    costs more than it brings (BUILD.md, Measure the input).
+    costs more than it brings (docs/measurements.md).
     """
     tf.config.list_physical_devices()
     if _has_accelerator():
