@@ -19,7 +19,7 @@ import tfssl
 PACKAGE = Path(tfssl.__file__).parent
 
 LAYERS = (
-    ("config", "errors"),
+    ("config", "errors", "addons"),
     ("core", "augment"),
     ("data", "models", "losses", "optim"),
     ("methods", "runs", "embeddings"),

@@ -64,5 +64,6 @@ def optimizer(config: Config, rate: Callable) -> keras.optimizers.Optimizer:
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         lr_in_velocity=row.lr_in_velocity,
+        lamb_decay=config.lamb_decay,
         exclude=exclude,
     )

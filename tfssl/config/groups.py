@@ -170,6 +170,11 @@ class Training(Flags, title="optimiser"):
     weight_decay: float = flag(
         None, "L2 or decoupled, as the optimiser does it", kind=NUMBER, low=0
     )
+    lamb_decay: str = flag(
+        "keras",
+        "of lamb: decoupled, as Keras has it, or inside the trust ratio, as the paper",
+        choices=("keras", "paper"),
+    )
     momentum: float = flag(0.9, "of the gradient", low=0, high=1)
     batch_size: int = flag(256, "images a step, over all replicas", low=2)
     micro_batches: int = flag(

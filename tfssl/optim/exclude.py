@@ -86,3 +86,38 @@ def exclude_from_config(config: Any) -> Exclude:
     if isinstance(config, dict):
         return keras.saving.deserialize_keras_object(config)
     return config
+
+
+class DecayByPath:
+    """Keras' decoupled decay, excluded by path.
+
+    `exclude_from_weight_decay(var_names=...)` searches `name`, which in Keras 3 is only
+    "gamma"; the rule is therefore resolved to variables when they are known.
+    """
+
+    def __init__(self, *args, exclude: Exclude = None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.exclude = checked(exclude)
+
+    def build(self, variables: list) -> None:
+        """Makes the optimiser's variables, and resolves the exclusion."""
+        if self.built:  # type: ignore[attr-defined]
+            return
+        free = excluded(self.exclude, variables)
+        self.exclude_from_weight_decay(  # type: ignore[attr-defined]
+            var_list=[v for v, out in zip(variables, free, strict=True) if out]
+        )
+        super().build(variables)  # type: ignore[misc]
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments to make the same optimiser again."""
+        config = super().get_config()  # type: ignore[misc]
+        return config | {"exclude": exclude_config(self.exclude)}
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: Any = None) -> Any:
+        """Makes an optimiser from what `get_config` returned."""
+        config = config | {"exclude": exclude_from_config(config["exclude"])}
+        return super().from_config(  # type: ignore[misc]
+            config, custom_objects=custom_objects
+        )

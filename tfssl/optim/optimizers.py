@@ -2,109 +2,81 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
 from tfssl.config import tables
-from tfssl.optim.exclude import (
-    Exclude,
-    checked,
-    exclude_config,
-    exclude_from_config,
-    excluded,
-)
+from tfssl.optim.exclude import DecayByPath, Exclude
+from tfssl.optim.lamb import Lamb
 from tfssl.optim.lars import LARS
 from tfssl.optim.schedules import Schedule, as_keras_schedule
 from tfssl.optim.sgd import SGD
 
 
-class _PathExclusion:
-    """Keras' decoupled decay, excluded by path.
-
-    `exclude_from_weight_decay(var_names=...)` searches `name`, which in Keras 3 is only
-    "gamma"; the rule is therefore resolved to variables when they are known.
-    """
-
-    def __init__(self, *args, exclude: Exclude = None, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.exclude = checked(exclude)
-
-    def build(self, variables):
-        if self.built:  # type: ignore[attr-defined]
-            return
-        free = excluded(self.exclude, variables)
-        self.exclude_from_weight_decay(  # type: ignore[attr-defined]
-            var_list=[v for v, out in zip(variables, free, strict=True) if out]
-        )
-        super().build(variables)  # type: ignore[misc]
-
-    def get_config(self):
-        config = super().get_config()  # type: ignore[misc]
-        return config | {"exclude": exclude_config(self.exclude)}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        config = config | {"exclude": exclude_from_config(config["exclude"])}
-        return super().from_config(  # type: ignore[misc]
-            config, custom_objects=custom_objects
-        )
-
-
 @keras.saving.register_keras_serializable(package="tfssl")
-class AdamW(_PathExclusion, keras.optimizers.AdamW):
+class AdamW(DecayByPath, keras.optimizers.AdamW):
     """`keras.optimizers.AdamW` whose decay is excluded by path, see `excluded`."""
 
 
-@keras.saving.register_keras_serializable(package="tfssl")
-class Lamb(_PathExclusion, keras.optimizers.Lamb):
-    """`keras.optimizers.Lamb` whose decay is excluded by path, see `excluded`.
+class Shared(NamedTuple):
+    """What every optimiser of the table is given; `build_optimizer` says of each."""
 
-    Keras decays decoupled, `w = w - lr * weight_decay * w`; the paper (1904.00962)
-    adds the decay to the step before the trust ratio.
-    """
+    momentum: float
+    weight_decay: float
+    nesterov: bool
+    lr_in_velocity: bool | None
+    lamb_decay: str
+    exclude: Exclude
 
 
-def lars(rate: Any, momentum: float, *, lr_in_velocity: bool | None, **shared: Any):
+def lars(rate: Any, shared: Shared) -> LARS:
     """Makes LARS; by default with the rate in the velocity, as SimCLR has it."""
-    inside = True if lr_in_velocity is None else lr_in_velocity
-    return LARS(rate, momentum=momentum, lr_in_velocity=inside, **shared, name="lars")
+    inside = shared.lr_in_velocity
+    return LARS(
+        rate,
+        momentum=shared.momentum,
+        weight_decay=shared.weight_decay,
+        nesterov=shared.nesterov,
+        lr_in_velocity=True if inside is None else inside,
+        exclude=shared.exclude,
+        name="lars",
+    )
 
 
-def sgd(
-    rate: Any,
-    momentum: float,
-    *,
-    lr_in_velocity: bool | None,
-    exclude: Exclude,
-    **shared: Any,
-) -> SGD:
+def sgd(rate: Any, shared: Shared) -> SGD:
     """Makes SGD; by default with the rate outside the velocity, as MoCo has it."""
     return SGD(
         rate,
-        momentum=momentum,
-        lr_in_velocity=bool(lr_in_velocity),
-        exclude=() if exclude is None else exclude,
-        **shared,
+        momentum=shared.momentum,
+        weight_decay=shared.weight_decay,
+        nesterov=shared.nesterov,
+        lr_in_velocity=bool(shared.lr_in_velocity),
+        exclude=() if shared.exclude is None else shared.exclude,
         name="sgd",
     )
 
 
-def adamw(
-    rate: Any, momentum: float, *, weight_decay: float, exclude: Exclude, **_: Any
-):
+def adamw(rate: Any, shared: Shared) -> AdamW:
     """Makes AdamW, whose `beta_1` is the momentum."""
     return AdamW(
-        rate, beta_1=momentum, weight_decay=weight_decay, exclude=exclude, name="adamw"
+        rate,
+        beta_1=shared.momentum,
+        weight_decay=shared.weight_decay,
+        exclude=shared.exclude,
+        name="adamw",
     )
 
 
-def lamb(
-    rate: Any, momentum: float, *, weight_decay: float, exclude: Exclude, **_: Any
-):
+def lamb(rate: Any, shared: Shared) -> Lamb:
     """Makes LAMB, whose `beta_1` is the momentum."""
     return Lamb(
-        rate, beta_1=momentum, weight_decay=weight_decay, exclude=exclude, name="lamb"
+        rate,
+        beta_1=shared.momentum,
+        weight_decay=shared.weight_decay,
+        decay=shared.lamb_decay,
+        exclude=shared.exclude,
+        name="lamb",
     )
 
 
@@ -116,6 +88,7 @@ def build_optimizer(
     weight_decay: float = 0.0,
     nesterov: bool = False,
     lr_in_velocity: bool | None = None,
+    lamb_decay: str = "keras",
     exclude: Exclude = None,
 ) -> keras.optimizers.Optimizer:
     """An optimiser by name. Build it on the variables in the strategy's scope.
@@ -129,6 +102,7 @@ def build_optimizer(
       nesterov: Nesterov's step, lars and sgd only.
       lr_in_velocity: Where the rate enters the momentum, lars and sgd only; None:
         inside for lars (SimCLR), outside for sgd (MoCo). BYOL: lars with False.
+      lamb_decay: Of lamb: `keras` or `paper`, see `Lamb`.
       exclude: What has no decay (lars: and no adaptation), see `excluded`. None:
         nothing for sgd, as in MoCo; biases, normalisations and vectors for the others.
 
@@ -145,11 +119,7 @@ def build_optimizer(
         rate = float(rate)
     elif not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         rate = as_keras_schedule(rate)
-    return make(
-        rate,
-        momentum,
-        weight_decay=weight_decay,
-        nesterov=nesterov,
-        lr_in_velocity=lr_in_velocity,
-        exclude=exclude,
+    shared = Shared(
+        momentum, weight_decay, nesterov, lr_in_velocity, lamb_decay, exclude
     )
+    return make(rate, shared)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from tfssl.config.config import Config, known_row
 from tfssl.config.method_row import WARMUP_SHARE, Rule
 from tfssl.config.methods import METHODS
-from tfssl.config.tables import SCHEDULES
 from tfssl.errors import message
 
 
@@ -68,24 +67,26 @@ def _finetune_layer(config: Config) -> Iterator[str]:
         )
 
 
-_SCHEDULES_OF = {
-    "lr_milestones": ("step",),
-    "lr_decay": ("step", "exponential"),
-    "lr_decay_steps": ("exponential",),
-    "lr_staircase": ("exponential",),
+_READ_WITH = {
+    "lr_milestones": ("lr_schedule", ("step",)),
+    "lr_decay": ("lr_schedule", ("step", "exponential")),
+    "lr_decay_steps": ("lr_schedule", ("exponential",)),
+    "lr_staircase": ("lr_schedule", ("exponential",)),
+    "lamb_decay": ("optimizer", ("lamb",)),
 }
+"""Flag to the flag whose value decides whether it is read, and those values."""
 
 
-def _other_schedules_flags(config: Config) -> Iterator[str]:
-    if config.lr_schedule not in SCHEDULES:
-        return  # already reported
-    for flag, schedules in _SCHEDULES_OF.items():
-        default = config.specs[flag].default
-        if getattr(config, flag) != default and config.lr_schedule not in schedules:
+def _unread_beside(config: Config) -> Iterator[str]:
+    for flag, (other, values) in _READ_WITH.items():
+        spec, value = config.specs[other], getattr(config, other)
+        if value not in spec.choices:
+            continue  # already reported
+        if getattr(config, flag) != config.specs[flag].default and value not in values:
             yield message(
-                f"--{flag}={config.text(flag)} with --lr_schedule={config.lr_schedule}",
-                f"--{flag} only with " + " or ".join(schedules),
-                f"leaving --{flag} away, or --lr_schedule={schedules[0]}",
+                f"--{flag}={config.text(flag)} with --{other}={value}",
+                f"--{flag} only with " + " or ".join(values),
+                f"leaving --{flag} away, or --{other}={values[0]}",
             )
 
 
@@ -109,7 +110,7 @@ FIELD_RULES: tuple[Rule, ...] = (_linear_learning_rates,)
 RULES: tuple[Rule, ...] = (
     _length,
     _epoch_cosine,
-    _other_schedules_flags,
+    _unread_beside,
     _milestones,
     _finetune_layer,
 )
