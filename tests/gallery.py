@@ -209,7 +209,7 @@ def _jpegs():
         "jpeg cut behind a thumbnail": Case(
             (whole := saved(rgb, "JPEG", exif=with_thumbnail))[: len(whole) - 60],
             refused="not decodable"),
-        "jpeg 12 bits": Case(bytes(twelve), refused="not decodable"),
+        "jpeg 12 bits": Case(bytes(twelve), refused="12 bits"),
         "jpeg header only": Case(plain[:scans], refused="not decodable"),
     }  # fmt: skip
     for way in range(1, 9):

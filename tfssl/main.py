@@ -43,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         tasks.run(parsed, with_dashes)
     except Stopped as stopped:
         if launch.is_chief(parsed.config, os.environ):
-            print(stopped, flush=True)
+            from tfssl.show import console  # no terminal's encoding ends it
+
+            console.say(str(stopped))
         return STOPPED
     except ConfigError as error:
         for problem in error.problems:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -11,8 +12,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image, ImageOps
 
-from tests.gallery import jpeg_header, png_header
+from tests.gallery import gallery, jpeg_header, png_header, saved
 from tfssl.augment.geometry import eval_image
 from tfssl.augment.recipes import EVAL_TRANSFORMS, IMAGENET_MEAN, IMAGENET_STD
 from tfssl.data.decode import decode
@@ -270,3 +272,50 @@ def test_a_failed_write_leaves_the_old_model(tmp_path, monkeypatch):
         export_saved_model(small_model(), BYOL, str(path), image_size=8, metadata={})
     assert (path / "saved_model.pb").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+@pytest.fixture(scope="module")
+def forgiving(tmp_path_factory):
+    """A model with a classifier that turns pictures and gives zeros for bad ones."""
+    head_in = keras.Input((3,))
+    head = keras.Model(head_in, keras.layers.Dense(4)(head_in))
+    path = export_saved_model(
+        small_model(), BYOL, str(tmp_path_factory.mktemp("m") / "m"), image_size=8,
+        metadata={}, classifier=head, orient="exif", on_error="zeros",
+    )  # fmt: skip
+    return tf.saved_model.load(path).signatures["serving_default"]
+
+
+def test_a_request_without_an_image_is_answered(forgiving, tmp_path):
+    out = forgiving(image_bytes=tf.constant([], tf.string))
+    shapes = {name: tuple(value.shape) for name, value in out.items()}
+    assert shapes == {"features": (0, 3), "probabilities": (0, 4), "valid": (0,)}
+    strict = export_saved_model(
+        small_model(), BYOL, str(tmp_path / "m"), image_size=8, metadata={}
+    )
+    serve = tf.saved_model.load(strict).signatures["serving_default"]
+    assert serve(image_bytes=tf.constant([], tf.string))["features"].shape == (0, 3)
+    good = gallery()["png"].data
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"image_bytes\[1, 3\]"):
+        serve(image_bytes=tf.constant([good, b"", good, b"text"]))
+
+
+def test_bad_images_give_zeros_and_good_ones_what_they_give_alone(forgiving):
+    cases = list(gallery().items())
+    out = forgiving(image_bytes=tf.constant([case.data for _, case in cases]))
+    for row, (name, case) in enumerate(cases):
+        served = case.served and not case.refused
+        assert bool(out["valid"][row]) == served, name
+        if not served:
+            assert not out["features"][row].numpy().any(), name
+            assert not out["probabilities"][row].numpy().any(), name
+            continue
+        assert out["probabilities"][row].numpy().sum() == pytest.approx(1)
+        if name in ("png text", "png 16 bits grey"):  # Pillow is no oracle of these
+            continue
+        with Image.open(io.BytesIO(case.data)) as image:
+            stands = ImageOps.exif_transpose(image).convert("RGB")
+        same = forgiving(image_bytes=tf.constant([saved(stands, "PNG")]))
+        np.testing.assert_allclose(
+            out["features"][row], same["features"][0], atol=0 if case.exact else 0.02
+        )

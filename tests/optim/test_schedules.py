@@ -6,8 +6,10 @@ import pytest
 import tensorflow as tf
 
 from tfssl import optim
-from tfssl.config import Config
+from tfssl.build import optimizer
+from tfssl.config import Config, resolve
 from tfssl.config.methods import BYOL
+from tfssl.config.tables import SCHEDULES
 
 IMAGENET = 1_281_167
 
@@ -216,3 +218,36 @@ def test_a_run_that_ends_inside_an_epoch_has_moco_s_rates_of_the_whole_one():
     assert [broken(s) for s in (0, 99, 100, 198)] == [
         whole(s) for s in (0, 99, 100, 198)
     ]
+
+
+EPOCH = 5  # steps
+
+
+@pytest.mark.parametrize("total", range(1, 3 * EPOCH + 1))
+@pytest.mark.parametrize("warmup_epochs", [0, 0.2, 1, 2.5, 10])
+@pytest.mark.parametrize("method", ["simclr", "byol", "moco"])
+def test_every_schedule_is_above_zero_in_a_run_of_any_length(
+    method, warmup_epochs, total, caplog
+):
+    """`--train_steps` from 1 step to 3 epochs; a warm-up begins at 0, as published."""
+    for name in SCHEDULES:
+        if name == "epoch_cosine":  # by itself with whole epochs only
+            continue
+        config = resolve(
+            Config(
+                method=method, lr_schedule=name, warmup_epochs=warmup_epochs,
+                batch_size=8, train_steps=total, lr_decay=0.1, lr_milestones=(),
+            )
+        )  # fmt: skip
+        caplog.clear()
+        rate = optimizer.learning_rate(config, 8 * EPOCH + 3, total)
+        warmup = round(warmup_epochs * (8 * EPOCH + 3) // 8)
+        rates = np.array([rate(step) for step in range(total)])
+        assert np.isfinite(rates).all()
+        assert (rates[bool(warmup) :] > 0).all()
+        assert rates.max() <= optimizer.peak_rate(config) * (1 + 1e-9)
+        warned = [r.getMessage() for r in caplog.records]
+        assert bool(warned) == (warmup >= total)
+        if warned:
+            assert f"takes {warmup} steps and the run ends after {total}" in warned[0]
+            assert f"{rates.max():.3g} of" in warned[0]

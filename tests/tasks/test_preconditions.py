@@ -1,13 +1,17 @@
 """What a command's modes need of the data, found before the first step."""
 
 import json
+import re
+import types
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.tasks.test_end_to_end import argv
+from tfssl import build
 from tfssl.config import Config, resolve
+from tfssl.config.rules import validate
 from tfssl.errors import ConfigError, DataError
 from tfssl.main import main
 from tfssl.tasks.preconditions import passed_over
@@ -76,17 +80,17 @@ def test_held_out_images_of_other_classes_only_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "modes", "words"),
     [
-        ({"batch_size": 64}, ["pretrain"], "40 images.*try batch_size=40 or less"),
-        ({"finetune_batch_size": 256}, ["finetune"], "finetune_batch_size=40 or less"),
+        ({"batch_size": 64}, ["pretrain"], "40 images.*try batch_size=40, or"),
+        ({"finetune_batch_size": 256}, ["finetune"], "finetune_batch_size=40, or"),
         (
             {"label_fraction": 0.1, "finetune_batch_size": 8},
             ["pretrain", "finetune"],
-            "4 images.*finetune_batch_size=4 or less",
+            "4 images.*finetune_batch_size=4, or",
         ),
         (
             {"label_fraction": 0.1},
             ["linear"],
-            "a tenth of.*one .*linear_learning_rates",
+            "a tenth of.*linear_learning_rates=0.1",
         ),
         (
             {"label_fraction": 0.01},
@@ -111,7 +115,57 @@ def test_one_image_gets_advice_that_can_be_followed(tmp_path):
     pictures(tmp_path / "train", 1)
     with pytest.raises(ConfigError, match="try more images") as caught:
         passed_over(config(tmp_path, train_split="all"), ["pretrain"])
-    assert "or less" not in str(caught.value)
+    assert "batch_size=1," not in str(caught.value)
+
+
+TOO_FEW = [
+    {"batch_size": 16},
+    {"batch_size": 15},
+    {"method": "moco", "batch_size": 16, "queue_size": 32},
+    {"method": "moco"},
+    {"method": "moco", "symmetric": True},
+    {"method": "byol"},
+    {"micro_batches": 4, "batch_size": 16},
+    {"batch_norm_groups": 4, "batch_size": 16},
+    {"label_fraction": 0.4},
+    {"label_fraction": 0.13},
+]
+
+
+@pytest.mark.parametrize("flags", TOO_FEW, ids=str)
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_the_advice_for_a_small_folder_is_followed_to_the_letter(
+    tmp_path, monkeypatch, flags, replicas
+):
+    """With the batch of every method by default, and with other flags in the way."""
+    shared = types.SimpleNamespace(num_replicas_in_sync=replicas)
+    monkeypatch.setattr(build.data, "strategy", lambda config: shared)
+    labelled(tmp_path, train=7)
+    fine = "label_fraction" in flags
+    modes = ["finetune", "linear"] if fine else ["pretrain"]
+    flags = {"batch_size": 256, "finetune_batch_size": 256, **flags}
+    flags |= {"linear_learning_rates": (0.1,)}
+    for _ in range(3):
+        try:
+            assert passed_over(config(tmp_path, **flags), modes) == {}
+            break
+        except ConfigError as error:
+            advice = re.findall(r"try (\w+)=([\d.]+)", str(error))
+            assert advice, error
+            flags |= {n: float(v) if "." in v else int(v) for n, v in advice}
+            assert validate(config(tmp_path, run_dir="r", **flags)) == []
+    else:
+        raise AssertionError(f"no advice helped: {flags}")
+
+
+def test_a_batch_that_replicas_cannot_share_is_found_first(tmp_path, monkeypatch):
+    shared = types.SimpleNamespace(num_replicas_in_sync=3)
+    monkeypatch.setattr(build.data, "strategy", lambda config: shared)
+    labelled(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        passed_over(config(tmp_path), ["pretrain", "finetune"])
+    assert len(caught.value.problems) == 2
+    assert "finetune_batch_size=8 on 3 replicas" in str(caught.value)
 
 
 def test_one_class_is_nothing_to_tell_apart(tmp_path):
@@ -144,13 +198,18 @@ def test_nothing_is_written_before(tmp_path, capsys):
 @pytest.mark.slow
 def test_what_was_passed_over_and_unreadable_stands_in_the_results(tmp_path, capsys):
     root = labelled(tmp_path / "images")
+    pictures(root / "val" / "other", 2, 7000)  # a class that training lacks
+    pictures(root / "val", 1, 8000)  # and a picture of none
     for name in ("a", "b"):
         (root / "train" / name / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic")
     (root / "val" / "a" / "broken.jpg").write_bytes(b"\xff\xd8\xff broken")
     flags = {"dataset": f"folder:{root}", "image_size": 32, "batch_size": 8}
-    for mode in ("pretrain,knn", "knn"):
+    for mode in ("pretrain,knn", "knn,report"):
         assert main(argv("simclr", tmp_path / "run", mode, **flags)) == 0
-        assert "8 of 9 images" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        left_out = "1 unreadable, 1 without a label, 2 of classes that training lacks"
+        assert f"8 of 12 images ({left_out})" in said
+        assert "training has no such class: 2 other" in said
     found = json.loads((tmp_path / "run" / "results.json").read_text())
     (train,) = (row for name, row in found["data"].items() if "train" in name)
     assert train["passed_over"] == {".heic": 2} and train["classes"] == {
@@ -159,3 +218,9 @@ def test_what_was_passed_over_and_unreadable_stands_in_the_results(tmp_path, cap
     }
     (skipped,) = found["skipped_files"]
     assert skipped["path"].endswith("val/a/broken.jpg") and skipped["reason"]
+    (score,) = found["scores"]
+    assert score["counts"]["unlabelled"] == 1
+    assert score["counts"]["unknown_classes"] == 2
+    (held_out,) = (row for name, row in found["data"].items() if "test" in name)
+    assert held_out["unknown_classes"] == {"other": 2} and held_out["unlabelled"] == 1
+    assert left_out in (tmp_path / "run" / "report" / "index.html").read_text()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from tfssl.augment import Recipe, crops
-from tfssl.build.devices import replica_batch
+from tfssl.build.devices import replica_batch, strategy
 from tfssl.config import Config
+from tfssl.config.rules import validate
 from tfssl.core import runtime
-from tfssl.data import Source, is_small, open_source, training
+from tfssl.data import Source, in_classes, is_small, open_source, training
 from tfssl.errors import DataError, message
 from tfssl.show import console
 from tfssl.train import make_device_views, make_photometry
@@ -46,10 +48,16 @@ def _summaries() -> list[dict[str, object]]:
     return [summary.as_dict() | {"text": summary.text} for summary in found]
 
 
-def source(config: Config, split: str, **more: Any) -> Source:
+def source(
+    config: Config, split: str, *, classes: Sequence[str] = (), **more: Any
+) -> Source:
     """Opens the data set at one split, and says once how it was read.
 
-    `more` are arguments of `open_source`.
+    Args:
+      config: Resolved configuration.
+      split: As in `parse_split`.
+      classes: Names of the classes by which labels shall count; empty: its own.
+      **more: Arguments of `open_source`.
     """
     opened = open_source(
         config.dataset,
@@ -66,6 +74,8 @@ def source(config: Config, split: str, **more: Any) -> Source:
         seed=config.seed,
         **more,
     )
+    if classes:
+        opened = in_classes(opened, classes)
     text = opened.summary().text
     if text not in _told:
         _told.add(text)
@@ -84,7 +94,9 @@ def evaluation_source(config: Config, **more: Any) -> Source:
     """The held-out images: `--eval_split`, or the split called "test".
 
     Folders answer to that name with `val` or `validation` where there is no `test`,
-    or with the tenth of the files that they hold out.
+    or with the tenth of the files that they hold out. Give the names of the training
+    classes as `classes`: labels are then in their numbering, whatever numbers these
+    images have of their own.
     """
     return source(config, config.eval_split or "test", **more)
 
@@ -92,30 +104,42 @@ def evaluation_source(config: Config, **more: Any) -> Source:
 def training_source(config: Config) -> Source:
     """The data to train on; refuses one that is smaller than a batch."""
     data = source(config, config.train_split)
-    require_batch(data, config.batch_size, "batch_size")
+    require_batch(config, data, "batch_size")
     return data
 
 
-def require_batch(data: Source, batch: int, flag: str) -> None:
-    """Refuses data that fills no batch.
+def require_batch(config: Config, data: Source, flag: str) -> None:
+    """Refuses data that fills no batch, and a batch that no replicas can share.
 
     Args:
+      config: Resolved configuration.
       data: Training images.
-      batch: Images of a step over all replicas.
-      flag: Which flag said so.
+      flag: Which flag says how many images a step takes over all replicas.
 
     Raises:
-      DataError: There are fewer.
+      DataError: So it is; the advice is a batch that all other flags allow.
     """
-    count = data.num_examples
+    count, batch = data.num_examples, getattr(config, flag)
     if count >= batch:
+        replica_batch(batch, strategy(config), config.micro_batches, flag)
         return
-    fewer = f"{flag}={count} or less, or more images"
+    share = strategy(config).num_replicas_in_sync * config.micro_batches
+    before = validate(config)
+    fits = (
+        smaller
+        for smaller in range(count // share * share, 1, -share)
+        if validate(dataclasses.replace(config, **{flag: smaller})) == before
+    )
+    smaller = next(fits, 0)
     raise DataError(
         message(
             f"{count} images in {data.name}",
             f"at least one batch ({flag}={batch})",
-            fewer if count > 1 else "more images: a batch is at least 2",
+            f"{flag}={smaller}, or more images"
+            if smaller
+            else f"{batch} images or more: no smaller batch goes with the other flags"
+            if count > 1
+            else "more images: a batch is at least 2",
         )
     )
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import keras
+import numpy as np
 
 from tfssl import optim
 from tfssl.build.networks import PROBE
 from tfssl.config import Config, method_row
+
+_LOG = logging.getLogger(__name__)
 
 
 def total_steps(config: Config, num_examples: int) -> int:
@@ -34,13 +38,12 @@ def learning_rate(config: Config, num_examples: int, steps: int) -> Callable:
     name = config.lr_schedule
     if row.cosine_by_epoch and (name, config.warmup_epochs) == ("cosine", 0):
         name = "epoch_cosine"
-    return optim.build_schedule(
+    warmup = optim.warmup_steps(num_examples, config.batch_size, config.warmup_epochs)
+    rate = optim.build_schedule(
         name,
         peak=peak_rate(config),
         total=steps,
-        warmup=optim.warmup_steps(
-            num_examples, config.batch_size, config.warmup_epochs
-        ),
+        warmup=warmup,
         steps_per_epoch=max(1, num_examples // config.batch_size),
         boundaries=optim.milestone_steps(
             num_examples, config.batch_size, config.lr_milestones, rounding=row.rounding
@@ -49,6 +52,14 @@ def learning_rate(config: Config, num_examples: int, steps: int) -> Callable:
         decay_steps=config.lr_decay_steps,
         staircase=config.lr_staircase,
     )
+    if warmup >= steps:
+        _LOG.warning(
+            "the warm-up (warmup_epochs=%g) takes %d steps and the run ends after %d: "
+            "its rate reaches %.3g of %.3g",
+            config.warmup_epochs, warmup, steps,
+            np.max(rate(np.arange(steps))), peak_rate(config),
+        )  # fmt: skip
+    return rate
 
 
 def optimizer(config: Config, rate: Callable) -> keras.optimizers.Optimizer:

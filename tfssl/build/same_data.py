@@ -53,7 +53,7 @@ def refuse_other_data(
     now = identity(source)
     file = directory.path / DATA
     began = bool(directory.checkpoint_store().steps()) and file.is_file()
-    stored = json.loads(file.read_text()) if began else now
+    stored = json.loads(file.read_text("utf-8")) if began else now
     if stored["digest"] != now["digest"] and not accept:
         raise DataError(
             message(

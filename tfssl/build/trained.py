@@ -20,7 +20,7 @@ from tfssl.config.inherit import stored_config
 from tfssl.config.remote import as_path
 from tfssl.core import runtime, variables
 from tfssl.core.paths import AnyPath
-from tfssl.data import Source, inference, spread
+from tfssl.data import Source, in_classes, inference, spread
 from tfssl.errors import CheckpointError, message
 from tfssl.evaluate import Features, extract_features
 from tfssl.runs import CheckpointStore, RunDirectory, checkpoint
@@ -128,12 +128,14 @@ class Trained:
     ) -> Features | np.ndarray:
         """Probabilities `[n, classes]`, or logits, of what `features` takes.
 
+        Labels of a data set are in the numbering of the columns, by name.
+
         Raises:
           CheckpointError: The run has no classifier.
         """
         logits = self.logits
         function = (lambda x: tf.nn.softmax(logits(x))) if probabilities else logits
-        return self._apply(function, images, limit)
+        return self._apply(function, images, limit, self.class_names)
 
     def embed(
         self,
@@ -162,13 +164,17 @@ class Trained:
         return vectors.embedded(self, images, tuple(also), normalize)
 
     def _apply(
-        self, function: Compiled, images: Any, limit: int
+        self,
+        function: Compiled,
+        images: Any,
+        limit: int,
+        classes: Sequence[str] = (),
     ) -> Features | np.ndarray:
         if isinstance(images, str):
             named = dataclasses.replace(self.config, dataset=images)
             images = data.evaluation_source(named)
         if not isinstance(images, np.ndarray | tf.Tensor):
-            part = spread(images, limit)
+            part = spread(in_classes(images, classes) if classes else images, limit)
             batches = inference(
                 part,
                 self.transform,
@@ -326,7 +332,7 @@ def provenance(path: str | AnyPath) -> dict[str, Any] | None:
       The record of `--mode=convert`, or None where everything was trained from a seed.
     """
     file = RunDirectory(_run_of(path, "provenance.json")).provenance
-    return json.loads(file.read_text()) if file.is_file() else None
+    return json.loads(file.read_text("utf-8")) if file.is_file() else None
 
 
 def provenance_texts(path: str | AnyPath) -> dict[str, str]:
@@ -373,7 +379,7 @@ def _head(config: Config, folder: AnyPath) -> keras.Model | None:
 
 def _class_names(path: str | AnyPath) -> tuple[str, ...]:
     file = RunDirectory(_run_of(path, CLASSES)).path / CLASSES
-    return tuple(json.loads(file.read_text())) if file.is_file() else ()
+    return tuple(json.loads(file.read_text("utf-8"))) if file.is_file() else ()
 
 
 def _run_of(path: str | AnyPath, file: str = "flags.cfg") -> AnyPath:

@@ -21,8 +21,10 @@ from tfssl.build.first_views import VIEWS, first_views
 from tfssl.build.optimizer import learning_rate, peak_rate, total_steps
 from tfssl.build.same_data import DATA, refuse_other_data
 from tfssl.build.views import pretraining_input
-from tfssl.config import Config, launch
+from tfssl.config import Config, launch, modes
 from tfssl.config.flagfile import to_flagfile
+from tfssl.config.groups import Recording
+from tfssl.config.tasks import TASKS
 from tfssl.core import runtime
 from tfssl.data import Source
 from tfssl.methods import Method
@@ -189,6 +191,7 @@ def recorder(
         async_checkpoint=config.async_checkpoint,
         rewind_on_nan=config.rewind_on_nan,
         profile_steps=config.profile_steps,
+        trainings=sum(Recording in TASKS[mode].reads for mode in _from(config, name)),
     )
     if directory is None:
         return NullRecorder(settings)
@@ -228,6 +231,12 @@ def recorder(
         say=console.say,
         lines=(what, *lines),
     )
+
+
+def _from(config: Config, name: str) -> list[str]:
+    """The modes of the command from a training on; its own, where it is not there."""
+    asked = modes(config)
+    return asked[asked.index(name) :] if name in asked else [name]
 
 
 def _strip(config: Config, source: Source, views: Recipe) -> np.ndarray:

@@ -15,7 +15,7 @@ from tfssl.build import networks
 from tfssl.build.trained import Trained, assign_items
 from tfssl.config.tasks import EMBED_ALSO
 from tfssl.core import runtime, variables
-from tfssl.data import Source
+from tfssl.data import Source, every_class
 from tfssl.embeddings.principal import normalized
 from tfssl.embeddings.shard_files import FEATURES, Shard
 from tfssl.errors import CheckpointError, DataError, message, unknown
@@ -161,6 +161,7 @@ def embedded(
     run: Trained, source: Source, also: tuple[str, ...], normalize: bool
 ) -> Embedded:
     """Encodes a data set into memory; see `Trained.embed`."""
+    source = every_class(source)
     encode = vectors(parts(run, also))
     whole = {0: (0, source.num_examples)}
     ((_, rows),) = shards(run, source, whole, encode=encode)

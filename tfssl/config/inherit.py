@@ -53,7 +53,7 @@ def stored_config(path: str) -> Config | None:
     for folder in (start, *start.parents[:2]):
         file = folder / FLAGS_FILE
         if file.is_file():
-            return resolve(from_flagfile(file.read_text()))
+            return resolve(from_flagfile(file.read_text("utf-8")))
     return None
 
 

@@ -1,5 +1,6 @@
 """Data sets, and the two pipelines that read them."""
 
+from tfssl.data.classes import every_class, in_classes
 from tfssl.data.drawing import Drawing, draw
 from tfssl.data.encoded import Encoded
 from tfssl.data.folder import Folder
@@ -25,6 +26,8 @@ __all__ = [
     "Split",
     "TfdsSource",
     "draw",
+    "every_class",
+    "in_classes",
     "in_memory",
     "inference",
     "is_small",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import io
 import os
@@ -14,9 +15,10 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from tfssl.data import upright
 from tfssl.data.encoded import Encoded
 from tfssl.data.similar import equal_groups, near_pairs
-from tfssl.data.source import Source
+from tfssl.data.source import NO_LABEL, Source
 from tfssl.errors import DataError, message, printable
 
 KINDS = {
@@ -34,8 +36,6 @@ KINDS = {
 """What an image may be, and the sentence that says what follows from it."""
 
 HUGE = 25_000_000  # pixels
-_ORIENTATION = 0x0112
-
 NAMED = 100
 """At most so many images are named for each finding."""
 _BATCH = 64
@@ -147,7 +147,7 @@ def _kinds(data: bytes) -> list[str]:
                 image.format == "PNG" and data[24:25] == b"\x10"
             )
             tests = {
-                "turned": image.getexif().get(_ORIENTATION, 1) not in (0, 1),
+                "turned": int(_orientation()(tf.constant(data))) > 1,
                 "alpha": "A" in image.mode or "transparency" in image.info,
                 "palette": image.mode == "P",
                 "cmyk": image.mode == "CMYK",
@@ -162,6 +162,13 @@ def _kinds(data: bytes) -> list[str]:
     ):  # fmt: skip
         return []
     return [kind for kind, holds in tests.items() if holds]
+
+
+@functools.cache
+def _orientation() -> Callable[[tf.Tensor], tf.Tensor]:
+    """What `orient=exif` goes by, so that the doctor counts what it would turn."""
+    spec = [tf.TensorSpec([], tf.string)]
+    return tf.function(upright.orientation, input_signature=spec, autograph=False)
 
 
 def _is_dark(data: bytes) -> bool:
@@ -270,10 +277,10 @@ def balance(source: Source) -> dict[str, Any] | None:
     smallest, largest = int(counts.argmin()), int(counts.argmax())
     return {
         "classes": source.num_classes,
-        "smallest": [source.class_names[smallest], int(counts[smallest])],
+        "smallest": [printable(source.class_names[smallest]), int(counts[smallest])],
         "median": float(np.median(counts)),
-        "largest": [source.class_names[largest], int(counts[largest])],
-        "unlabelled": int((source.labels < 0).sum()),
+        "largest": [printable(source.class_names[largest]), int(counts[largest])],
+        "unlabelled": int((source.labels == NO_LABEL).sum()),
     }
 
 

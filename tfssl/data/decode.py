@@ -146,15 +146,22 @@ def reason(data: bytes, max_pixels: int) -> str:
     try:
         decode(tf.constant(data), max_pixels)
     except (tf.errors.OpError, ValueError) as error:
-        return said(error)
+        return said(error, data)
     return ""
 
 
-def said(error: Exception) -> str:
-    """The reason in an error of `decode`, without what TensorFlow puts around it."""
+def said(error: Exception, data: bytes = b"") -> str:
+    """The reason in an error of `decode`, without what TensorFlow puts around it.
+
+    Args:
+      error: The error.
+      data: The file's bytes, which may tell more.
+    """
     text = first_line(error)
     if "assertion failed: [" in text:
         return text.partition("assertion failed: [")[2].rpartition("]")[0]
+    if odd := formats.odd_jpeg(data):
+        return odd
     if text.startswith("ValueError: "):
         return "not decodable: " + text.removeprefix("ValueError: ")
     return f"not decodable: {text}"

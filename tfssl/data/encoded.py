@@ -114,5 +114,5 @@ class Encoded(Described):
         try:
             self.decoded(tf.constant(data))
         except (tf.errors.OpError, ValueError) as error:
-            return f"{said(error)}, {len(data)} bytes"
+            return f"{said(error, data)}, {len(data)} bytes"
         return "readable now; it was not when it was asked for"

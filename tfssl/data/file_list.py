@@ -6,27 +6,29 @@ r"""`list:FILE`: a text file that names images, one a line, with or without labe
     "with, comma.png",dog
 
 What follows a tab, a comma, a semicolon or a blank after an image's extension is the
-label: a name or a number; quotes around either are taken off. A first line such as
-`path,label` is a heading. The text is UTF-8, with or without a byte order mark, or
-UTF-16 with one; names that are not UTF-8 are taken as the bytes that they are. Paths
-are relative to FILE's own folder (or to `--data_dir`); in one with `\` and no `/` that
-is a separator, as Windows writes. Classes are numbered in the order of their names;
-where all are numbers, in the order of numbers. Lines without a label are unlabelled.
+label: a name or a number. Quotes around either are taken off, doubled ones inside are
+one; a third column is refused. A first line such as `path,label` is a heading. The text
+is UTF-8, UTF-16 or UTF-32, with or without a byte order mark; names that are not UTF-8
+are taken as the bytes that they are. Paths are relative to FILE's own folder (or to
+`--data_dir`); in one with `\` and no `/` that is a separator, as Windows writes. Where
+none of the files is there, the list is refused. Classes are numbered in the order of
+their names; where all are numbers, in the order of numbers. Lines without a label are
+unlabelled.
 
 Splits. `list:lists/{split}.txt` reads `train.txt`, and `test.txt`, `validation.txt` or
-`val.txt`; classes are those of the training list, and images of any other class have
-no label, and are counted. Without `{split}` a tenth is held out as for `folder:`, and
-`all` is everything. Order and ids are those of a folder: the hash of the path as it is
-written.
+`val.txt`; classes are those of the training list, and images of any other class are
+named, counted and not scored. Without `{split}` a tenth is held out as for `folder:`,
+and `all` is everything. Order and ids are those of a folder: the hash of the path as it
+is written.
 """
 
 from __future__ import annotations
 
 import codecs
-import collections
 import logging
 import os
 import re
+import stat
 import unicodedata
 
 import numpy as np
@@ -39,7 +41,7 @@ from tfssl.data.files import Files
 from tfssl.data.formats import MAX_PIXELS
 from tfssl.data.scan import EXTENSIONS, is_image
 from tfssl.data.source import Reading, SourceOptions
-from tfssl.data.splits import Split, held_out_tenth
+from tfssl.data.splits import Split, held_out_tenth, nothing_held_out
 from tfssl.data.tree import path_hash
 from tfssl.errors import DataError, message, printable, unknown
 
@@ -48,13 +50,15 @@ _KINDS = "|".join(re.escape(extension) for extension in EXTENSIONS)
 # A path up to its extension, maybe in quotes, then a separator and the label.
 _LABELLED = re.compile(
     rf"""(?P<quote>["']?)(?P<path>.*?(?:{_KINDS}))(?P=quote)
-    (?:\s*[\t,;]\s*|[ ]+)(?P<label>\S.*)?""",
+    (?:\s*(?P<mark>[\t,;])\s*|[ ]+)(?P<label>\S.*)?""",
     re.IGNORECASE | re.VERBOSE,
 )
 _HEADING = re.compile(
     r"\W*(path|file|files|image|images|filename|file_?name|image_?path|img|id)\b.*",
     re.I,
 )
+LOOKED = 200_000
+"""So many files of a list are looked for at its opening."""
 _GRAMMAR = "PATH, or PATH and a label behind a tab, comma, semicolon or blank"
 
 
@@ -85,34 +89,45 @@ class FileList(Files):
         texts = {text for text in known.values() if text}
         numeric = all(re.fullmatch(r"-?\d+", text) for text in texts)
         names = sorted(texts, key=int if numeric else None)
-        numbers = {text: number for number, text in enumerate(names)}
         written = list(rows)
         hashes = np.array([path_hash(path) for path in written], np.int64)
         keep = _keep(hashes[:, 1], split.name, whole=SPLIT in file)
         order = np.lexsort((hashes[:, 1], hashes[:, 0]))
         order = order[keep[order]]
+        if not len(order):
+            raise DataError(nothing_held_out(file, len(written)))
         start, stop = split.bounds(len(order))
         order = order[start:stop]
         folder = base or os.path.dirname(chosen)
-        labels = [numbers.get(rows[written[i]], -1) for i in order]
-        if len(names) < 2:
-            names, labels = [], [-1] * len(labels)
-        strange = [rows[written[i]] for i in order if rows[written[i]] not in numbers]
-        unknown_classes = dict(collections.Counter(filter(None, strange)))
-        self.reading = Reading(
-            held_out=""
-            if SPLIT in file
-            else "a tenth of the lines, by a hash of their paths",
-            unknown=unknown_classes if names else {},
-        )
+        paths = [_located(folder, written[i]) for i in order]
+        local = not is_remote(folder)
+        missing, odd = _looked_at(paths) if local else ([], [])
+        if len(missing) == min(len(paths), LOOKED):
+            raise DataError(
+                message(
+                    f"list:{file} of {len(paths)} files, none of which is there, such "
+                    f"as {printable(os.fsdecode(paths[0]))}",
+                    "paths as lines of " + _GRAMMAR,
+                    "data_dir=DIR, the folder where relative paths begin",
+                )
+            )
+        # A pipe or a device would be read for ever.
+        pipes = [os.fsdecode(paths[place]) for place in odd]
+        paths = [paths[place] for place in np.delete(np.arange(len(paths)), odd)]
+        order = np.delete(order, odd)
+        tenth = "a tenth of the lines, by a hash of their paths"
+        lost = (f"{len(missing)} of the files are not there",) if missing else ()
+        self.reading = Reading(held_out="" if SPLIT in file else tenth, notes=lost)
         super().__init__(
             f"list:{file}/{split.text}",
-            [_located(folder, written[i]) for i in order],
+            paths,
             hashes[order, 0],
-            np.array(labels, np.int64),
-            tuple(names),
+            [rows[written[i]] for i in order],
+            tuple(names) if len(names) > 1 else (),
             max_pixels,
         )
+        for path in pipes:
+            self._skips.add(path, "no file, but a folder, a pipe or a device")
 
 
 def read_list(file: str) -> dict[str, str]:
@@ -132,7 +147,12 @@ def read_list(file: str) -> dict[str, str]:
         match = None if is_image(_unquoted(line)) else _LABELLED.fullmatch(line)
         path, label = _unquoted(line), ""
         if match:
-            path, label = match["path"], _unquoted(match["label"] or "")
+            path, quote = match["path"], match["quote"]
+            path = path.replace(quote * 2, quote) if quote else path
+            label = match["label"] or ""
+            if _columns(label, match["mark"]) > 1:
+                raise DataError(_no_list(file, number, line))
+            label = _unquoted(label)
         elif "\t" in line:
             path, label = map(_unquoted, line.split("\t", 1))
         elif not rows and not is_image(path) and _HEADING.fullmatch(line):
@@ -168,21 +188,59 @@ def read_lines(file: str) -> list[str]:
     """The lines of a text in any of the encodings that the module names."""
     with tf.io.gfile.GFile(file, "rb") as opened:
         data = opened.read()
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16", "replace").splitlines()
-    data = data.removeprefix(codecs.BOM_UTF8)
-    if b"\0" in data:
-        number = data[: data.index(b"\0")].count(b"\n") + 1
-        raise DataError(_no_list(file, number, "bytes that are no text"))
-    # Bytes that are not UTF-8 survive as surrogates, for the paths that hold them.
-    text = data.decode("utf-8", "surrogateescape")
+    encoding, errors = _encoding(data), "replace"
+    if encoding == "utf-8":
+        data = data.removeprefix(codecs.BOM_UTF8)
+        if b"\0" in data:
+            number = data[: data.index(b"\0")].count(b"\n") + 1
+            raise DataError(_no_list(file, number, "bytes that are no text"))
+        # Bytes that are not UTF-8 survive as surrogates, for paths that hold them.
+        errors = "surrogateescape"
+    text = data.decode(encoding, errors)
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def _encoding(data: bytes) -> str:
+    """What a text is written in, by its mark, or by where its zeros are."""
+    marks = {"utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+             "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)}  # fmt: skip
+    for name, ways in marks.items():
+        if data.startswith(ways):
+            return name
+    zeros = [data[side::2].count(0) for side in (0, 1)]
+    if min(zeros) or 4 * max(zeros) < len(data) // 2:
+        return "utf-8"
+    return "utf-16-be" if zeros[0] else "utf-16-le" if zeros[1] else "utf-8"
 
 
 def _unquoted(text: str) -> str:
     text = text.strip()
     quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
-    return text[1:-1] if quoted else text
+    return text[1:-1].replace(text[0] * 2, text[0]) if quoted else text
+
+
+def _columns(label: str, mark: str | None) -> int:
+    """In how many columns a label is, behind the path; a blank separates none."""
+    if not mark:
+        return 1
+    rest = re.sub(r"^([\"']).*?(?<!\1)\1(?!\1)", "", label.strip())
+    return 1 + rest.count(mark)
+
+
+def _looked_at(paths: list[bytes]) -> tuple[list[int], list[int]]:
+    """Which paths of local files are not there; which lead to what is no file."""
+    missing, odd = [], []
+    for place, path in enumerate(paths[:LOOKED]):
+        if b"://" in path:
+            continue
+        try:
+            mode = os.stat(path).st_mode
+        except (OSError, ValueError):
+            missing.append(place)
+            continue
+        if not stat.S_ISREG(mode):
+            odd.append(place)
+    return missing, odd
 
 
 def _located(folder: str, path: str) -> bytes:

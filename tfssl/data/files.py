@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from tfssl.data.classes import renumbered
 from tfssl.data.encoded import Encoded
 from tfssl.data.host_table import Numbers, Texts
+from tfssl.data.source import NO_LABEL
 from tfssl.data.tree import path_hash
 
 
@@ -20,8 +22,8 @@ class Files(Encoded):
       name: Of the source.
       paths: Full paths, as bytes.
       ids: int64 `[n]`, >= 0, distinct.
-      labels: int64 `[n]`, -1 where there is none.
-      class_names: Empty where there are no labels.
+      classes: `[n]`, the name of each file's class; "" where it has none.
+      class_names: Those of training, in form C; empty where there are no labels.
       max_pixels: See `Encoded`.
     """
 
@@ -30,7 +32,7 @@ class Files(Encoded):
         name: str,
         paths: Sequence[bytes],
         ids: np.ndarray,
-        labels: np.ndarray,
+        classes: Sequence[str] | np.ndarray,
         class_names: tuple[str, ...],
         max_pixels: int,
     ):
@@ -39,7 +41,16 @@ class Files(Encoded):
         self.num_examples = len(paths)
         self.class_names = class_names
         self.num_classes = len(class_names) or None
-        self.labels, self.ids = labels, ids
+        self.ids = ids
+        labels = np.full(len(paths), NO_LABEL, np.int64)
+        if class_names:
+            names = sorted({*classes} - {""})
+            place = {name: number for number, name in enumerate(names)}
+            own = (place.get(name, NO_LABEL) for name in classes)
+            labels, self.unknown_classes = renumbered(
+                np.fromiter(own, np.int64, len(paths)), names, class_names
+            )
+        self.labels = labels
         self._paths = Texts(paths)
         self._label_table, self._id_table = Numbers(labels), Numbers(ids)
 
@@ -67,5 +78,4 @@ class Files(Encoded):
 def one_file(path: str, max_pixels: int) -> Files:
     """A data set of one image file, without a label."""
     number = np.array([path_hash(path)[0]], np.int64)
-    none = np.array([-1], np.int64)
-    return Files(path, [os.fsencode(path)], number, none, (), max_pixels)
+    return Files(path, [os.fsencode(path)], number, [""], (), max_pixels)

@@ -9,8 +9,8 @@ Without splits a tenth of the files is held out: those whose relative path has a
 divisible by 10, so that files added later move no other file. `all` means every file.
 
 Classes are the folders below the training split. A held-out folder of another name is
-a class that training does not know: its images have no label, and are counted. Names
-are compared in Unicode's normal form C.
+a class that training does not know: its images are named, counted and not scored.
+Names are compared in Unicode's normal form C.
 
 Order. Examples are ordered by the hash of their relative path, which mixes classes:
 `train[:1000]` is a fair sample. The same hash is the example's `id`.
@@ -21,7 +21,6 @@ one name are one class. The ids of the first tree are those that it has alone.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 import unicodedata
@@ -34,9 +33,9 @@ from tfssl.config import dataset_name
 from tfssl.config.remote import cache_directory, is_remote
 from tfssl.data.files import Files
 from tfssl.data.formats import MAX_PIXELS
-from tfssl.data.scan import EXTENSIONS, Tally
+from tfssl.data.scan import EXTENSIONS, FOREIGN, Tally
 from tfssl.data.source import Reading, SourceOptions
-from tfssl.data.splits import Split, held_out_tenth
+from tfssl.data.splits import Split, held_out_tenth, nothing_held_out
 from tfssl.data.tree import WORTH, Tree, path_hash
 from tfssl.errors import DataError, message, unknown
 
@@ -88,34 +87,31 @@ class Folder(Files):
             held_out="; ".join(dict.fromkeys(part.held_out for part in parts)),
             passed_over=self.tally.other,
             leftovers=self.tally.hidden,
-            notes=tuple(dict.fromkeys(n for part in parts for n in part.notes)),
+            notes=tuple(dict.fromkeys(n for part in parts for n in part.notes))
+            + _asides(names, self.tally),
         )
         hashes = np.concatenate([part.hashes for part in parts])
+        found = sum(part.found for part in parts)
+        if found and not len(hashes):
+            raise DataError(nothing_held_out(parts[0].place, found))
         if not len(hashes):
             raise DataError(
                 message(
                     f"{', '.join(part.place for part in parts)} with "
-                    f"{sum(part.found for part in parts)} images for split "
-                    f"{split.name}, {self.tally}",
+                    f"0 images for split {split.name}, {self.tally}",
                     "images: " + " ".join(EXTENSIONS),
-                    "another directory or split",
+                    _instead(self.tally),
                 )
             )
         paths = [path for part in parts for path in part.paths]
-        labels = np.concatenate([part.labels(class_names) for part in parts])
         start, stop = split.bounds(len(paths))
         order = np.lexsort((hashes[:, 1], hashes[:, 0]))[start:stop]
-        if class_names:
-            tops = np.concatenate([part.tops() for part in parts])[order]
-            names, counts = np.unique(tops[labels[order] < 0], return_counts=True)
-            found = dict(zip(names.tolist(), counts.tolist(), strict=True))
-            found.pop("", None)
-            self.reading = dataclasses.replace(self.reading, unknown=found)
+        tops = np.concatenate([part.tops() for part in parts])[order]
         super().__init__(
             f"folder:{','.join(directories)}/{split.text}",
             [paths[place] for place in order],
             hashes[order, 0],
-            labels[order],
+            tops,
             class_names,
             max_pixels,
         )
@@ -174,11 +170,6 @@ class _Part:
             if d.images and (top := _top(d.inside, root))
         }
 
-    def labels(self, names: tuple[str, ...]) -> np.ndarray:
-        """int64 `[paths]`: the number of the first folder below a root, else -1."""
-        numbers = {name: number for number, name in enumerate(names)}
-        return np.array([numbers.get(top, -1) for top in self.tops()], np.int64)
-
     def tops(self) -> np.ndarray:
         """Object `[paths]`: the first folder below a root, in form C; "" for none."""
         each = [
@@ -208,6 +199,9 @@ class _Layout:
         self._names = {*root.folders, *root.links}
         self._root = tree.root
         self.notes: tuple[str, ...] = ()
+        inner = _splits_inside(tree)
+        if len(inner) == 1:
+            self._refuse_wrapping(tree, *inner)
         filled = {_top(d.inside, "") for d in tree.directories if d.images} - {""}
         deep = {_top(d.inside, "") for d in tree.directories
                 if d.images and "/" in d.inside}  # fmt: skip
@@ -226,9 +220,17 @@ class _Layout:
                 why = "is a class, since there is no folder to train on"
                 self.notes = (f"{', '.join(named)} {why}",)
             self._splits = {}
-        elif others and len(self._splits) > 1:
-            self.notes = (f"not read, neither training nor held out: {_few(others)}",)
         self.training = f"{self._only('train')}/" if train else ""
+        others = others if len(self._splits) > 1 else set()
+        for one, names in self._splits.items():
+            others |= {*names} - {chosen} if (chosen := self._chosen(one)) else set()
+        if others and train:
+            self.notes = (f"not read, neither training nor held out: {_few(others)}",)
+        if inner and not train:
+            self.notes += (
+                f"{_few(set(inner))} hold folders called as splits, whose images are "
+                "read as one; a list, or folder:A,B, keeps them apart",
+            )
 
     def locate(self, split: str) -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
         """The folder of a split ("" or ending in /), and which hashes belong to it."""
@@ -256,21 +258,42 @@ class _Layout:
             return f"{split}/", everything
         raise DataError(unknown("split", split, ["train", "all", *self._names]))
 
+    def _refuse_wrapping(self, tree: Tree, top: str) -> None:
+        """Refuses a folder around the data set, as archives unpack.
+
+        Raises:
+          DataError: The one folder that holds images holds the splits.
+        """
+        if {_top(d.inside, "") for d in tree.directories if d.images} == {top}:
+            raise DataError(
+                message(
+                    f"folder:{self._root}, whose one folder {top} holds the splits",
+                    "the folder of the splits",
+                    f"dataset=folder:{os.path.join(self._root, top)}",
+                )
+            )
+
     def _of(self, asked: Sequence[str]) -> list[str]:
         return [name for one in asked for name in self._splits.get(one, [])]
 
     def _only(self, one: str) -> str:
-        """The folder of a split; the one that is spelled as such counts."""
-        names = self._splits.get(one, [""])
-        if one in names or len(names) == 1:
-            return one if one in names else names[0]
+        """The folder of a split, or ""; the one that is spelled as such counts."""
+        names, name = self._splits.get(one, []), self._chosen(one)
+        if name or not names:
+            return name
         raise DataError(
             message(
                 f"{', '.join(names)} in {self._root}",
                 f"one folder for the split {one}",
-                f"the name of one of them, such as --eval_split={names[0]}",
+                f"renaming one of them to {one}"
+                + (f", or eval_split={names[0]}" if one != "train" else ""),
             )
         )
+
+    def _chosen(self, one: str) -> str:
+        """The folder of a split, "" where several might be."""
+        names = self._splits.get(one, [])
+        return one if one in names else names[0] if len(names) == 1 else ""
 
     def label_roots(self, inside: str) -> list[str]:
         """The folders (ending in /, or "") whose subfolders are the classes."""
@@ -288,8 +311,37 @@ class _Layout:
         return f"a tenth of the files{where}, by a hash of their paths"
 
 
+def _splits_inside(tree: Tree) -> list[str]:
+    """The folders below the root that hold folders of images for both purposes."""
+    found: dict[str, set[str]] = {}
+    for directory in tree.directories:
+        top, _, rest = directory.inside.partition("/")
+        if directory.images and rest and not dataset_name.role(top):
+            one = dataset_name.role(rest.split("/")[0])
+            found.setdefault(top, set()).add(one)
+    return sorted(top for top, ones in found.items() if len(ones - {""}) > 1
+                  and "train" in ones)  # fmt: skip
+
+
 def _not_tenth(hashes: np.ndarray) -> np.ndarray:
     return ~held_out_tenth(hashes)
+
+
+def _instead(tally: Tally) -> str:
+    """What to try where a folder holds no image that is read."""
+    foreign = [kind for kind in FOREIGN if kind in tally.other]
+    if foreign:
+        return f"converting the {foreign[0]} files to JPEG or PNG"
+    if tally.other.get(""):
+        return "dataset=list:FILE, a text file that names the files without extension"
+    return "another directory or split"
+
+
+def _asides(classes: Sequence[str], tally: Tally) -> tuple[str, ...]:
+    """What else is to be said of a reading."""
+    alone = f"one class alone, {classes[0]}, is no label" if len(classes) == 1 else ""
+    links = f"{tally.loops} links to folders that were read already" * bool(tally.loops)
+    return tuple(filter(None, (alone, links)))
 
 
 def _few(names: set[str]) -> str:

@@ -86,6 +86,40 @@ def format_of(data: bytes) -> str:
     return ""
 
 
+def odd_jpeg(data: bytes) -> str:
+    """Names the kind of JPEG that no decoder here takes (ITU T.81, table B.1).
+
+    Args:
+      data: The bytes of a file that was refused.
+
+    Returns:
+      Such as `"is a JPEG of 12 bits a channel"`; "" for any other file.
+    """
+    if format_of(data) != "JPEG":
+        return ""
+    place = 2
+    while data[place : place + 1] == b"\xff" and place + 4 < len(data):
+        mark = data[place + 1]
+        if mark == 0xFF:  # filling
+            place += 1
+        elif mark in _FRAMES:
+            bits = data[place + 4]
+            return _FRAMES[mark] or f"is a JPEG of {bits} bits a channel" * (bits != 8)
+        elif mark == 0xDA:
+            break
+        else:
+            place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return ""
+
+
+_FRAMES = dict.fromkeys((0xC0, 0xC1, 0xC2), "")
+_FRAMES |= dict.fromkeys((0xC3, 0xC7, 0xCB, 0xCF), "is a lossless JPEG")
+_FRAMES |= dict.fromkeys((0xC5, 0xC6, 0xCD, 0xCE), "is a hierarchical JPEG")
+_FRAMES |= dict.fromkeys((0xC9, 0xCA), "is a JPEG with arithmetic coding")
+_FRAMES |= {0xF7: "is a JPEG-LS image"}
+"""Marks of a JPEG's frame, and why it is not read; "" where it is usual."""
+
+
 def by_pillow(data: bytes, max_pixels: int) -> np.ndarray:
     """Decodes BMP and GIF, of which TensorFlow decodes some kinds wrongly.
 

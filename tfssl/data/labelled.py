@@ -78,12 +78,16 @@ def balanced(
     available = np.bincount(of)
     total = round(share * len(labelled))
     if total < len(classes):
+        least = len(classes) / len(labelled)
+        digits = 4  # as many as it takes for the advice to be enough
+        while round(float(f"{least:.{digits}g}") * len(labelled)) < len(classes):
+            digits += 1
         raise DataError(
             message(
                 f"label_fraction={share:g}, {total} of {len(labelled)} images for "
                 f"{len(classes)} classes",
                 "at least one image of each class",
-                f"label_fraction={len(classes) / len(labelled):.4g} or more",
+                f"label_fraction={least:.{digits}g} or more",
             )
         )
     counts = _equal_counts(available, total)

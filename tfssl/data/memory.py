@@ -60,6 +60,7 @@ class Decoded(Described):
         self.num_examples = source.num_examples
         self.num_classes = source.num_classes
         self.class_names = source.class_names
+        self.unknown_classes = getattr(source, "unknown_classes", ())
         self.labels, self.ids = source.labels, source.ids
         self.may_fail = not all(images)
         # Text, numbers too, since TensorFlow keeps strings on the host everywhere.

@@ -14,14 +14,22 @@ from collections.abc import Iterator, Mapping
 import tensorflow as tf
 
 from tfssl.config.remote import is_remote
+from tfssl.data.source import first_line
 
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp")
+FOREIGN = (".heic", ".heif", ".avif", ".tif", ".tiff", ".jxl", ".jp2", ".psd", ".svg",
+           ".ico", ".ppm", ".pgm", ".tga", ".dds", ".exr", ".dng", ".cr2", ".cr3",
+           ".nef", ".arw", ".raf", ".orf", ".rw2")  # fmt: skip
+"""Extensions of images that nothing here decodes."""
 LEFTOVERS = re.compile(
-    r"""@eaDir | @tmp | @Recycle | @Recently-Snapshot | \#recycle | \#snapshot
-    | \$RECYCLE\.BIN | RECYCLER | System\ Volume\ Information | FOUND\.\d+
-    | __MACOSX | lost\+found | Thumbs\.db | ehthumbs(_vista)?\.db | desktop\.ini
-    | Icon\r | __pycache__ | \.{1,2}[^/]* | ~\$.* | .*\.(crdownload|part|partial)
-    | .*@SynoEAStream | .*@SynoResource""",
+    r"""@eaDir | @tmp | @Recycle | @Recently-Snapshot | @sharebin | @GMT-[\d.-]+
+    | \#recycle | \#snapshot | ~snapshot | .*@SynoEAStream | .*@SynoResource
+    | \$RECYCLE\.BIN | RECYCLE[DR] | System\ Volume\ Information | FOUND\.\d+
+    | Thumbs\.db(:.*)? | ehthumbs(_vista)?\.db | desktop\.ini | Picasa\.ini | ~\$.*
+    | ZbThumbnail\.info | WPSystem | LOST\.DIR | lost\+found | PaxHeaders?(\.\d+)?
+    | __MACOSX | Icon\r | Network\ Trash\ Folder | Temporary\ Items
+    | TheVolumeSettingsFolder | Desktop\ D[BF] | __pycache__ | _vti_cnf
+    | \.[^/]* | .*\.(crdownload|download|opdownload|part|partial)""",
     re.IGNORECASE | re.VERBOSE,
 )
 """Names that systems, file servers and browsers leave behind: never data. Among them
@@ -191,7 +199,7 @@ def _walk_remote(root: str) -> Iterator[Directory]:
         try:
             names = sorted({name.rstrip("/") for name in tf.io.gfile.listdir(here)})
         except tf.errors.OpError as error:
-            found.tally.unreadable[here] = error.message
+            found.tally.unreadable[here] = first_line(error)
             names = []
         for name in filter(None, names):
             if LEFTOVERS.fullmatch(name):

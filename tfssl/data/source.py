@@ -13,6 +13,9 @@ import tensorflow as tf
 from tfssl.data.formats import MAX_PIXELS
 from tfssl.errors import printable
 
+NO_LABEL = -1
+"""The label of an example that has none."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
@@ -22,14 +25,12 @@ class Reading:
       held_out: Where the held-out images come from, in words.
       passed_over: Files that are no images we read, by extension.
       leftovers: Entries that systems leave behind, by the kind of their name.
-      unknown: Images of classes that training does not know, by class.
       notes: Anything else that was decided, one sentence each.
     """
 
     held_out: str = ""
     passed_over: dict[str, int] = dataclasses.field(default_factory=dict)
     leftovers: dict[str, int] = dataclasses.field(default_factory=dict)
-    unknown: dict[str, int] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -40,17 +41,30 @@ class Described:
     num_examples: int
     class_names: tuple[str, ...]
     labels: np.ndarray
+    unknown_classes: tuple[str, ...] = ()
     reading = Reading()
+
+    def class_of(self, index: int) -> str:
+        """The name of an example's class, also of an unknown one; "" without one."""
+        label = int(self.labels[index])
+        if label >= 0:
+            return self.class_names[label] if self.class_names else ""
+        return "" if label == NO_LABEL else self.unknown_classes[NO_LABEL - 1 - label]
 
     def summary(self) -> Summary:
         """Says how the data set was read: see `Summary`."""
         counts = np.bincount(
             self.labels[self.labels >= 0], minlength=len(self.class_names)
         )
-        classes = dict(zip(self.class_names, map(int, counts), strict=False))
-        unlabelled = int((self.labels < 0).sum()) - sum(self.reading.unknown.values())
+        strange = NO_LABEL - 1 - self.labels[self.labels < NO_LABEL]
+        of = np.bincount(strange, minlength=len(self.unknown_classes))
         return Summary(
-            self.name, self.num_examples, classes, max(unlabelled, 0), self.reading
+            self.name,
+            self.num_examples,
+            dict(zip(self.class_names, map(int, counts), strict=False)),
+            int((self.labels == NO_LABEL).sum()),
+            {n: int(c) for n, c in zip(self.unknown_classes, of, strict=True) if c},
+            self.reading,
         )
 
 
@@ -62,6 +76,7 @@ class Summary:
     images: int
     classes: dict[str, int]
     unlabelled: int
+    unknown: dict[str, int]
     reading: Reading
 
     @property
@@ -76,10 +91,10 @@ class Summary:
                 "no labels" if not self.classes else f"{self.unlabelled} unlabelled"
             )
             parts.append(without)
-        if reading.unknown:
+        if self.unknown:
             parts.append(
                 f"not scored, since training has no such class: "
-                f"{_counted(reading.unknown)}"
+                f"{_counted(self.unknown)}"
             )
         if reading.held_out:
             parts.append(f"held out: {reading.held_out}")
@@ -97,9 +112,7 @@ class Summary:
             "images": self.images,
             "classes": {printable(k): n for k, n in self.classes.items()},
             "unlabelled": self.unlabelled,
-            "unknown_classes": {
-                printable(k): n for k, n in self.reading.unknown.items()
-            },
+            "unknown_classes": {printable(k): n for k, n in self.unknown.items()},
             "held_out": printable(self.reading.held_out),
             "passed_over": dict(self.reading.passed_over),
             "leftovers": dict(self.reading.leftovers),
@@ -122,7 +135,9 @@ class Source(Protocol):
       num_examples: >= 1.
       num_classes: None where there are no labels.
       class_names: One per class; empty where there are no labels.
-      labels: int64 `[num_examples]`, -1 where an example has no label.
+      labels: int64 `[num_examples]`; `NO_LABEL` (-1) where an example has none, and
+        -2 - k where it has class k of `unknown_classes`.
+      unknown_classes: Names of classes that the training images lack.
       ids: int64 `[num_examples]`, >= 0, distinct: an example's number for good.
       may_fail: Whether `example` can meet something unreadable; where it cannot, the
         pipelines leave out the machinery that replaces examples.
@@ -133,6 +148,7 @@ class Source(Protocol):
     num_classes: int | None
     class_names: tuple[str, ...]
     labels: np.ndarray
+    unknown_classes: tuple[str, ...]
     ids: np.ndarray
     may_fail: bool
 
@@ -143,7 +159,7 @@ class Source(Protocol):
           index: int64 scalar in [0, num_examples).
 
         Returns:
-          `image` uint8 `[h, w, 3]`, `label` int64 (-1: none), `id` int64.
+          `image` uint8 `[h, w, 3]`, `label` int64 as in `labels`, `id` int64.
 
         Raises:
           tf.errors.OpError: At run time, for an unreadable example.

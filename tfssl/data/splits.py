@@ -31,6 +31,16 @@ def held_out_tenth(hashes: np.ndarray) -> np.ndarray:
     return hashes % 10 == 0
 
 
+def nothing_held_out(place: str, images: int) -> str:
+    """What to say where a tenth of a few images is none, or all of them."""
+    return message(
+        f"{images} images in {place}, which a hash does not divide into nine tenths "
+        "to train on and one to hold out",
+        "images on both sides",
+        "eval_split=all with train_split=all, or more images",
+    )
+
+
 def mixed(ids: np.ndarray, seed: int) -> np.ndarray:
     """Pseudo-random uint64 of (id, seed): the finaliser of SplitMix64 (Steele 2014)."""
     with np.errstate(over="ignore"):

@@ -31,6 +31,7 @@ class Subset(Described):
         self.num_examples = count
         self.num_classes = base.num_classes
         self.class_names = base.class_names
+        self.unknown_classes = getattr(base, "unknown_classes", ())
         places = place(np.arange(count, dtype=np.int64))
         self.labels, self.ids = base.labels[places], base.ids[places]
         self.may_fail = base.may_fail
@@ -93,7 +94,7 @@ def tenth(base: Source) -> Source:
             message(
                 f"{base.num_examples} examples to hold out a tenth of",
                 f"at least {TENTH}",
-                "one linear_learning_rates, which needs no held-out images",
+                "linear_learning_rates=0.1, as one rate needs no held-out images",
             )
         )
     count = base.num_examples // TENTH

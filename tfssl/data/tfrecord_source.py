@@ -5,12 +5,20 @@ of a held-out split). Without `{split}` a stable tenth of the records is held ou
 `all` is everything. Order is that of the files' names and of the records in them; a
 tenth and slices are as mixed as the files are (`tools/make_tfrecords.py` mixes). `id`
 comes of the file's name and the record's number in it.
+
+Classes. Files hold numbers. Their names stand beside the files: in `manifest.json`, for
+each split, as `tools/make_tfrecords.py` writes it, or a name a line in `labels.txt` or
+`classes.txt` (also `0:name`, as TF-Slim writes). Held-out records are compared with the
+training files by these names; a class that training lacks is named, counted and not
+scored. Without names the numbers are the names.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -18,16 +26,28 @@ import tensorflow as tf
 from tfssl.config import dataset_name
 from tfssl.config.dataset_name import SPELLINGS, SPLIT, is_held_out, names_of, role
 from tfssl.config.remote import cache_directory
+from tfssl.data.classes import renumbered
 from tfssl.data.encoded import Encoded
 from tfssl.data.formats import MAX_PIXELS
 from tfssl.data.host_table import Numbers, Texts
-from tfssl.data.source import IMAGE_KEY, LABEL_KEY, Reading, SourceOptions, first_line
-from tfssl.data.splits import Split, held_out_tenth, mixed
+from tfssl.data.scan import LEFTOVERS
+from tfssl.data.source import (
+    IMAGE_KEY,
+    LABEL_KEY,
+    NO_LABEL,
+    SourceOptions,
+    first_line,
+)
+from tfssl.data.splits import Split, held_out_tenth, mixed, nothing_held_out
 from tfssl.data.tfrecord_index import Shard, open_shards, record
 from tfssl.data.tree import path_hash
 from tfssl.errors import DataError, message, unknown
 
 MANIFEST = "manifest.json"
+CLASS_FILES = ("labels.txt", "classes.txt")
+"""Beside TFRecord files: a class a line, in the order of their numbers."""
+_NAMES = ("class_names", "unknown_classes")
+_BESIDE = (".npz", ".tmp", ".json", ".txt", ".md", ".pbtxt", ".crc", ".csv")
 
 
 class Records(Encoded):
@@ -123,30 +143,30 @@ class TfRecordSource(Records):
             return open_shards(paths, label_key, index_dir=index_dir, rebuild=rebuild)
 
         shards = opened(_matching(pattern, split.name))
-        labels = np.concatenate([shard.labels for shard in shards]) - first_label
-        highest = labels.max(initial=-1)
-        if SPLIT in pattern and role(split.name) != "train":
-            training = _first_of(pattern, "train")
-            every = [shard.labels - first_label for shard in opened(training)]
-            highest = max((part.max(initial=-1) for part in every), default=highest)
-        self.class_names = _class_names(shards[0].path, int(highest) + 1)
+        labels, names, extra = _classes(shards, first_label)
+        wanted = names
+        other = SPLIT in pattern and role(split.name) != "train"
+        if training := _first_of(pattern, "train") if other else []:
+            _, wanted, _ = _classes(opened(training), first_label)
+        self.class_names = wanted if len(wanted) > 1 else ()
         self.num_classes = len(self.class_names) or None
+        labels = labels if self.class_names else np.full_like(labels, NO_LABEL)
         places = np.arange(len(labels))
         if SPLIT not in pattern:
             places = places[_keep(places, split.name)]
         if not len(places):
             raise DataError(
-                message(f"tfrecord:{pattern}", "at least one record", "other files")
+                nothing_held_out(pattern, len(labels))
+                if len(labels)
+                else message(
+                    f"tfrecord:{pattern}", "at least one record", "other files"
+                )
             )
         start, stop = split.bounds(len(places))
         places = places[start:stop]
-        chosen = np.maximum(labels, -1)[places]
-        if self.class_names:
-            strange = chosen >= len(self.class_names)
-            numbers, counts = np.unique(chosen[strange], return_counts=True)
-            found = zip(map(str, numbers.tolist()), counts.tolist(), strict=True)
-            self.reading = Reading(unknown=dict(found))
-            chosen = np.where(strange, -1, chosen)
+        chosen, self.unknown_classes = renumbered(
+            labels[places], (*names, *extra), wanted
+        )
         ids = _ids(shards)[places]
         super().__init__(shards, places, image_key, chosen, ids, max_pixels)
         self.name = f"tfrecord:{pattern}/{split.text}"
@@ -175,9 +195,13 @@ class TfRecordSource(Records):
 
 
 def _glob(pattern: str) -> list[str]:
-    """The files of a pattern in the order of their names, without the tables."""
-    found = tf.io.gfile.glob(pattern)
-    return sorted(path for path in found if not path.endswith((".npz", ".tmp")))
+    """The files of a pattern in the order of their names, without what is beside."""
+
+    def is_records(path: str) -> bool:
+        name = os.path.basename(path)
+        return not name.lower().endswith(_BESIDE) and not LEFTOVERS.fullmatch(name)
+
+    return sorted(filter(is_records, tf.io.gfile.glob(pattern)))
 
 
 def _first_of(pattern: str, split: str) -> list[str]:
@@ -222,15 +246,40 @@ def _ids(shards: list[Shard]) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _class_names(path: str, count: int) -> tuple[str, ...]:
-    """Those of the manifest beside the files, else numbers."""
-    manifest = os.path.join(os.path.dirname(path), MANIFEST)
-    names: list[str] = []
-    if count > 0 and tf.io.gfile.exists(manifest):
-        with tf.io.gfile.GFile(manifest, "r") as file:
-            names = json.load(file).get("class_names", [])
-    names = names if len(names) >= count else [str(n) for n in range(count)]
-    return tuple(names) if len(names) > 1 else ()
+def _classes(
+    shards: list[Shard], first_label: int
+) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
+    """Labels of all records, from 0; names of the classes; of those behind them."""
+    stored = np.concatenate([shard.labels for shard in shards])
+    labels = np.where(stored >= first_label, stored - first_label, NO_LABEL)
+    count = int(labels.max(initial=NO_LABEL)) + 1
+    names, extra = _names_beside(shards[0].path) if count else ((), ())
+    if len(names) + len(extra) < count:
+        names, extra = [str(number) for number in range(count)], ()
+    return labels, tuple(names), tuple(extra)
+
+
+def _names_beside(path: str) -> tuple[Sequence[str], Sequence[str]]:
+    """What stands beside a file: its classes, and those that training lacks."""
+    folder, name = os.path.split(path)
+
+    def text(beside: str) -> str:
+        file = os.path.join(folder, beside)
+        if not tf.io.gfile.exists(file):
+            return ""
+        with tf.io.gfile.GFile(file, "rb") as opened:
+            return opened.read().decode("utf-8-sig", "surrogateescape")
+
+    if content := text(MANIFEST):
+        manifest = json.loads(content)
+        for split in manifest.get("splits", {}).values():
+            if name in (file["file"] for file in split.get("files", ())):
+                manifest |= {k: v for k, v in split.items() if k in _NAMES}
+        return [manifest.get(key, []) for key in _NAMES]
+    for beside in CLASS_FILES:
+        if lines := list(filter(None, map(str.strip, text(beside).split("\n")))):
+            return [re.sub(r"^\d+\s*:\s*", "", line) for line in lines], ()
+    return (), ()
 
 
 def open_tfrecord(

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfssl.config.dataset_name import role
 from tfssl.config.remote import as_path
 from tfssl.core.paths import write_whole, written_whole
 from tfssl.data import index_file, upright
 from tfssl.data.encoded import Encoded
 from tfssl.data.formats import MAX_PIXELS
-from tfssl.data.source import IMAGE_KEY, LABEL_KEY, Source
+from tfssl.data.source import IMAGE_KEY, LABEL_KEY, NO_LABEL, Source
 from tfssl.data.tfrecord_index import FRAME, Shard, sidecar, to_arrays
 from tfssl.data.tfrecord_source import MANIFEST
 from tfssl.errors import DataError, message
@@ -85,7 +86,7 @@ def write_shard(source: Encoded, settings: Settings, out: str, number: int) -> i
             writer.write(record)
             digest.update(record)
             offsets.append(at)
-            labels.append(int(source.labels[index]))
+            labels.append(_number(source, index))
             at += len(record) + FRAME
     table = Shard(path, np.array(offsets, np.int64), np.array(labels, np.int64))
     arrays = to_arrays(table, LABEL_KEY, [at, 0]) | {
@@ -174,10 +175,12 @@ def end(source: Source, settings: Settings, out: str) -> dict[str, Any]:
         "records": sum(file["records"] for file in files),
         "skipped": skipped,
         "files": files,
+        "class_names": list(source.class_names),
+        "unknown_classes": list(source.unknown_classes),
     }
-    manifest["class_names"] = list(source.class_names) or manifest.get(
-        "class_names", []
-    )
+    # For other readers one list for all: the training split's, where that is here.
+    if role(settings.split) == "train" or not manifest.get("class_names"):
+        manifest["class_names"] = this["class_names"]
     manifest["features"] = {"image": IMAGE_KEY, "label": LABEL_KEY}
     manifest["splits"][settings.split] = this
     _write_json(path, manifest)
@@ -212,7 +215,7 @@ def _record(source: Encoded, settings: Settings, index: int) -> bytes:
         way = int(upright.orientation(tf.constant(data)))
         data = tf.io.encode_jpeg(image, quality=settings.quality).numpy()
         data = upright.marked(data, way)  # which way is up is kept
-    label, number = int(source.labels[index]), int(source.ids[index])
+    label, number = _number(source, index), int(source.ids[index])
     features = {
         IMAGE_KEY: _bytes(data),
         "image/filename": _bytes(os.fsencode(os.path.basename(source.where(index)))),
@@ -222,9 +225,16 @@ def _record(source: Encoded, settings: Settings, index: int) -> bytes:
     }
     if label >= 0:
         features[LABEL_KEY] = _int(label)
-        features["image/class/text"] = _bytes(os.fsencode(source.class_names[label]))
+        features["image/class/text"] = _bytes(os.fsencode(source.class_of(index)))
     example = tf.train.Example(features=tf.train.Features(feature=features))
     return example.SerializeToString(deterministic=True)
+
+
+def _number(source: Encoded, index: int) -> int:
+    """The label in a file: classes that training lacks follow behind its own."""
+    label = int(source.labels[index])
+    behind = len(source.class_names) + NO_LABEL - 1 - label
+    return behind if label < NO_LABEL else label
 
 
 def _bytes(value: bytes) -> tf.train.Feature:

@@ -65,7 +65,7 @@ class Approximate:
         file = self._table.folder / DESCRIPTION
         if not file.exists():
             return None
-        there = json.loads(file.read_text())
+        there = json.loads(file.read_text("utf-8"))
         if there["sha256"] != self._table.manifest["sha256"]:
             return None
         self._index = self._faiss.read_index(str(self._table.folder / INDEX))

@@ -39,7 +39,7 @@ class Embeddings:
                     "mode=embed" + (" again: it goes on" if begun else " first"),
                 )
             )
-        self.manifest: dict[str, Any] = json.loads(file.read_text())
+        self.manifest: dict[str, Any] = json.loads(file.read_text("utf-8"))
         self._format = FORMATS[self.manifest["format"]]
         self._sizes: list[int] = self.manifest["shards"]
         self._starts = np.concatenate([[0], np.cumsum(self._sizes)]).astype(np.int64)

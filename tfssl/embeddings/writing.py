@@ -60,7 +60,7 @@ class Writer:
             file = self.folder / name
             if not file.exists():
                 continue
-            there = json.loads(file.read_text())
+            there = json.loads(file.read_text("utf-8"))
             if differing := _differences(there, self.plan):
                 raise RunDirectoryError(
                     message(

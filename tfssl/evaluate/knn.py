@@ -21,6 +21,7 @@ from tfssl.evaluate.metrics import Classification, classification, labelled_rows
 TRAIN_CHUNK = 16_384
 TEST_CHUNK = 2_048
 VOTE_CHUNK = 1_024
+VOTES = 2**23  # rows times classes at once: a few tables of 64 MB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +91,9 @@ def knn(
     used = min(k, len(bank))
     similarity, index = nearest(bank, test.features, used)
     ranking = np.empty((len(test), min(5, num_classes)), np.int64)
-    for start in range(0, len(test), VOTE_CHUNK):
-        rows = slice(start, start + VOTE_CHUNK)
+    chunk = max(1, min(VOTE_CHUNK, VOTES // num_classes))
+    for start in range(0, len(test), chunk):
+        rows = slice(start, start + chunk)
         scores = vote(similarity[rows], labels[index[rows]], num_classes, temperature)
         # Stable: on a tie the lower class number is first, on every machine.
         order = np.argsort(-scores, axis=1, kind="stable")[:, :5]

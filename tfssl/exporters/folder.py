@@ -42,7 +42,7 @@ def write_folder(
     with folder_written_whole(path, METADATA) as folder:
         write(folder)
         for name, text in texts.items():
-            (folder / name).write_text(text)
+            (folder / name).write_text(text, "utf-8")
         facts = json.dumps(metadata, indent=2, sort_keys=True, default=str)
-        (folder / METADATA).write_text(facts + "\n")
+        (folder / METADATA).write_text(facts + "\n", "utf-8")
     return path

@@ -203,7 +203,7 @@ def export_saved_model(
         tf.saved_model.save(served, str(beside), signatures=served.endpoints)
         for name, text in {METADATA: written + "\n", **extra}.items():
             (beside / name).parent.mkdir(exist_ok=True)
-            (beside / name).write_text(text)
+            (beside / name).write_text(text, "utf-8")
     return str(folder)
 
 

@@ -54,7 +54,7 @@ def write(folder: Path, step: int, tensors: Tensors) -> None:
         files[file.name] = {"bytes": file.stat().st_size, "sha256": _sha256(file)}
     shapes = {n: [str(np.asarray(t).dtype), *t.shape] for n, t in tensors.items()}
     manifest = {"format": 1, "step": step, "files": files, "tensors": shapes}
-    with open(folder / MANIFEST, "w") as out:
+    with open(folder / MANIFEST, "w", encoding="utf-8") as out:
         json.dump(manifest, out, indent=1)
     sync(folder / MANIFEST)
     sync(folder)
@@ -95,7 +95,7 @@ def damage(folder: AnyPath) -> str | None:
       RemoteError: It cannot be told: a bucket is out of reach.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
         files = manifest["files"]
     except RemoteError:
         raise

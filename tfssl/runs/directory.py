@@ -152,7 +152,7 @@ class RunDirectory:
     def _append(self, text: str) -> None:
         size = self.log.stat().st_size if self.log.exists() else 0
         try:
-            with self.log.open("a") as out:
+            with self.log.open("a", encoding="utf-8") as out:
                 out.write(text)
         except OSError:
             if self.log.exists():
@@ -161,7 +161,7 @@ class RunDirectory:
 
     def _write_remote(self, text: str) -> None:
         if self._log_text is None:
-            self._log_text = self.log.read_text() if self.log.exists() else ""
+            self._log_text = self.log.read_text("utf-8") if self.log.exists() else ""
         write_whole(self.log, self._log_text + text)
         self._log_text += text
 
@@ -171,7 +171,7 @@ class RunDirectory:
         if not self.log.exists():
             return
         rows = []
-        for line in self.log.read_text().splitlines():
+        for line in self.log.read_text("utf-8").splitlines():
             try:
                 row = json.loads(line)
             except ValueError:
@@ -185,11 +185,15 @@ class RunDirectory:
         """The content of `results.json`, empty if there is none yet."""
         if not self.results.exists():
             return {}
-        return json.loads(self.results.read_text())
+        return json.loads(self.results.read_text("utf-8"))
 
     def read_profile(self) -> dict[str, Any] | None:
         """The content of `profile.json`, None where the run was not profiled."""
-        return json.loads(self.profile.read_text()) if self.profile.exists() else None
+        return (
+            json.loads(self.profile.read_text("utf-8"))
+            if self.profile.exists()
+            else None
+        )
 
     def add_reading(
         self, data: dict[str, Any], skipped_files: Sequence[dict[str, str]]

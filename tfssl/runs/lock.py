@@ -187,7 +187,7 @@ class OwnerFile:
 
     def _read(self) -> str:
         try:
-            return self._file.read_text()
+            return self._file.read_text("utf-8")
         except FileNotFoundError:
             return ""
 
@@ -232,7 +232,7 @@ def started(process: object) -> str:
     process for good: numbers are used again.
     """
     try:
-        text = Path(f"/proc/{process}/stat").read_text()
+        text = Path(f"/proc/{process}/stat").read_text("utf-8")
     except OSError:
         return ""
     # The name in parentheses may hold anything; the start is 20 fields after it.

@@ -293,7 +293,7 @@ def confusions_of(directory: RunDirectory) -> dict[str, Confusion]:
             count=np.asarray(table["count"], np.int64),
             names=tuple(table["names"]),
         )
-        for key, table in json.loads(file.read_text()).items()
+        for key, table in json.loads(file.read_text("utf-8")).items()
     }
 
 

@@ -87,6 +87,37 @@ class CheckpointStore:
         """Returns the folder of one step's checkpoint."""
         return self.folder / checkpoint.name_of(step)
 
+    def require_room(self, items: Mapping[str, tf.Variable], count: int) -> None:
+        """Looks at the free disk before a training that would fill it.
+
+        Args:
+          items: Name to variable.
+          count: Checkpoints that may be there at once.
+
+        Raises:
+          CheckpointError: Not even one has room. Where only some have, it is a warning.
+        """
+        if not self._local:
+            return  # a bucket tells no end
+        one = sum(int(np.prod(v.shape)) * v.dtype.size for v in items.values()) / 1e6
+        where, free = self._disk()
+        if free >= count * one:
+            return
+        got = f"{free:.1f} MB free in {where}"
+        if free < one:
+            need = f"{one:.1f} MB for a checkpoint"
+            raise CheckpointError(message(got, need, "freeing space, or run_dir=DIR"))
+        _LOGGER.warning(
+            "%s, and up to %d checkpoints of %.1f MB each, %.1f MB together: free "
+            "space, or keep fewer (keep_checkpoints, keep_every)",
+            got, count, one, count * one,
+        )  # fmt: skip
+
+    def _disk(self) -> tuple[AnyPath, float]:
+        """The nearest folder that is there, and the free megabytes of its disk."""
+        where = next(p for p in [self.folder, *self.folder.parents] if p.exists())
+        return where, shutil.disk_usage(where).free / 1e6
+
     def save(self, step: int, items: Mapping[str, tf.Variable]) -> None:
         """Writes one checkpoint and removes the oldest beyond `keep`.
 
@@ -257,8 +288,7 @@ class CheckpointStore:
             return (
                 " there, and for a moment in this machine's folder of temporary files"
             )
-        where = next(p for p in [self.folder, *self.folder.parents] if p.exists())
-        free = shutil.disk_usage(where).free / 1e6
+        _, free = self._disk()
         missing = f"{need - free:.1f} MB are missing" if need > free else "enough"
         return f"; {free:.1f} MB are free, {missing}"
 

@@ -49,7 +49,7 @@ def run(config: Config) -> Outcome:
 
 def _again(config: Config, directory: RunDirectory) -> None:
     """The same conversion a second time: the weights that are there are left alone."""
-    stored = from_flagfile(directory.flags.read_text())
+    stored = from_flagfile(directory.flags.read_text("utf-8"))
     if stored.source != config.source:
         raise RunDirectoryError(
             message(

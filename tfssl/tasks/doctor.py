@@ -116,7 +116,7 @@ def _examine(config: Config) -> dict[str, Any]:
     seen = _look(config, train, "training images")
     held_out = None
     try:
-        held_out = build.evaluation_source(config, memory=0)
+        held_out = build.evaluation_source(config, memory=0, classes=train.class_names)
     except DataError as error:
         notes.append(f"no held-out images: {error}")
     others = _look(config, held_out, "held-out images") if held_out else []

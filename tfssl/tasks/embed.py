@@ -16,7 +16,7 @@ from tfssl.build import Trained, trained, vectors
 from tfssl.config import Config
 from tfssl.config.flag import specs_of
 from tfssl.config.groups import Data, Images
-from tfssl.data import Source
+from tfssl.data import Source, every_class
 from tfssl.embeddings.principal import Principal, normalized
 from tfssl.embeddings.reading import Embeddings
 from tfssl.embeddings.shard_files import FEATURES, parquet
@@ -45,7 +45,7 @@ def run(config: Config) -> Outcome:
             networks = vectors.parts(encoder, config.embed_also)
         # Nothing is read twice, so nothing is kept in memory.
         split = config.embed_split or config.train_split
-        source = build.source(config, split, memory=0)
+        source = every_class(build.source(config, split, memory=0))
         plan = _plan(config, encoder, vectors.weights_digest(networks), source)
         writer = Writer(folder, plan, _about(config, encoder))
         if not writer.finished:

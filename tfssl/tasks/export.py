@@ -11,6 +11,7 @@ import tfssl
 from tfssl.build import Trained, trained
 from tfssl.config import Config, tables
 from tfssl.config.encoder_name import is_foreign
+from tfssl.errors import printable
 from tfssl.exporters import (
     BEFORE,
     INSIDE,
@@ -57,7 +58,8 @@ def _metadata(run: Trained) -> dict[str, Any]:
         "checkpoint": run.checkpoint.name if run.checkpoint else None,
         "provenance": run.provenance,
     }
-    return found | ({"classes": list(run.class_names)} if run.class_names else {})
+    names = list(map(printable, run.class_names))
+    return found | ({"classes": names} if names else {})
 
 
 def saved_model(

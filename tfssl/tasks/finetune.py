@@ -51,7 +51,7 @@ def run(config: Config) -> Outcome:
         _train(config, data, None)
         return Outcome()  # what follows is the chief's
     with RunDirectory(config.run_dir) as directory:
-        evaluation = build.evaluation_source(config)
+        evaluation = build.evaluation_source(config, classes=data.class_names)
         with RunDirectory(directory.finetune) as own:
             _train(config, data, own)
             score, confusion = _score(config, data, trained.load(own.path), evaluation)
@@ -97,7 +97,7 @@ def _settings(config: Config, own: RunDirectory) -> Config:
 def _refuse_other_flags(settings: Config, own: RunDirectory) -> None:
     if not own.flags.exists():
         return
-    stored = from_flagfile(own.flags.read_text())
+    stored = from_flagfile(own.flags.read_text("utf-8"))
     # Before it was written down, a fine-tuning began from the run that it lies in.
     began = stored.init_from or os.path.dirname(settings.run_dir)
     if os.path.realpath(began) == os.path.realpath(settings.init_from):
@@ -116,7 +116,7 @@ def _refuse_other_flags(settings: Config, own: RunDirectory) -> None:
 
 def _job(config: Config, data: Source) -> Job:
     batch = config.finetune_batch_size
-    build.require_batch(data, batch, "finetune_batch_size")
+    build.require_batch(config, data, "finetune_batch_size")
     runtime.set_precision(config.precision)
     job = build.supervised(
         config,

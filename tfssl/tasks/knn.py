@@ -23,7 +23,7 @@ def run(config: Config) -> Outcome:
     score = None
     with RunDirectory(config.run_dir) as directory:
         train = build.source(config, config.train_split)
-        evaluation = build.evaluation_source(config)
+        evaluation = build.evaluation_source(config, classes=train.class_names)
         require_labels(train, "mode=knn")
         for key, subject in trained.subjects(config).items():
             score, confusion = _score(config, key, subject, train, evaluation)

@@ -53,7 +53,7 @@ def run(config: Config) -> Outcome:
     score = None
     with RunDirectory(config.run_dir) as directory:
         data = build.labelled_source(config)
-        evaluation = build.evaluation_source(config)
+        evaluation = build.evaluation_source(config, classes=data.class_names)
         require_labels(data, "mode=linear")
         if config.label_fraction != 1:
             console.say(f"linear: {data.num_examples} images, {data.name}")
@@ -140,6 +140,10 @@ def _train(
     own: RunDirectory,
 ) -> LinearProbe:
     runtime.set_precision("float32")
+    batch = config.linear_batch_size
+    if batch > data.num_examples:  # cut to what there is, equal parts for all replicas
+        share = build.strategy(config).num_replicas_in_sync
+        batch = max(1, data.num_examples // share) * share
     job = build.supervised(
         config,
         data,
@@ -150,7 +154,7 @@ def _train(
         ),
         peak=rates[0],
         epochs=config.linear_epochs,
-        batch_size=min(config.linear_batch_size, data.num_examples),
+        batch_size=batch,
         flag="linear_batch_size",
         seed=seeds.init_seed(config.seed, "linear"),
     )
@@ -191,7 +195,9 @@ def _probe(subject: Trained, data: Source, rates: Sequence[float]) -> LinearProb
 def _remove_another(settings: Config, own: RunDirectory) -> None:
     """Removes the checkpoints of a probe of other flags, or of another encoder."""
     try:
-        stored = from_flagfile(own.flags.read_text()) if own.flags.exists() else None
+        stored = (
+            from_flagfile(own.flags.read_text("utf-8")) if own.flags.exists() else None
+        )
     except ConfigError:
         stored = None
     same = {name: getattr(settings, name) for name in _FREE}

@@ -30,7 +30,7 @@ class OnlineKnn:
         require_labels(train, "knn_every (0 switches it off)")
         self._config = config
         self._train = train
-        self._eval = build.evaluation_source(config)
+        self._eval = build.evaluation_source(config, classes=train.class_names)
         self._method = method
         self._run = trained.untrained(config)
 

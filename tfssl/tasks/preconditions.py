@@ -48,9 +48,7 @@ def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
         )
     problems: list[str] = []
     if "pretrain" in reading:
-        problems += _problem(
-            build.require_batch, train, config.batch_size, "batch_size"
-        )
+        problems += _problem(build.require_batch, config, train, "batch_size")
     if labelled:
         problems += _held_out(config, train)
         problems += _learners(config, labelled)
@@ -70,7 +68,7 @@ def _problem(check: Callable[..., object], *arguments: object) -> list[str]:
 
 def _held_out(config: Config, train: Source) -> list[str]:
     """Scores need held-out images whose class the training images know."""
-    held_out = build.evaluation_source(config, memory=0)
+    held_out = build.evaluation_source(config, memory=0, classes=train.class_names)
     if (held_out.labels >= 0).any():
         return []
     return [
@@ -103,7 +101,6 @@ def _learners(config: Config, modes: list[str]) -> list[str]:
             )
         )
     if "finetune" in learners:
-        batch = config.finetune_batch_size
-        problems += _problem(build.require_batch, data, batch, "finetune_batch_size")
+        problems += _problem(build.require_batch, config, data, "finetune_batch_size")
     several = "linear" in learners and len(config.linear_learning_rates) > 1
     return problems + (_problem(tenth, data) if several else [])

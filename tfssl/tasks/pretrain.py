@@ -69,7 +69,7 @@ def run(config: Config) -> Outcome:
 def _refuse_another_run(config: Config, directory: RunDirectory) -> None:
     """The command line was checked before; another process may have been quicker."""
     if directory.flags.exists():
-        stored = from_flagfile(directory.flags.read_text())
+        stored = from_flagfile(directory.flags.read_text("utf-8"))
         if problems := contradictions(config, stored):
             raise ConfigError(problems)
 

@@ -14,7 +14,7 @@ from tfssl.build import trained
 from tfssl.build.first_views import VIEWS, first_views
 from tfssl.config import Config
 from tfssl.data import inference, spread
-from tfssl.errors import CheckpointError
+from tfssl.errors import CheckpointError, DataError
 from tfssl.evaluate import collapse_signals
 from tfssl.runs import RunDirectory
 from tfssl.runs.scores import confusions_of, scores_of
@@ -94,7 +94,11 @@ def _add_features(config: Config, data: ReportData) -> None:
     except CheckpointError:
         console.say("no checkpoint yet: the report shows no features")
         return
-    source = spread(build.evaluation_source(config), HELD_OUT)
+    try:
+        source = spread(build.evaluation_source(config), HELD_OUT)
+    except DataError as error:
+        console.say(f"no held-out images: the report shows no features ({error})")
+        return
     table = run.features(source)
     pictures = [
         batch["image"].numpy()[batch["mask"].numpy()]

@@ -68,8 +68,11 @@ class Job:
         Raises:
           Stopped: A signal ended it after a checkpoint; the same call goes on.
           DivergenceError: NaN or infinity, and no rewind is left.
+          CheckpointError: The disk has no room for a checkpoint.
         """
         start = self._restore(recorder)
+        if start < self.total_steps:
+            recorder.require_room(self.state, self.total_steps)
         recorder.begin(start, self.total_steps)
         if start >= self.total_steps:
             recorder.say(f"the run is complete: {start} of {self.total_steps} steps")

@@ -28,6 +28,7 @@ class Settings:
       async_checkpoint: Whether a thread writes the checkpoints.
       rewind_on_nan: Rewinds that a run may make.
       profile_steps: Steps whose parts are timed before training; 0: none.
+      trainings: Of the command, this one and those to come: the disk has to hold all.
     """
 
     save_every: int
@@ -38,6 +39,7 @@ class Settings:
     async_checkpoint: bool = True
     rewind_on_nan: int = 0
     profile_steps: int = 0
+    trainings: int = 1
 
 
 class Display(Protocol):
@@ -112,6 +114,25 @@ class Recorder:
             self.say(line)
         where = f"from step {start} " if start else ""
         self.say(f"{where}to step {total}, run directory {self._directory.path}")
+
+    def require_room(self, state: RunState, total: int) -> None:
+        """Compares the checkpoints to come with the free disk.
+
+        Later trainings of a command keep no more than this one: they have no second
+        network.
+
+        Args:
+          state: What a checkpoint holds.
+          total: Steps at the end.
+
+        Raises:
+          CheckpointError: Not even one checkpoint has room.
+        """
+        how = self.settings
+        # One more than stays, since a new one is whole before an old one goes.
+        kept = min(how.keep_checkpoints, -(-total // how.save_every)) + 1
+        kept += total // (how.keep_every * how.save_every) if how.keep_every else 0
+        self._store.require_room(state.items(), kept * how.trainings)
 
     def __enter__(self) -> Recorder:
         # If one fails to open, what was opened before it is closed again.
@@ -222,5 +243,5 @@ class NullRecorder:
     def _nothing(self, *_: object) -> None:
         """Leaves it to the chief."""
 
-    restore = begin = profile = row = progress = _nothing
+    restore = begin = require_room = profile = row = progress = _nothing
     prepare_rewind = rewound = finish = say = _nothing

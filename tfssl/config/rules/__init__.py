@@ -21,12 +21,14 @@ from tfssl.config.rules import (
     job,
     machine,
     method,
+    packages,
     training,
 )
 from tfssl.errors import message, unknown
 
 _SUBJECTS = (
-    job, convert, data, method, foreign_encoder, training, machine, export, embeddings
+    job, convert, data, method, foreign_encoder, training, machine, export, embeddings,
+    packages,
 )  # fmt: skip
 _FIELD_RULES: tuple[Rule, ...] = sum((s.FIELD_RULES for s in _SUBJECTS), ())
 _RULES: tuple[Rule, ...] = sum((s.RULES for s in _SUBJECTS), ())
@@ -62,7 +64,11 @@ def field_problems(config: Config) -> list[str]:
             problems += _out_of_bounds(name, spec, value)
         elif spec.kind is TEXT and not str(value).isprintable():
             problems.append(
-                message(f"--{name}={value!r}", "printable text", f"--{name} on a line")
+                message(
+                    f"--{name}={value!r}",
+                    "printable text",
+                    f"--{name} on a line; of a path, a link with a plain name",
+                )
             )
     for rule in _FIELD_RULES:
         problems += rule(config)
