@@ -63,8 +63,8 @@ dist: .venv/.installed-dev ## Wheel and source archive into dist/
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-torch.txt
 	@touch $@
 
-.venv/.installed-dev: requirements-dev.txt .venv/.installed
-	$(INSTALL) -r requirements-dev.txt
+.venv/.installed-dev: requirements-dev.txt requirements-onnx.txt requirements-litert.txt .venv/.installed
+	$(INSTALL) -r requirements-dev.txt -r requirements-onnx.txt -r requirements-litert.txt
 	@touch $@
 
 .venv-tpu/.installed: requirements-tpu.txt | .venv/bin/python

@@ -285,7 +285,12 @@ BAD = [
         },
         "one of our ResNets",
     ),
-    ({"mode": "export", "format": "onnx"}, "--format"),
+    ({"mode": "export", "format": "tensorflowjs"}, "--format"),
+    ({"mode": "export", "export_dtype": "int8"}, "--format=litert"),
+    (
+        {"mode": "export", "format": "keras", "export_versions": True},
+        "--format=saved_model",
+    ),
     (
         {
             "mode": "export",

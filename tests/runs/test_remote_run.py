@@ -363,8 +363,8 @@ def test_what_else_reads_and_writes_a_remote_run(kind, tmp_path, capsys):
     assert main(argv("moco", url)) == 0
     for words in (
         ["--mode=export,report"],
-        ["--mode=export", "--format=keras"],
-        ["--mode=export"],  # replaces the first one
+        ["--mode=export", "--format=keras", "--noexport_verify"],
+        ["--mode=export", "--noexport_verify"],  # replaces the first one
         ["--mode=linear", "--linear_epochs=1"],
         ["--mode=finetune", "--finetune_epochs=1", "--finetune_batch_size=16"],
     ):

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 
 import tfssl
 from tests.pictures import encoded, picture, tree
+from tests.worker_processes import ROOT
 from tfssl.embeddings.reading import Embeddings
 from tfssl.embeddings.writing import Writer
 from tfssl.errors import CheckpointError, DataError, RunDirectoryError
@@ -87,6 +90,71 @@ def test_goes_on_after_an_end_at_any_shard(run, tmp_path, monkeypatch):
         np.testing.assert_allclose(again.load(), whole.load(), atol=1e-5)
         assert not (here / "unreduced").exists()
     np.testing.assert_allclose(np.linalg.norm(again.load(), axis=1), 1, rtol=1e-5)
+
+
+KILLS = 3
+
+
+def test_killed_while_it_writes_it_has_every_row_once(run, tmp_path):
+    """SIGKILL of the whole command, each time after at least one more shard."""
+    flags = [
+        "--mode=embed",
+        "--embed_split=all",
+        "--embed_shard_rows=3",
+        "--noprogress",
+    ]
+    flags += [
+        "--embed_batch_size=3",
+        f"--run_dir={run}/run",
+        f"--embeddings={tmp_path}",
+    ]
+    command = [sys.executable, "-m", "tfssl.main", *flags]
+
+    def there():
+        return len(list(tmp_path.glob("rows-*.csv")))
+
+    for _ in range(KILLS):
+        before = there()
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            while process.poll() is None and there() == before:
+                time.sleep(0.001)
+            process.kill()
+        assert not (tmp_path / "manifest.json").exists(), "the kill came too late"
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    whole, again = Embeddings(run / "run/embeddings"), Embeddings(tmp_path)
+    assert again.rows.keys == whole.rows.keys
+    assert again.rows.unreadable == whole.rows.unreadable
+    np.testing.assert_allclose(again.load(), whole.load(), atol=1e-5)
+    assert not list(tmp_path.glob(".writing-*"))
+
+
+def test_a_frame_has_a_row_an_image(run):
+    pandas = pytest.importorskip("pandas")
+    frame = tfssl.load(run / "run").embed(f"folder:{run}/photos", split="all").frame()
+    assert isinstance(frame, pandas.DataFrame) and len(frame) == 41
+    assert [*frame.columns[:5]] == ["id", "key", "label", "class_name", "features_0"]
+    row = frame[frame.key.str.endswith("dog/007.png")].iloc[0]
+    assert row.class_name == "dog" and row.label == 1
+
+
+def test_beam_writes_the_same_shards(run, tmp_path):
+    pytest.importorskip("apache_beam", reason="pip install 'tfssl[beam]'")
+    tfssl.export(run_dir=run / "run", export_verify=False)
+    command = [sys.executable, "examples/embed_beam.py", f"--run_dir={run}/run"]
+    command += ["--embed_split=all", "--embed_shard_rows=7", "--runner=DirectRunner"]
+    command += ["--direct_num_workers=2", f"--embeddings={tmp_path}"]
+    for _ in range(2):  # the second one finds it complete
+        subprocess.run(
+            command, check=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
+    one, other = Embeddings(run / "run/embeddings"), Embeddings(tmp_path)
+    assert one.rows.keys == other.rows.keys
+    assert one.rows.unreadable == other.rows.unreadable
+    np.testing.assert_allclose(one.load(), other.load(), atol=1e-5)
+    files = [{p.name for p in t.folder.iterdir() if p.is_file()} for t in (one, other)]
+    assert files[0] == files[1]
+    for name in ("weights_sha256", "data_sha256", "transform", "shards", "arrays"):
+        assert one.manifest[name] == other.manifest[name], name
 
 
 def test_other_settings_in_the_same_folder_are_refused(run):

@@ -81,7 +81,12 @@ class Trained:
     @property
     def scores(self) -> list[Score]:
         """What was measured of the run, the newest last."""
-        return scores_of(RunDirectory(_run_of(self.path)).read_results())
+        return scores_of(self.results)
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """The content of its `results.json`, empty where there is none."""
+        return RunDirectory(_run_of(self.path)).read_results()
 
     @functools.cached_property
     def encode(self) -> Compiled:

@@ -7,10 +7,11 @@ adds it here, and flags, help and checks know it.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
-from tfssl.errors import ConfigError, unknown
+from tfssl.errors import ConfigError, TfsslError, message, unknown
 
 OPTIMIZERS: Mapping[str, str] = {
     "lars": "tfssl.optim.optimizers:lars",
@@ -61,11 +62,29 @@ DATASETS: Mapping[str, str] = {
 """KIND of `--dataset=KIND:ARGUMENT` to a function of (argument, split, options)."""
 
 EXPORT_FORMATS: Mapping[str, str] = {
-    "saved_model": "tfssl.tasks.export:saved_model",
-    "torchvision": "tfssl.tasks.export:torchvision",
-    "keras": "tfssl.tasks.export:keras_file",
+    "saved_model": "tfssl.exporters.formats:saved_model",
+    "keras": "tfssl.exporters.formats:keras_file",
+    "torchvision": "tfssl.exporters.formats:torchvision",
+    "onnx": "tfssl.exporters.formats:onnx",
+    "litert": "tfssl.exporters.formats:litert",
 }
 """`--format` to what writes it."""
+
+EXPORT_EXTRAS: Mapping[str, str] = {
+    "torchvision": "torch",
+    "onnx": "onnx",
+    "litert": "litert",
+}
+"""`--format` to the extra that it needs, where it needs one."""
+
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "torch": ("torch",),
+    "parquet": ("pyarrow",),
+    "search": ("faiss",),
+    "onnx": ("tf2onnx", "onnx", "onnxruntime"),
+    "litert": ("ai_edge_litert",),
+}
+"""Extra of `pip install 'tfssl[EXTRA]'` to the modules that it brings."""
 
 SOURCE_KINDS: Mapping[str, str] = {
     "simclr": "tfssl.weights.simclr:open_file",
@@ -112,3 +131,33 @@ def find(
         raise error(unknown(kind, name, table))
     module, _, attribute = table[name].partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def without_extra(extra: str, what: str, reason: object = "") -> str:
+    """The problem of something that needs an extra; empty where that is installed.
+
+    Nothing is imported: what a command needs is known before its first step.
+
+    Args:
+      extra: A name in `EXTRAS`.
+      what: What needs it, as the user named it.
+      reason: Why it cannot be imported, where that was tried.
+    """
+    lacking = [m for m in EXTRAS[extra] if importlib.util.find_spec(m) is None]
+    if not lacking and not reason:
+        return ""
+    modules = ", ".join(EXTRAS[extra])
+    why = f"without {', '.join(lacking)}" if lacking else f"and {reason}"
+    return message(f"{what} {why}", modules, f"pip install 'tfssl[{extra}]'")
+
+
+def import_extra(module: str, extra: str, what: str) -> Any:
+    """Imports a module that an extra brings.
+
+    Raises:
+      TfsslError: It is missing or broken.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise TfsslError(without_extra(extra, what, error)) from error

@@ -144,8 +144,8 @@ class ExportFlags(Flags, title="export", scope="free"):
 
     format: str = flag(
         "saved_model",
-        "saved_model (serving), torchvision (a PyTorch state dict), keras (a .keras "
-        "file)",
+        "saved_model (serving), keras (a .keras file), torchvision (a PyTorch state "
+        "dict), onnx, litert (TFLite)",
         choices=tuple(tables.EXPORT_FORMATS),
     )
     export_on_error: str = flag(
@@ -153,6 +153,21 @@ class ExportFlags(Flags, title="export", scope="free"):
         "what an undecodable image does to a request to the SavedModel: fail names "
         "it; zeros gives zeros for it, and an output `valid` for all",
         choices=("fail", "zeros"),
+    )
+    export_dtype: str = flag(
+        "float32",
+        "of the numbers in a litert file; int8 takes ranges from the run's own images",
+        choices=("float32", "float16", "int8"),
+    )
+    export_versions: bool = flag(
+        False,
+        "put the SavedModel into serving/1, serving/2, ... of the run, the next number "
+        "each time, as TensorFlow Serving wants it; it takes up a new one by itself",
+    )
+    export_verify: bool = flag(
+        True,
+        "open what was written in a process of its own, compare it with the encoder "
+        "and time it",
     )
 
 

@@ -5,20 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from tfssl.config.remote import as_path
 from tfssl.core.paths import AnyPath, folder_written_whole
 from tfssl.errors import RunDirectoryError, message
 
 METADATA = "metadata.json"
+CARD = "MODEL_CARD.md"
+"""Stands beside the model; other texts may stand deeper."""
+
+Text: TypeAlias = str | Callable[[Mapping[str, Any]], str]
+"""The content of a file, or what makes it of the metadata."""
+
+Check: TypeAlias = Callable[[Path], Mapping[str, Any]]
+"""Looks at a model before it takes its place; gives more metadata, or raises."""
 
 
 def write_folder(
     path: str | AnyPath,
     write: Callable[[Path], None],
     metadata: Mapping[str, Any],
-    texts: Mapping[str, str],
+    texts: Mapping[str, Text],
+    check: Check | None = None,
 ) -> AnyPath:
     """Writes a folder whole: a reader sees the old one or the new, no part.
 
@@ -26,7 +35,8 @@ def write_folder(
       path: Folder to write, also a URL; one of an earlier export is replaced.
       write: Gets the new folder, on this disk, and fills it.
       metadata: JSON-able; goes to `metadata.json`.
-      texts: File name to text, for notices that travel with the weights.
+      texts: File name to text, for what travels with the weights.
+      check: Of the new folder. Where it raises, the old one stays.
 
     Returns:
       `path`.
@@ -41,8 +51,32 @@ def write_folder(
         )
     with folder_written_whole(path, METADATA) as folder:
         write(folder)
-        for name, text in texts.items():
-            (folder / name).write_text(text, "utf-8")
-        facts = json.dumps(metadata, indent=2, sort_keys=True, default=str)
-        (folder / METADATA).write_text(facts + "\n", "utf-8")
+        describe(folder, METADATA, metadata, texts, check)
     return path
+
+
+def describe(
+    folder: Path,
+    file: str,
+    metadata: Mapping[str, Any],
+    texts: Mapping[str, Text],
+    check: Check | None,
+) -> None:
+    """Checks a model that is written, and puts metadata and texts beside it.
+
+    Args:
+      folder: Holds the model.
+      file: Name of the metadata in it.
+      metadata: JSON-able.
+      texts: Name in the folder to text.
+      check: See `write_folder`.
+    """
+    found = {**metadata, **(check(folder) if check else {})}
+    facts = json.dumps(found, indent=2, sort_keys=True, default=str)
+    made = {
+        name: text if isinstance(text, str) else text(json.loads(facts))
+        for name, text in texts.items()
+    }
+    for name, text in {**made, file: facts + "\n"}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text, "utf-8")

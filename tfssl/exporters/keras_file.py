@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from tfssl.exporters.folder import write_folder
+from tfssl.exporters.folder import Check, Text, write_folder
 from tfssl.models import Encoder
 
 FILE = "encoder.keras"
@@ -19,7 +19,8 @@ def export_keras(
     path: str | Path,
     *,
     metadata: Mapping[str, Any],
-    texts: Mapping[str, str] | None = None,
+    texts: Mapping[str, Text] | None = None,
+    check: Check | None = None,
 ) -> Path:
     """Writes `path/encoder.keras`, for images of any size.
 
@@ -32,6 +33,7 @@ def export_keras(
       path: Folder to write.
       metadata: Goes to `metadata.json` beside it.
       texts: File name to text, beside it.
+      check: Looks at it before it takes its place.
 
     Returns:
       `path`.
@@ -41,5 +43,5 @@ def export_keras(
         model = Encoder.from_config({**encoder.get_config(), "image_size": None})
         model.set_weights(encoder.get_weights())
     return write_folder(
-        path, lambda folder: model.save(folder / FILE), metadata, texts or {}
+        path, lambda folder: model.save(folder / FILE), metadata, texts or {}, check
     )

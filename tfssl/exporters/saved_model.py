@@ -16,7 +16,6 @@ Input and output of both signatures (`N` images):
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 
 import keras
@@ -30,14 +29,16 @@ from tfssl.core.variables import raw
 from tfssl.data.decode import decode
 from tfssl.data.formats import DECODED, MAX_PIXELS
 from tfssl.errors import RunDirectoryError, message
+from tfssl.exporters.folder import CARD, Check, Text, describe
+from tfssl.exporters.serving_files import write_serving_files
 from tfssl.models import normalization_of
 
 METADATA = "assets.extra/metadata.json"
 MODEL_FILE = "saved_model.pb"
 
 
-class _Served(tf.Module):
-    """The two functions, and the plain variables that they read.
+class FeaturesModule(tf.Module):
+    """The function of images, and the plain variables that it reads.
 
     The Keras model itself is not tracked: a Keras 3 weight inside a tf.Module loads
     in Python and then fails in every session loader, TensorFlow Serving among them
@@ -48,12 +49,7 @@ class _Served(tf.Module):
         self,
         encoder: keras.Model,
         classifier: keras.Model | None,
-        transform: EvalTransform,
-        image_size: int,
         sides: int | None,
-        max_pixels: int,
-        orient: str,
-        on_error: str,
     ):
         super().__init__()
         models = [encoder] if classifier is None else [encoder, classifier]
@@ -66,6 +62,36 @@ class _Served(tf.Module):
                 logits = classifier(features, training=False)
                 out["probabilities"] = tf.nn.softmax(tf.cast(logits, tf.float32))
             return out
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None, sides, sides, 3], tf.float32, "images")
+            ]
+        )
+        def from_images(images: tf.Tensor) -> dict[str, tf.Tensor]:
+            return encode(images)
+
+        self.encode = encode
+        # "signatures" would be the natural name; SavedModel keeps it for itself.
+        self.endpoints = {"features": from_images}
+
+
+class _Served(FeaturesModule):
+    """The function of images, and that of encoded ones."""
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        classifier: keras.Model | None,
+        transform: EvalTransform,
+        image_size: int,
+        sides: int | None,
+        max_pixels: int,
+        orient: str,
+        on_error: str,
+    ):
+        super().__init__(encoder, classifier, sides)
+        encode = self.encode
 
         def prepare(data: tf.Tensor) -> tf.Tensor:
             image = decode(data, max_pixels, orient=orient, python=False)
@@ -86,16 +112,7 @@ class _Served(tf.Module):
             with tf.control_dependencies([_all_valid(valid, max_pixels)]):
                 return encode(tf.identity(images))
 
-        @tf.function(
-            input_signature=[
-                tf.TensorSpec([None, sides, sides, 3], tf.float32, "images")
-            ]
-        )
-        def from_images(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            return encode(images)
-
-        # "signatures" would be the natural name; SavedModel keeps it for itself.
-        self.endpoints = {"serving_default": from_bytes, "features": from_images}
+        self.endpoints = {"serving_default": from_bytes, **self.endpoints}
 
 
 def _prepared(
@@ -147,11 +164,12 @@ def export_saved_model(
     image_size: int,
     metadata: dict,
     classifier: keras.Model | None = None,
-    texts: Mapping[str, str] | None = None,
+    texts: Mapping[str, Text] | None = None,
     any_size: bool = True,
     max_pixels: int = MAX_PIXELS,
     orient: str = "none",
     on_error: str = "fail",
+    check: Check | None = None,
 ) -> str:
     """Writes the encoder as a SavedModel, in float32 with moving statistics.
 
@@ -170,12 +188,13 @@ def export_saved_model(
         the preprocessing.
       classifier: Functional model, features `[b, F]` to logits `[b, C]`.
       texts: File name to text, written to `assets.extra`: notices that travel with the
-        weights.
+        weights; a model card stands beside the model.
       any_size: Whether `features` takes images of any size; else of `image_size`,
         which not every network can do without.
       max_pixels: Most pixels that `serving_default` decodes of an image; 0: no limit.
       orient: `"exif"`: `serving_default` turns pictures upright, as in training.
       on_error: `"fail"` or `"zeros"`: what an undecodable image does to a request.
+      check: Looks at the new folder before it takes its place, see `write_folder`.
 
     Returns:
       `path`.
@@ -197,13 +216,14 @@ def export_saved_model(
     )
     facts = {**metadata, **_facts(encoder, classifier, transform, image_size)}
     facts |= {"max_image_pixels": max_pixels, "orient": orient, "on_error": on_error}
-    written = json.dumps(facts, indent=2, sort_keys=True, default=str)
-    extra = {f"assets.extra/{name}": text for name, text in (texts or {}).items()}
+    places = {
+        name if name == CARD else f"assets.extra/{name}": text
+        for name, text in (texts or {}).items()
+    }
     with folder_written_whole(folder, MODEL_FILE) as beside:
         tf.saved_model.save(served, str(beside), signatures=served.endpoints)
-        for name, text in {METADATA: written + "\n", **extra}.items():
-            (beside / name).parent.mkdir(exist_ok=True)
-            (beside / name).write_text(text, "utf-8")
+        write_serving_files(beside, image_size)
+        describe(beside, METADATA, facts, places, check)
     return str(folder)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from tfssl.core import variables
 from tfssl.core.torch_extra import import_torch
 from tfssl.errors import TfsslError, message
-from tfssl.exporters.folder import write_folder
+from tfssl.exporters.folder import Check, Text, write_folder
 from tfssl.models import Encoder
 from tfssl.models.table import BATCH_COUNT, to_torch, torch_layer, torch_name
 
@@ -24,8 +24,9 @@ def export_torchvision(
     path: str | Path,
     *,
     metadata: Mapping[str, Any],
-    texts: Mapping[str, str] | None = None,
+    texts: Mapping[str, Text] | None = None,
     classifier: tuple[np.ndarray, np.ndarray] | None = None,
+    check: Check | None = None,
 ) -> Path:
     """Writes `path/encoder.pth`, which torchvision's ResNet loads.
 
@@ -45,6 +46,7 @@ def export_torchvision(
       metadata: Goes to `metadata.json` beside it.
       texts: File name to text, beside it.
       classifier: Kernel `[F, C]` and bias `[C]` for `fc`; None leaves `fc` out.
+      check: Looks at it before it takes its place.
 
     Returns:
       `path`.
@@ -65,7 +67,7 @@ def export_torchvision(
         }
         torch.save(tensors, folder / FILE)
 
-    return write_folder(path, write, metadata, texts or {})
+    return write_folder(path, write, metadata, texts or {}, check)
 
 
 def _state(encoder: keras.Model) -> dict[str, np.ndarray]:

@@ -46,8 +46,8 @@ def run(config: Config) -> Outcome:
         # Nothing is read twice, so nothing is kept in memory.
         split = config.embed_split or config.train_split
         source = every_class(build.source(config, split, memory=0))
-        plan = _plan(config, encoder, vectors.weights_digest(networks), source)
-        writer = Writer(folder, plan, _about(config, encoder))
+        settings = plan(config, encoder, vectors.weights_digest(networks), source)
+        writer = Writer(folder, settings, about(config, encoder))
         if not writer.finished:
             encode = vectors.vectors(networks, run_on)
             first = _unreduced(writer) if config.embed_pca else writer
@@ -73,7 +73,7 @@ def reduced(rows: np.ndarray, manifest: dict[str, Any], folder: Path) -> np.ndar
     return normalized(rows) if manifest["normalized"] else rows
 
 
-def _plan(config: Config, run: Trained, weights: str, source: Source) -> dict[str, Any]:
+def plan(config: Config, run: Trained, weights: str, source: Source) -> dict[str, Any]:
     """Everything that the numbers depend on."""
     data = hashlib.sha256(source.ids.tobytes() + source.labels.tobytes())
     return {
@@ -96,7 +96,7 @@ def _plan(config: Config, run: Trained, weights: str, source: Source) -> dict[st
     }
 
 
-def _about(config: Config, run: Trained) -> dict[str, Any]:
+def about(config: Config, run: Trained) -> dict[str, Any]:
     """What the manifest says beside the plan: how to find run and pictures again."""
     flags = specs_of(Data).keys() | specs_of(Images).keys()
     return {

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from tfssl.config.config import Config, modes
 from tfssl.config.method_row import Rule
 from tfssl.config.remote import is_remote
+from tfssl.config.tables import without_extra
 from tfssl.config.tasks import EMBED_ALSO
 from tfssl.errors import message, unknown
 
@@ -55,5 +56,16 @@ def _select(config: Config) -> Iterator[str]:
         )
 
 
+def _extras(config: Config) -> Iterator[str]:
+    needs = (
+        ("embed", "embed_format", "parquet", "parquet"),
+        ("search", "search_index", "approximate", "search"),
+    )
+    for mode, name, value, extra in needs:
+        if mode in modes(config) and getattr(config, name) == value:
+            problem = without_extra(extra, f"--{name}={value}")
+            yield from [problem] if problem else []
+
+
 FIELD_RULES: tuple[Rule, ...] = (_also, _on_this_disk)
-RULES: tuple[Rule, ...] = (_query, _select)
+RULES: tuple[Rule, ...] = (_query, _select, _extras)

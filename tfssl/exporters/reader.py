@@ -1,0 +1,170 @@
+"""Opens an export as its users do, without tfssl, and runs it; a program of its own.
+
+    python reader.py FORMAT FOLDER INPUTS.npz OUTPUTS.npz
+
+`INPUTS` holds `images` float32 `[n, S, S, 3]`, `mean` and `std` (empty where the file
+normalises by itself), and encoded images as `bytes` uint8 with their `lengths`.
+`OUTPUTS` gets `features` and `seconds` of all images at once, `one_seconds` of the
+first alone, and of a SavedModel `features_of_bytes`. See `exporters.verify`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Run = Callable[[np.ndarray], np.ndarray]
+SECONDS, MOST = 1.0, 20
+"""A time is the median of so many seconds' calls, at most so many of them."""
+
+
+def saved_model(folder: Path, given: Mapping[str, Any]) -> tuple[Run, np.ndarray]:
+    """In a session, as TensorFlow Serving loads it; also what it makes of bytes."""
+    import tensorflow as tf
+
+    session = tf.compat.v1.Session(graph=tf.Graph())
+    with session.graph.as_default():
+        signatures = tf.compat.v1.saved_model.load(
+            session, ["serve"], str(folder)
+        ).signature_def
+
+    def call(name: str, argument: str, value: Any) -> np.ndarray:
+        signature = signatures[name]
+        fetch = signature.outputs["features"].name
+        return session.run(fetch, {signature.inputs[argument].name: value})
+
+    ends = np.cumsum(given["lengths"])
+    joined = given["bytes"].tobytes()
+    files = [
+        joined[end - length : end]
+        for end, length in zip(ends, given["lengths"], strict=True)
+    ]
+    of_bytes = call("serving_default", "image_bytes", files)
+    return lambda images: call("features", "images", images), of_bytes
+
+
+def keras_file(folder: Path, given: Mapping[str, Any]) -> tuple[Run, None]:
+    """As `keras.saving.load_model` does after `import tfssl.models`."""
+    import keras
+
+    import tfssl.models  # noqa: F401
+
+    del given
+    model = keras.saving.load_model(folder / "encoder.keras")
+    return lambda images: np.asarray(model(images, training=False)), None
+
+
+def onnx(folder: Path, given: Mapping[str, Any]) -> tuple[Run, None]:
+    """By onnxruntime."""
+    import onnxruntime
+
+    del given
+    session = onnxruntime.InferenceSession(
+        folder / "encoder.onnx", providers=["CPUExecutionProvider"]
+    )
+    return lambda images: session.run(["features"], {"images": images})[0], None
+
+
+def litert(folder: Path, given: Mapping[str, Any]) -> tuple[Run, None]:
+    """By ai-edge-litert."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    del given
+    interpreter = Interpreter(
+        str(folder / "encoder.tflite"), num_threads=os.cpu_count()
+    )
+    runner = interpreter.get_signature_runner("features")
+    return lambda images: runner(images=images)["features"].copy(), None
+
+
+def torchvision(folder: Path, given: Mapping[str, Any]) -> tuple[Run, None]:
+    """As the layers of torchvision's ResNet compute, found by their names in the file.
+
+    PyTorch alone is needed for that.
+    """
+    import torch
+    from torch.nn import functional
+
+    state = torch.load(folder / "encoder.pth", weights_only=True)
+    mean, std = (torch.tensor(given[name]) for name in ("mean", "std"))
+
+    def convolve(x: Any, name: str, norm: str, stride: int = 1) -> Any:
+        weight = state[f"{name}.weight"]
+        x = functional.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2)
+        leaves = ("running_mean", "running_var", "weight", "bias")
+        return functional.batch_norm(x, *(state[f"{norm}.{leaf}"] for leaf in leaves))
+
+    def block(x: Any, name: str, stride: int) -> Any:
+        last = 3 if f"{name}.conv3.weight" in state else 2
+        out = x
+        for i in range(1, last + 1):  # the convolution of 3x3 strides
+            strides = stride if i == last - 1 else 1
+            out = convolve(out, f"{name}.conv{i}", f"{name}.bn{i}", strides)
+            out = out if i == last else out.relu()
+        if f"{name}.downsample.0.weight" in state:
+            x = convolve(x, f"{name}.downsample.0", f"{name}.downsample.1", stride)
+        return (out + x).relu()
+
+    def run(images: np.ndarray) -> np.ndarray:
+        x = torch.from_numpy(images)
+        x = ((x - mean) / std if len(mean) else x).permute(0, 3, 1, 2)
+        x = convolve(x, "conv1", "bn1", 2).relu()
+        x = functional.max_pool2d(x, 3, 2, 1)
+        for stage in range(1, 5):
+            number = 0
+            while f"layer{stage}.{number}.conv1.weight" in state:
+                stride = 2 if stage > 1 and number == 0 else 1
+                x = block(x, f"layer{stage}.{number}", stride)
+                number += 1
+        return x.mean((2, 3)).numpy()
+
+    def without_gradient(images: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return run(images)
+
+    return without_gradient, None
+
+
+OPENERS = {
+    "saved_model": saved_model,
+    "keras": keras_file,
+    "torchvision": torchvision,
+    "onnx": onnx,
+    "litert": litert,
+}
+
+
+def seconds(run: Run, images: np.ndarray) -> float:
+    """Median of a call's time, after a first one that may compile."""
+    run(images)
+    times: list[float] = []
+    while len(times) < MOST and sum(times) < SECONDS:
+        start = time.perf_counter()
+        run(images)
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def main(kind: str, folder: str, inputs: str, outputs: str) -> None:
+    """Writes `OUTPUTS`."""
+    given = np.load(inputs)
+    run, of_bytes = OPENERS[kind](Path(folder), given)
+    images = given["images"]
+    more: dict[str, Any] = {} if of_bytes is None else {"features_of_bytes": of_bytes}
+    np.savez(
+        outputs,
+        features=run(images),
+        seconds=seconds(run, images),
+        one_seconds=seconds(run, images[:1]),
+        **more,
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,205 @@
+"""Opens an export in a process of its own and compares it with the encoder.
+
+That process knows what a user of the file has: TensorFlow's session loader, Keras,
+onnxruntime, LiteRT or PyTorch (`exporters.reader`). It uses no accelerator, which this
+process holds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+import tfssl
+from tfssl.augment.geometry import eval_image
+from tfssl.data.decode import decode
+from tfssl.errors import TfsslError, message
+from tfssl.exporters import reader
+from tfssl.exporters.formats import Inference
+from tfssl.models import normalization_of
+
+BOUNDS = {"float32": 1e-2, "float16": 5e-2, "int8": 0.5}
+"""Largest deviation, as a share of the largest feature, that a file may have: a file
+that is wrong is far beyond, an accelerator's shorter multiplication is not."""
+
+TIMEOUT = 1800.0
+
+_OF_DEVICES = ("TF_CONFIG", "TF_XLA_FLAGS", "PJRT_DEVICE",
+               "NEXT_PLUGGABLE_DEVICE_USE_C_API", "TF_PLUGGABLE_DEVICE_LIBRARY_PATH"
+               )  # fmt: skip
+"""What `config.launch` sets, by which the process would ask for what this one holds."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sample:
+    """Images to compare on.
+
+    Attributes:
+      images: float32 `[n, S, S, 3]`, RGB in [0, 1].
+      encode: Images to features `[n, F]`, float32.
+      of: Where they are from, in words.
+    """
+
+    images: np.ndarray
+    encode: Callable[[np.ndarray], np.ndarray]
+    of: str
+
+
+def verified(
+    folder: Path, kind: str, given: Inference, sample: Sample
+) -> dict[str, Any]:
+    """Runs an export on a sample.
+
+    Args:
+      folder: Holds the export, not yet in its place.
+      kind: Its `--format`.
+      given: What was exported.
+      sample: Images, and the encoder that it must equal.
+
+    Returns:
+      `images`, `images_of`, `bytes` on disk, `largest_deviation`, `mean_deviation` (of
+      features, absolute) and `largest_feature` beside it, `milliseconds_an_image` of
+      all at once and `milliseconds_one_image` alone, on `cores`.
+
+    Raises:
+      TfsslError: It cannot be opened, or gives other features.
+    """
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    files = _encoded(sample.images) if kind == "saved_model" else []
+    got = _read(folder, kind, sample.images, files, given)
+    pairs = [(got["features"], sample.encode(sample.images))]
+    if files:
+        pairs.append((got["features_of_bytes"], sample.encode(_decoded(files, given))))
+    found = compared(pairs, given.dtype, f"the {kind} file of {given.encoder.name}")
+    return {
+        "images": len(sample.images),
+        "images_of": sample.of,
+        "bytes": size,
+        **found,
+        "milliseconds_an_image": 1000 * float(got["seconds"]) / len(sample.images),
+        "milliseconds_one_image": 1000 * float(got["one_seconds"]),
+        "cores": os.cpu_count(),
+    }
+
+
+def compared(
+    pairs: list[tuple[np.ndarray, np.ndarray]], dtype: str, what: str
+) -> dict[str, float]:
+    """Deviations of features from what they should be.
+
+    Args:
+      pairs: Got and wanted, `[n, F]` each.
+      dtype: A key of `BOUNDS`.
+      what: For the message.
+
+    Raises:
+      TfsslError: A shape differs, a number is not finite, or one is too far away.
+    """
+    for got, want in pairs:
+        if got.shape != want.shape:
+            raise TfsslError(
+                message(
+                    f"features {got.shape} of {what}",
+                    f"{want.shape}, as the encoder gives",
+                    "another format; please report it",
+                )
+            )
+    apart = np.concatenate([np.abs(got - want).ravel() for got, want in pairs])
+    largest = max(float(np.abs(want).max()) for _, want in pairs)
+    # `not <=`, since NaN is no number that is small enough.
+    if not float(apart.max()) <= BOUNDS[dtype] * (largest or 1):
+        raise TfsslError(
+            message(
+                f"features of {what} that are up to {apart.max():.3g} from the "
+                f"encoder's, of which the largest is {largest:.3g}",
+                f"at most {BOUNDS[dtype]:g} of that for {dtype}",
+                "another format or export_dtype; the older export is still there",
+            )
+        )
+    return {
+        "largest_deviation": float(apart.max()),
+        "mean_deviation": float(apart.mean()),
+        "largest_feature": largest,
+    }
+
+
+def line(found: dict[str, Any]) -> str:
+    """What `verified` found, as one line."""
+    return (
+        f"{found['bytes'] / 1e6:.2f} MB; features of {found['images_of']} differ from "
+        f"the encoder's by at most {found['largest_deviation']:.2g} (mean "
+        f"{found['mean_deviation']:.2g}, largest feature "
+        f"{found['largest_feature']:.3g}); {found['milliseconds_an_image']:.2f} ms an "
+        f"image, {found['milliseconds_one_image']:.2f} ms one alone, on "
+        f"{found['cores']} cores"
+    )
+
+
+def _read(
+    folder: Path, kind: str, images: np.ndarray, files: list[bytes], given: Inference
+) -> dict[str, np.ndarray]:
+    mean, std = normalization_of(given.encoder)
+    with tempfile.TemporaryDirectory(prefix="tfssl-") as place:
+        inputs, outputs = Path(place, "inputs.npz"), Path(place, "outputs.npz")
+        np.savez(
+            inputs,
+            images=images,
+            mean=np.array(mean or (), np.float32),
+            std=np.array(std or (), np.float32),
+            bytes=np.frombuffer(b"".join(files), np.uint8),
+            lengths=np.array([len(file) for file in files], np.int64),
+        )
+        above = str(Path(tfssl.__file__).parents[1])
+        paths = [above, os.environ.get("PYTHONPATH", "")]
+        environment = {
+            **{k: v for k, v in os.environ.items() if k not in _OF_DEVICES},
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "CUDA_VISIBLE_DEVICES": "-1",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        }
+        try:
+            done = subprocess.run(
+                [sys.executable, reader.__file__, kind, folder, inputs, outputs],
+                env=environment,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=TIMEOUT,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise _unread(kind, f"no answer in {TIMEOUT:.0f} s") from error
+        if done.returncode:
+            said = done.stderr.strip().splitlines()
+            raise _unread(kind, said[-1] if said else f"exit code {done.returncode}")
+        with np.load(outputs) as found:
+            return dict(found)
+
+
+def _unread(kind: str, reason: str) -> TfsslError:
+    return TfsslError(
+        message(
+            f"a {kind} file that a process of its own cannot run: {reason}",
+            "one that opens and runs",
+            "more memory, another format, or export_verify=False to write it anyway",
+        )
+    )
+
+
+def _encoded(images: np.ndarray) -> list[bytes]:
+    whole = np.rint(255 * images).astype(np.uint8)
+    return [tf.io.encode_png(image).numpy() for image in whole]
+
+
+def _decoded(files: list[bytes], given: Inference) -> np.ndarray:
+    return np.stack(
+        [eval_image(decode(f), given.transform, given.image_size) for f in files]
+    )
