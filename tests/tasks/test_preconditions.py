@@ -68,6 +68,24 @@ def test_held_out_images_without_a_label_are_refused(tmp_path, mode):
         passed_over(config(tmp_path), ["pretrain", mode])
 
 
+def test_held_out_images_none_of_which_can_be_read_are_refused(tmp_path):
+    labelled(tmp_path)
+    files = sorted((tmp_path / "val").rglob("*.png"))
+    for file in files:
+        file.write_bytes(b"\0\0\0\x1cftypavif" + bytes(99))
+    words = "8 labelled held-out images.*AVIF.*eval_split="
+    with pytest.raises(ConfigError, match=words):
+        passed_over(config(tmp_path), ["pretrain", "knn"])
+    pictures(tmp_path / "val" / "a", 1, 77)
+    assert passed_over(config(tmp_path), ["pretrain", "knn"]) == {}
+
+
+def test_a_split_to_embed_that_is_not_there_is_refused(tmp_path):
+    labelled(tmp_path)
+    with pytest.raises(DataError, match="split=tset"):
+        passed_over(config(tmp_path, embed_split="tset"), ["pretrain", "embed"])
+
+
 def test_held_out_images_of_other_classes_only_are_refused(tmp_path):
     labelled(tmp_path, held_out=0)
     for name in ("a", "b"):

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import tensorflow as tf
 
 from tfssl import build
 from tfssl.config import Config
 from tfssl.config.tasks import TASKS
 from tfssl.data import Source, tenth
 from tfssl.errors import ConfigError, DataError, TfsslError, message
+
+LOOKED_AT = 1000
+"""Held-out images, all unreadable, after which one of more may still be readable."""
 
 
 def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
@@ -34,6 +38,8 @@ def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
     if not reading:
         return {}
     train = build.source(config, config.train_split, memory=0)
+    if "embed" in reading and config.embed_split:
+        build.source(config, config.embed_split, memory=0)  # refused, if there is none
     labelled = [mode for mode in reading if TASKS[mode].labels]
     if labelled and not (train.labels >= 0).any():
         reason = f"{train.name} has no labels"
@@ -70,7 +76,7 @@ def _held_out(config: Config, train: Source) -> list[str]:
     """Scores need held-out images whose class the training images know."""
     held_out = build.evaluation_source(config, memory=0, classes=train.class_names)
     if (held_out.labels >= 0).any():
-        return []
+        return _unreadable(held_out)
     return [
         message(
             f"{held_out.num_examples} held-out images in {held_out.name}, none of "
@@ -78,6 +84,28 @@ def _held_out(config: Config, train: Source) -> list[str]:
             "labelled held-out images: a folder a class, named as in training",
             "sorting them into class folders, or eval_split=NAME of a split that has "
             "labels",
+        )
+    ]
+
+
+def _unreadable(held_out: Source) -> list[str]:
+    """Of the images to be scored at least one can be read; many are not looked at."""
+    places = np.flatnonzero(held_out.labels >= 0)
+    if not held_out.may_fail or len(places) > LOOKED_AT:
+        return []
+    for place in places:
+        try:
+            held_out.example(tf.constant(place, tf.int64))
+            return []
+        except (tf.errors.OpError, ValueError):
+            continue
+    named = ", ".join(held_out.failed(int(place)) for place in places[:3])
+    return [
+        message(
+            f"{len(places)} labelled held-out images in {held_out.name}, none of which "
+            f"can be read: {named}",
+            "one that can",
+            "repairing them, or eval_split=NAME of another split",
         )
     ]
 
