@@ -33,11 +33,18 @@ def tfrecord(tmp_path, files):
     return f"tfrecord:{out}/all-*"
 
 
+def arrays(tmp_path, files):
+    images = np.stack([files.picture(number) for number in range(20)])
+    np.savez(tmp_path / "set.npz", images=images, labels=np.arange(20) % 2)
+    return f"arrays:{tmp_path}/set.npz"
+
+
 MAKE = {
     "shapes": lambda *_: "shapes:20",
     "folder": folder,
     "list": file_list,
     "tfrecord": tfrecord,
+    "arrays": arrays,
 }
 
 

@@ -1,7 +1,8 @@
 """The grammar of `--dataset`: `KIND:ARGUMENT`, and what it names on this machine.
 
 Layer 0, no TensorFlow. `folder:A,B` names two folders, `list:FILE` a text file of
-paths, `tfrecord:GLOB` files; `{split}` in FILE or GLOB stands for the split's name.
+paths, `arrays:FILE` arrays, `tfrecord:GLOB` files; `{split}` in FILE or GLOB stands
+for the split's name.
 """
 
 from __future__ import annotations
@@ -79,12 +80,13 @@ def missing(dataset: str, data_dir: str | None = None) -> list[str]:
     if kind == "folder":
         paths = folders(argument, data_dir)
         return [p for p in paths if "://" not in p and not os.path.isdir(p)]
-    if kind in ("list", "tfrecord") and argument:
-        path = located(argument, data_dir if kind == "tfrecord" else None)
+    if kind in ("list", "tfrecord", "arrays") and argument:
+        path = located(argument, None if kind == "list" else data_dir)
         if "://" in path:
             return []
-        literal = kind == "list" and SPLIT not in path
-        found = os.path.isfile(path) if literal else glob.glob(path.replace(SPLIT, "*"))
+        literal = kind != "tfrecord" and SPLIT not in path
+        there = os.path.exists if kind == "arrays" else os.path.isfile
+        found = there(path) if literal else glob.glob(path.replace(SPLIT, "*"))
         return [] if found else [path]
     return []
 

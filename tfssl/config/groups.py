@@ -36,7 +36,8 @@ class Data(Flags, title="data"):
     dataset: str = flag(
         "shapes",
         "shapes[:N] (drawn by the program), folder:DIR[,DIR] (images, class folders "
-        "if labelled), list:FILE (a path a line), tfds:NAME, tfrecord:GLOB",
+        "if labelled), list:FILE (a path a line), tfds:NAME, tfrecord:GLOB, "
+        "arrays:FILE (.npz, .npy or .h5)",
     )
     data_dir: str = flag(
         "",

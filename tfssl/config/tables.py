@@ -41,7 +41,9 @@ LR_SCALINGS = ("linear", "sqrt", "none")
 FAMILIES = ("byol", "simclr", "moco")
 NORMALIZATIONS = ("batch", "group_ws", "none")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-DATASET_FORMS = "shapes, shapes:N, folder:DIR, list:FILE, tfds:NAME, tfrecord:GLOB"
+DATASET_FORMS = (
+    "shapes, shapes:N, folder:DIR, list:FILE, tfds:NAME, tfrecord:GLOB, arrays:FILE"
+)
 
 STRATEGIES: Mapping[str, str] = {
     "auto": "tfssl.core.runtime:auto",
@@ -58,6 +60,7 @@ DATASETS: Mapping[str, str] = {
     "list": "tfssl.data.file_list:open_list",
     "tfds": "tfssl.data.tfds_source:open_tfds",
     "tfrecord": "tfssl.data.tfrecord_source:open_tfrecord",
+    "arrays": "tfssl.data.arrays:open_arrays",
 }
 """KIND of `--dataset=KIND:ARGUMENT` to a function of (argument, split, options)."""
 

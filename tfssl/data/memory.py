@@ -62,6 +62,7 @@ class Decoded(Described):
         self.class_names = source.class_names
         self.unknown_classes = getattr(source, "unknown_classes", ())
         self.labels, self.ids = source.labels, source.ids
+        self.several = getattr(source, "several", None)
         self.may_fail = not all(images)
         # Text, numbers too, since TensorFlow keeps strings on the host everywhere.
         self._images = tf.constant(images)

@@ -34,6 +34,20 @@ class Reading:
     notes: tuple[str, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class Several:
+    """Labels of a data set whose images have any number of them.
+
+    Attributes:
+      targets: int8 `[n, classes]`: 1 the image has the label, 0 it has not, -1 that is
+        not to be asked (an object too difficult to tell).
+      class_names: One a class.
+    """
+
+    targets: np.ndarray
+    class_names: tuple[str, ...]
+
+
 class Described:
     """What every source can say of itself, from what `Source` names."""
 
@@ -42,6 +56,7 @@ class Described:
     class_names: tuple[str, ...]
     labels: np.ndarray
     unknown_classes: tuple[str, ...] = ()
+    several: Several | None = None
     reading = Reading()
 
     def class_of(self, index: int) -> str:
@@ -56,13 +71,19 @@ class Described:
         counts = np.bincount(
             self.labels[self.labels >= 0], minlength=len(self.class_names)
         )
+        classes = dict(zip(self.class_names, map(int, counts), strict=False))
+        unlabelled = int((self.labels == NO_LABEL).sum())
+        if self.several is not None:
+            found = (self.several.targets > 0).sum(axis=0).tolist()
+            classes = dict(zip(self.several.class_names, found, strict=True))
+            unlabelled = 0
         strange = NO_LABEL - 1 - self.labels[self.labels < NO_LABEL]
         of = np.bincount(strange, minlength=len(self.unknown_classes))
         return Summary(
             self.name,
             self.num_examples,
-            dict(zip(self.class_names, map(int, counts), strict=False)),
-            int((self.labels == NO_LABEL).sum()),
+            classes,
+            unlabelled,
             {n: int(c) for n, c in zip(self.unknown_classes, of, strict=True) if c},
             self.reading,
         )
@@ -138,6 +159,8 @@ class Source(Protocol):
       labels: int64 `[num_examples]`; `NO_LABEL` (-1) where an example has none, and
         -2 - k where it has class k of `unknown_classes`.
       unknown_classes: Names of classes that the training images lack.
+      several: Where images have any number of labels: those. `labels` are -1 then, and
+        there are no `class_names`.
       ids: int64 `[num_examples]`, >= 0, distinct: an example's number for good.
       may_fail: Whether `example` can meet something unreadable; where it cannot, the
         pipelines leave out the machinery that replaces examples.
@@ -149,6 +172,7 @@ class Source(Protocol):
     class_names: tuple[str, ...]
     labels: np.ndarray
     unknown_classes: tuple[str, ...]
+    several: Several | None
     ids: np.ndarray
     may_fail: bool
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.data.host_table import Numbers
-from tfssl.data.source import Described, Reading, Source
+from tfssl.data.source import Described, Reading, Several, Source
 from tfssl.errors import DataError, message
 
 TENTH = 10
@@ -34,6 +34,8 @@ class Subset(Described):
         self.unknown_classes = getattr(base, "unknown_classes", ())
         places = place(np.arange(count, dtype=np.int64))
         self.labels, self.ids = base.labels[places], base.ids[places]
+        if (several := getattr(base, "several", None)) is not None:
+            self.several = Several(several.targets[places], several.class_names)
         self.may_fail = base.may_fail
         self.name = f"{base.name}, {what}"
 
@@ -111,6 +113,14 @@ def require_labels(source: Source, what: str) -> int:
     Raises:
       DataError: The source has no labels.
     """
+    if getattr(source, "several", None) is not None:
+        raise DataError(
+            message(
+                f"{source.name}, whose images have several labels, for {what}",
+                "one label an image",
+                "mode=transfer, which learns and scores each of several labels",
+            )
+        )
     if not source.num_classes:
         raise DataError(
             message(

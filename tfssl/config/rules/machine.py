@@ -50,11 +50,11 @@ def _data_service(config: Config) -> Iterator[str]:
             "grpc://HOST:PORT of a dispatcher",
             "--data_service=grpc://localhost:5050",
         )
-    if address and config.dataset.startswith("tfds:"):
+    if address and config.dataset.startswith(("tfds:", "arrays:")):
         yield message(
             f"--data_service={address} with --dataset={config.dataset}",
-            "images that TensorFlow reads by itself; TFDS is read by Python, which "
-            "the service's workers do not have",
+            "images that TensorFlow reads by itself; TFDS and arrays are read by "
+            "Python, which the service's workers do not have",
             "--dataset=folder:DIR, or no --data_service",
         )
 
