@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tests.tiny import COMMON
+from tfssl.config import Config, resolve
 from tfssl.main import main
 from tfssl.tasks import doctor, speed
 
@@ -50,6 +51,24 @@ def test_it_looks_measures_and_trains_nothing(tmp_path, files, monkeypatch, caps
     assert found["verdict"] in said and "6 exactly" in said
     assert main(["tfssl", *words, "--mode=doctor,pretrain", "--train_steps=2"]) == 0
     assert (tmp_path / "run" / "flags.cfg").exists()
+
+
+def test_what_cannot_be_read_at_all_is_named_and_the_rest_is_told(
+    tmp_path, files, monkeypatch
+):
+    monkeypatch.setattr(speed, "rates", lambda *_: {})
+    monkeypatch.setattr(speed, "verdict", lambda found: "fast.")
+    files.tree(tmp_path, ["a", "b"], 2, "train")
+    (tmp_path / "val").mkdir()
+    for number in range(5):
+        (tmp_path / "val" / f"{number}.jpg").write_bytes(b"\0\0\0\x1cftypavif")
+    config = resolve(Config(dataset=f"folder:{tmp_path}", progress=False, batch_size=2))
+    found = doctor._examine(config)
+    assert found["train"]["images"] == 4 and found["held_out"] is None
+    (note,) = (note for note in found["notes"] if "held-out" in note)
+    assert "5 images, none of which can be read" in note and "AVIF" in note
+    said = doctor.report(found)
+    assert "2 classes: 2 images each; 0 without a label" in said and note in said
 
 
 @pytest.mark.parametrize("content", [b"no picture", None])

@@ -191,11 +191,15 @@ def summary(found: list[Looked], tiny: int) -> dict[str, Any]:
       DataError: Nothing is readable.
     """
     good = [one for one in found if not one.problem]
+    bad = [f"{one.name} ({one.problem})" for one in found if one.problem]
     if not good:
         raise DataError(
-            message("no readable image", "images", "another dataset or split")
+            message(
+                f"{len(bad)} images, none of which can be read: {', '.join(bad[:3])}",
+                "images",
+                "converting them to JPEG or PNG, or another dataset or split",
+            )
         )
-    bad = [f"{one.name} ({one.problem})" for one in found if one.problem]
     same = equal_groups(np.array([one.digest for one in good]))
     groups = [[good[i].name for i in group] for group in same]
     mean = np.mean([one.mean for one in good], 0)

@@ -59,10 +59,12 @@ def report(found: dict[str, Any]) -> list[str]:
         )
     if classes := found["train"]["classes"]:
         (low, fewest), (high, most) = classes["smallest"], classes["largest"]
+        spread = f"{fewest} images of {low}, {most} of {high}, median "
+        each = f"{most} images each"
         lines.append(
-            f"{classes['classes']} classes: {fewest} images of {low}, "
-            f"{most} of {high}, median {classes['median']:g}; "
-            f"{classes['unlabelled']} without a label"
+            f"{classes['classes']} classes: "
+            + (f"{spread}{classes['median']:g}" if fewest < most else each)
+            + f"; {classes['unlabelled']} without a label"
         )
     lines += sentences(found)
     lines += found["notes"]
@@ -114,17 +116,20 @@ def _examine(config: Config) -> dict[str, Any]:
     notes = []
     train = build.source(config, config.train_split, memory=0)
     seen = _look(config, train, "training images")
-    held_out = None
+    first = _summary(config, train, seen)
+    second, leaks = None, None
     try:
         held_out = build.evaluation_source(config, memory=0, classes=train.class_names)
+        others = _look(config, held_out, "held-out images")
+        second = _summary(config, held_out, others)
+        leaks = audit.leakage(seen, others)
     except DataError as error:
         notes.append(f"no held-out images: {error}")
-    others = _look(config, held_out, "held-out images") if held_out else []
     found = {
         "dataset": config.dataset,
-        "train": _summary(config, train, seen),
-        "held_out": _summary(config, held_out, others) if held_out else None,
-        "leakage": audit.leakage(seen, others) if held_out else None,
+        "train": first,
+        "held_out": second,
+        "leakage": leaks,
         "images_per_second": {},
         "notes": notes,
     }
