@@ -104,6 +104,37 @@ def test_readable_rows_are_made_once_and_never_with_care(tmp_path, files):
     np.testing.assert_array_equal(made_of(*places(1, start=5))["x"], [1005])
 
 
+@pytest.mark.slow
+def test_bytes_behind_every_jpeg_decode_no_more_of_it(tmp_path, monkeypatch):
+    """Cameras append some; input took twice as long when all of it was decoded."""
+    image = pytest.importorskip("PIL.Image")
+    decode, windows = tf.io.decode_and_crop_jpeg, []
+
+    def noted(data, window, **options):
+        def note(window):
+            windows.append(int(window[2] * window[3]))
+            return window
+
+        return decode(data, tf.numpy_function(note, [window], tf.int32), **options)
+
+    monkeypatch.setattr(tf.io, "decode_and_crop_jpeg", noted)
+    decoded = {}
+    for name, behind in (("none", b""), ("film", b"ftyp" * 999)):
+        (tmp_path / name).mkdir()
+        for number in range(8):
+            out = io.BytesIO()
+            image.new("RGB", (160, 120), (number, 9, 9)).save(out, "JPEG")
+            (tmp_path / name / f"{number}.jpg").write_bytes(out.getvalue() + behind)
+        source = Folder(str(tmp_path / name), parse_split("all"))
+        quick = rows_of(source, "moco_v2")._quick()
+        pairs = tf.data.Dataset.from_tensor_slices(places(8))
+        assert sum(1 for _ in pairs.map(quick)) == 8  # none of them fails
+        decoded[name] = sum(windows)
+        windows.clear()
+    assert decoded["none"] < 8 * 160 * 120 * 0.9
+    assert decoded["film"] == decoded["none"]
+
+
 def test_a_jpeg_cut_short_is_unreadable_wherever_the_views_lie(tmp_path):
     """The upper half would decode; it is not used, so that counts do not vary."""
     source = write_jpegs(tmp_path)
