@@ -37,11 +37,15 @@ CASES = [
 ]
 
 
+def made(variant, **more):
+    settings = {"batch_size": ROWS, **VARIANTS.get(variant, {}), **more}
+    config = tiny(variant.partition("+")[0], **settings)
+    return build.state(config, num_examples=64, num_classes=10)
+
+
 @pytest.fixture(scope="module", params=CASES)
 def case(request):
-    name = request.param.partition("+")[0]
-    config = tiny(name, batch_size=ROWS, **VARIANTS.get(request.param, {}))
-    state = build.state(config, num_examples=64, num_classes=10)
+    state = made(request.param)
     views = tf.random.stateless_uniform([2, ROWS, 16, 16, 3], [1, 2])
     rows = tf.range(ROWS, dtype=tf.int64)
     batch = Batch(tuple(tf.unstack(views)), rows % 10, 5 * rows)
@@ -160,13 +164,6 @@ def test_names_of_the_state_are_unique_and_stable(case):
 
 
 def test_initial_weights_are_a_function_of_the_seed(case):
-    name = case[0].partition("+")[0]
-    config = tiny(name, batch_size=ROWS)
-    first, second = (
-        snapshot(build.state(config, num_examples=64, num_classes=10).method)
-        for _ in range(2)
-    )
+    first, second, third = (snapshot(made(case[0], seed=n).method) for n in (5, 5, 6))
     assert not changed(first, second)
-    other = tiny(name, batch_size=ROWS, seed=6)
-    third = snapshot(build.state(other, num_examples=64, num_classes=10).method)
     assert any("stem_conv/kernel" in n for n in changed(first, third))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.util
 import os
 import re
 import sys
@@ -35,6 +36,12 @@ def prepare_environment() -> None:
     # it halves the time of a step too (docs/measurements.md).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    # A notebook's kernel hands its own backend down to `!python`, whose environment may
+    # lack that module; then importing matplotlib, which Keras does, fails.
+    backend = os.environ.get("MPLBACKEND", "")
+    module = backend.removeprefix("module://").partition(".")[0]
+    if backend.startswith("module://") and importlib.util.find_spec(module) is None:
+        os.environ["MPLBACKEND"] = "agg"
 
 
 @contextlib.contextmanager
