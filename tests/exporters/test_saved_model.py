@@ -317,5 +317,5 @@ def test_bad_images_give_zeros_and_good_ones_what_they_give_alone(forgiving):
             stands = ImageOps.exif_transpose(image).convert("RGB")
         same = forgiving(image_bytes=tf.constant([saved(stands, "PNG")]))
         np.testing.assert_allclose(
-            out["features"][row], same["features"][0], atol=0 if case.exact else 0.02
+            out["features"][row], same["features"][0], atol=0 if case.exact else 0.04
         )
