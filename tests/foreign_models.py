@@ -94,3 +94,35 @@ class _Subclassed(keras.Model):
 
 def subclassed():
     return _Subclassed()
+
+
+def _seeded(layer, *arguments, **more):
+    drawn = keras.initializers.GlorotUniform(seed=7)
+    return layer(*arguments, kernel_initializer=drawn, **more)
+
+
+def teacher(classes=10, activation=None):
+    """Logits of images of 16 pixels; weights are always the same."""
+    images = keras.Input((16, 16, 3))
+    x = _seeded(keras.layers.Conv2D, 8, 3, 2, activation="relu")(images)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(
+        images, _seeded(keras.layers.Dense, classes, activation=activation)(x)
+    )
+
+
+def teacher_of_maps():
+    """A backbone: feature maps, of a dict of one input, as KerasHub's are."""
+    images = keras.Input((24, 24, 3), name="images")
+    x = _seeded(keras.layers.Conv2D, 8, 3, 2, activation="relu")(images)
+    return keras.Model({"images": images}, x)
+
+
+def probabilities():
+    return teacher(activation="softmax")
+
+
+def of_bytes():
+    images = keras.Input((16, 16, 3))
+    return keras.Model(images, teacher()(keras.layers.Rescaling(1 / 255)(images)))

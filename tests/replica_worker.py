@@ -6,6 +6,7 @@ STRATEGY is `one`, `mirrored:N` (logical CPUs), or `multiworker` (of TF_CONFIG).
 is METHOD or METHOD+VARIANT, then possibly @PRECISION: `moco+groups@mixed_bfloat16`.
 """
 
+import dataclasses
 import sys
 
 import numpy as np
@@ -22,6 +23,8 @@ VARIANTS = {
     "memory": {"queue_size": 64},
     "group_ws": {"normalization": "group_ws"},
     "random": {"predictor": "none", "target_init": "random"},
+    "distill": {"distill_alpha": 0.5, "distill_temperature": 2.0},
+    "distill_parts": {"distill_alpha": 0.5, "micro_batches": 2},
 }
 STEPS = 10
 
@@ -49,9 +52,19 @@ def train(strategy, case: str) -> dict:
     config = config_of(case)
     runtime.set_precision(config.precision)
     source = build.training_source(config)
-    with strategy.scope():
-        state = build.state(config, source.num_examples, source.num_classes)
-    given = build.pretraining_input(config, source, strategy, on_device=False)
+    if "distill" in case:
+        # It makes the strategy of the flags, once for the process.
+        name = "mirrored" if strategy.num_replicas_in_sync > 1 else "one"
+        teacher = "tests.foreign_models:teacher"
+        config = dataclasses.replace(config, teacher=teacher, strategy=name)
+        half = dataclasses.replace(config, label_fraction=0.5)
+        labelled = build.labelled_source(half)
+        given = build.distillation(config, source, labelled, None).job
+        state, strategy = given.state, given.strategy
+    else:
+        with strategy.scope():
+            state = build.state(config, source.num_examples, source.num_classes)
+        given = build.pretraining_input(config, source, strategy, on_device=False)
     parts = config.micro_batches
     run_steps = make_run_steps(strategy, state, given.views, micro_batches=parts)
     iterator = given.batches(0)

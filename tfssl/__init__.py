@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from tfssl.api import (
         convert,
+        distill,
         doctor,
         embed,
         export,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         report,
         search,
         select,
+        supervised,
     )
     from tfssl.build import Trained
     from tfssl.errors import (
@@ -56,6 +58,7 @@ __all__ = [
     "Trained",
     "WorkerError",
     "convert",
+    "distill",
     "doctor",
     "embed",
     "export",
@@ -67,6 +70,7 @@ __all__ = [
     "report",
     "search",
     "select",
+    "supervised",
 ]
 
 

@@ -48,6 +48,17 @@ def finetune(*, run_dir: str | os.PathLike, **flags: Any) -> Trained:
     return _trained("finetune", run_dir, flags)
 
 
+def supervised(*, run_dir: str | os.PathLike, **flags: Any) -> Trained:
+    """Trains a fine-tuning's task from the seed; returns `run_dir/supervised`."""
+    _run("supervised", run_dir, flags)
+    return load(f"{os.fspath(run_dir)}/supervised")
+
+
+def distill(*, run_dir: str | os.PathLike, **flags: Any) -> Trained:
+    """Trains a student on what `teacher` says; returns the run in `run_dir/distill`."""
+    return _trained("distill", run_dir, flags)
+
+
 def knn(*, run_dir: str | os.PathLike, **flags: Any) -> Score:
     """Scores the run by nearest neighbours."""
     return _value("knn", run_dir, flags)

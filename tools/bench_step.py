@@ -5,13 +5,16 @@ python tools/bench_step.py --encoder=resnet18_cifar --batch_size=64
 Prints one JSON line. The step is the real one (photometry, method, update, moving
 averages, in `steps_per_loop` steps a call) on a batch that is already in memory; the
 bare encoder makes the same passes on the same images: forward and backward of the
-online passes, forward of the target's. All parts are timed in turn, round after round,
+online passes, forward of the target's. With `--teacher=ENCODER` the step is that of
+`--mode=distill`, and the bare networks are the student, forward and backward, and the
+teacher in inference mode. All parts are timed in turn, round after round,
 and the medians are compared, so that a busy machine disturbs all of them alike.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import resource
 import statistics
@@ -27,12 +30,15 @@ startup.prepare_environment()
 
 import tensorflow as tf  # noqa: E402
 
-from tfssl import build  # noqa: E402
-from tfssl.build import networks  # noqa: E402
+from tfssl import build, models  # noqa: E402
+from tfssl.build import networks, optimizer  # noqa: E402
+from tfssl.build.teacher import Teacher  # noqa: E402
+from tfssl.build.training import fresh_state  # noqa: E402
+from tfssl.build.views import supervised_recipe  # noqa: E402
 from tfssl.config import Config, resolve  # noqa: E402
 from tfssl.core import runtime, variables  # noqa: E402
-from tfssl.methods import Batch  # noqa: E402
-from tfssl.train import make_photometry, make_run_steps  # noqa: E402
+from tfssl.methods import Batch, Distill  # noqa: E402
+from tfssl.train import RunState, make_photometry, make_run_steps  # noqa: E402
 
 PASSES = {"byol": ("each", "each"), "simclr": ("both", ""), "moco": ("first", "second")}
 """Method to the views of the online and of the target passes."""
@@ -59,21 +65,25 @@ class Bench:
     Args:
       config: Resolved.
       steps: Steps of one call of the training function.
+      teacher: Encoder of a teacher; empty: the method's own step.
     """
 
-    def __init__(self, config: Config, steps: int):
-        self.config, self.steps = config, steps
+    def __init__(self, config: Config, steps: int, teacher: str = ""):
+        self.config, self.steps, self.teacher = config, steps, teacher
         self.strategy = build.strategy(config)
         runtime.set_precision(config.precision)
         with self.strategy.scope():
-            self.state = build.state(config, 50_000, 10)
+            if teacher:
+                self.state = _distillation(config, teacher)
+            else:
+                self.state = build.state(config, 50_000, 10)
         photometric = make_photometry(
-            build.recipe(config),
+            supervised_recipe(config) if teacher else build.recipe(config),
             seed=0,
             global_batch=config.batch_size,
             replica_batch=config.batch_size,
         )
-        self.batch = _batch(config)
+        self.batch = _batch(config, 1 if teacher else 2)
         self.run_steps = make_run_steps(self.strategy, self.state, photometric)
         data = tf.data.Dataset.from_tensors(self.batch).repeat()
         self._iterator = iter(
@@ -83,7 +93,7 @@ class Bench:
         self._photometric = tf.function(photometric, autograph=False)
         self._zero = tf.constant(0, tf.int64)
         self.views = self._photometric(self.batch, self._zero)
-        self._bare = _bare(config)
+        self._bare = _bare_distillation(config, teacher) if teacher else _bare(config)
 
     def step(self) -> None:
         """`steps` training steps in one call."""
@@ -115,10 +125,10 @@ class Bench:
         )
 
 
-def _batch(config: Config) -> dict[str, tf.Tensor]:
+def _batch(config: Config, count: int) -> dict[str, tf.Tensor]:
     random = np.random.default_rng(0)
     size, rows = config.image_size, config.batch_size
-    views = random.integers(0, 256, [rows, 2, size, size, 3], np.uint8)
+    views = random.integers(0, 256, [rows, count, size, size, 3], np.uint8)
     rank = np.arange(rows)
     return {
         "views": tf.constant(views),
@@ -126,6 +136,40 @@ def _batch(config: Config) -> dict[str, tf.Tensor]:
         "id": tf.constant(rank),
         "index": tf.constant(rank),
     }
+
+
+def _teacher(config: Config, name: str) -> Teacher:
+    config = dataclasses.replace(config, encoder=name)
+    with runtime.precision("float32"):
+        encoder = networks.encoder(config, 1)
+        head = models.linear_head(encoder.output_shape[-1], 10, seed=1)
+    crop = build.transform(config)
+    return Teacher(name, (encoder, head), config.image_size, crop, 10, name)
+
+
+def _distillation(config: Config, name: str) -> RunState:
+    teacher = _teacher(config, name)
+    student = networks.encoder(config, 0)
+    head = models.linear_head(student.output_shape[-1], 10, seed=0, name=networks.PROBE)
+    method = Distill(
+        student, head, lambda batch: teacher.says(batch.views[0]), temperature=1.0
+    )
+    rate = build.learning_rate(config, 50_000, 1000)
+    return fresh_state(method, rate, lambda rate: optimizer.optimizer(config, rate))
+
+
+def _bare_distillation(config: Config, name: str):
+    student, teacher = networks.encoder(config, 0), _teacher(config, name)
+    weights = [variables.raw(v) for v in student.trainable_variables]
+
+    @tf.function(autograph=False)
+    def bare(view):
+        with tf.GradientTape() as tape:
+            features = student(view, training=True)
+            loss = tf.reduce_mean(tf.cast(features, tf.float32))
+        return loss, tape.gradient(loss, weights), teacher.says(view)
+
+    return bare
 
 
 def _bare(config: Config):
@@ -232,6 +276,7 @@ def measure(
     return {
         "method": config.method,
         "encoder": config.encoder,
+        **({"teacher": bench.teacher} if bench.teacher else {}),
         "image_size": config.image_size,
         "batch_size": config.batch_size,
         "precision": config.precision,
@@ -258,6 +303,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--method", default="byol", choices=sorted(PASSES))
     parser.add_argument("--encoder", default="resnet18_cifar")
+    parser.add_argument("--teacher", default="", help="encoder: times distillation")
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--image_size", type=int, default=0)
     parser.add_argument("--precision", default="float32")
@@ -269,7 +315,8 @@ def arguments() -> argparse.ArgumentParser:
 def main() -> None:
     """Prints one JSON line."""
     options = arguments().parse_args()
-    bench = Bench(configuration(options), options.steps_per_loop)
+    config = configuration(options)
+    bench = Bench(config, options.steps_per_loop, options.teacher)
     print(json.dumps(measure(bench, options.seconds)))
 
 

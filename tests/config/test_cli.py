@@ -105,7 +105,7 @@ def test_everything_wrong_at_once():
         "--batchsize; expected a flag that --help lists; try --batch_size (did you",
         "--temprature; expected a flag that --help lists; try --temperature (did you",
         "--noprogress (did you mean",
-        "--mode=finetune, which alone reads it",
+        "--mode=finetune or supervised, which alone",
         "--epochs=ten; expected a whole number",
         "--baselines=maybe; expected true or false",
         "--method=byol",
@@ -191,12 +191,16 @@ READ_BY = [
     ("linear", "--knn_k=3", "--mode=pretrain with --knn_every or knn, which alone"),
     ("pretrain", "--knn_k=3", "--mode=pretrain with --knn_every or knn"),
     ("pretrain", "--knn_train_limit=3", "--mode=pretrain"),
-    ("linear", "--finetune_layer=1", "--mode=finetune, which alone reads it"),
+    ("linear", "--finetune_layer=1", "--mode=finetune or supervised, which alone"),
     ("finetune", "--knn_every=1", "--mode=pretrain, which alone reads it"),
-    ("linear", "--micro_batches=2", "--mode=pretrain or finetune or doctor"),
+    (
+        "linear",
+        "--micro_batches=2",
+        "--mode=pretrain or finetune or supervised or distill or doctor",
+    ),
     ("knn", "--rewind_on_nan=3", "--mode=pretrain or linear or finetune"),
-    ("knn", "--notensorboard", "linear or finetune or report"),
-    ("knn", "--batch_size=64", "--mode=pretrain or doctor"),
+    ("knn", "--notensorboard", "linear or finetune or supervised or distill or report"),
+    ("knn", "--batch_size=64", "--mode=pretrain or distill or doctor"),
     ("knn", "--jitter_strength=0.5", "--mode=pretrain or doctor"),
     ("report", "--label_fraction=0.1", "--mode=linear or finetune"),
     ("report", "--baselines", "--mode=knn or linear"),
@@ -205,7 +209,7 @@ READ_BY = [
     ("pretrain", "--linear_epochs=3", "--mode=linear, which alone reads it"),
     ("pretrain", "--format=keras", "--mode=export, which alone reads it"),
     ("pretrain", "--doctor_images=3", "--mode=doctor, which alone reads it"),
-    ("doctor", "--finetune_epochs=3", "--mode=finetune, which alone reads it"),
+    ("doctor", "--finetune_epochs=3", "--mode=finetune or supervised, which alone"),
 ]
 
 

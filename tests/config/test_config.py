@@ -60,7 +60,14 @@ def test_identity_and_resumable_split_the_flags():
     assert {"keep_checkpoints", "strategy", "virtual_devices"} <= RESUMABLE
 
 
-LEFT_EMPTY = ("data_dir", "index_dir", "eval_split", "data_service", "lr_milestones")
+LEFT_EMPTY = (
+    "data_dir",
+    "index_dir",
+    "eval_split",
+    "data_service",
+    "lr_milestones",
+    "teacher",
+)
 LEFT_EMPTY += ("embeddings", "embed_split", "query", "labelled")
 
 
@@ -151,7 +158,7 @@ BAD = [
     ({"profile_steps": 3, "micro_batches": 2}, "--micro_batches=1"),
     ({"mode": ""}, "--mode"),
     ({"mode": "pretain"}, "try --mode=pretrain"),
-    ({"mode": "pretrain,detekt"}, "one of convert, doctor"),
+    ({"mode": "pretrain,detekt"}, "one of convert, distill, doctor"),
     ({"mode": "knn,pretrain"}, "--mode=pretrain,knn"),
     ({"method": "bylo"}, "try --method=byol"),
     ({"encoder": "resnet51"}, "--encoder=resnet51"),

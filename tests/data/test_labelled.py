@@ -115,3 +115,12 @@ def test_the_whole_share_is_what_has_a_label():
     assert part.ids.tolist() == [0, 6, 9] and part.labels.tolist() == [0, 1, 1]
     source.labels = np.array([0, 1, 0, 1, 1])
     assert labelled_part(source, "1", 0) is source
+
+
+def test_a_number_of_images_a_class():
+    labels = np.repeat([0, 1, 2, -1], [50, 3, 20, 9])
+    ids = np.arange(len(labels)) * 3
+    places = balanced(labels, ids, 5.0, 0)
+    assert np.bincount(labels[places]).tolist() == [5, 3, 5]
+    assert set(places) < set(balanced(labels, ids, 10.0, 0))
+    assert set(places) != set(balanced(labels, ids, 5.0, 1))

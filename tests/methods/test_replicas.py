@@ -22,13 +22,14 @@ FLOAT32 = [*sorted(METHODS), "moco+groups"]
 ABLATIONS = ["byol+random", "moco+batch", "moco+bank", "simclr+memory"]
 ABLATIONS += [f"{method}+group_ws" for method in sorted(METHODS)]
 PARTS = ["byol+parts", "simclr+parts"]
+DISTILLED = ["simclr+distill", "simclr+distill_parts"]
 BFLOAT16 = [f"{method}@mixed_bfloat16" for method in sorted(METHODS)]
 CASES_OF = {
-    "mirrored:2": FLOAT32 + ABLATIONS + PARTS + BFLOAT16,
+    "mirrored:2": FLOAT32 + ABLATIONS + PARTS + DISTILLED + BFLOAT16,
     "mirrored:4": FLOAT32,
     "multiworker:2": [*FLOAT32, *PARTS, "simclr@mixed_bfloat16"],
 }
-ALL = FLOAT32 + ABLATIONS + PARTS + BFLOAT16
+ALL = FLOAT32 + ABLATIONS + PARTS + DISTILLED + BFLOAT16
 UNBOUND = ("byol@mixed_bfloat16", "moco@mixed_bfloat16")
 TESTED = {
     strategy: [case for case in cases if case not in UNBOUND]

@@ -1,6 +1,7 @@
 """Fine-tuning as the command line runs it: protocol, resuming, what comes out."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -106,3 +107,65 @@ def test_learns_what_a_random_classifier_does_not_know(pretrained, tmp_path):
     assert main(words(tmp_path, **flags)) == 0
     rows = [json.loads(line) for line in (tmp_path / "finetune" / "log.jsonl").open()]
     assert rows[-1]["train_accuracy"] > 0.4 > rows[0]["train_accuracy"]
+
+
+def test_a_sweep_chooses_on_a_tenth_and_goes_on_after_a_kill(
+    pretrained, tmp_path, capsys
+):
+    flags = {**FLAGS, "finetune_epochs": "1,2", "finetune_learning_rate": "0.001,0.1"}
+    flags |= {"label_fraction": 1, "checkpoint_every": 1}
+    flags |= {"freeze": "P3", "label_smoothing": 0.1, "init_from": pretrained}
+    own = tmp_path / "finetune" / "sweep"
+    words_of = words(tmp_path, **flags)
+    assert main(words_of) == 0
+    said = capsys.readouterr().out
+    assert said.count("on held-out images") == 4
+    (score,) = [
+        s
+        for s in json.loads((tmp_path / "finetune" / "results.json").read_text())[
+            "scores"
+        ]
+        if s["subject"] == "trained"
+    ]
+    assert "best of 4 on 6 held-out images" in score["description"]
+    assert score["settings"]["freeze"] == "P3" and "learning_rate" in score["found"]
+    accuracies = {
+        folder.name: json.loads((folder / "results.json").read_text())["finetune"][
+            "top1"
+        ]
+        for folder in own.iterdir()
+    }
+    assert len(accuracies) == 4 and not list(own.glob("*/checkpoints/step-*"))
+    best = f"rate-{score['found']['learning_rate'] / 4:g}"  # times sqrt(16)
+    chosen = [name for name in accuracies if name.startswith(best)]
+    assert max(accuracies[name] for name in chosen) == max(accuracies.values())
+    # What has its score is not trained again; what lacks it is.
+    shutil.rmtree(own / "rate-0.1-epochs-2")
+    kept = (own / "rate-0.001-epochs-1" / "log.jsonl").stat().st_mtime_ns
+    assert main(words_of) == 0
+    assert (own / "rate-0.1-epochs-2" / "results.json").exists()
+    assert (own / "rate-0.001-epochs-1" / "log.jsonl").stat().st_mtime_ns == kept
+
+
+def test_the_supervised_baseline_stands_in_the_table_of_the_fine_tuned(tmp_path):
+    flags = {"finetune_epochs": 1, "finetune_batch_size": 16, "label_fraction": 2}
+    flags |= {"class_balance": "loss", "encoder": "tests.foreign_models:small"}
+    run = tmp_path / "run"
+    mode = "pretrain,supervised,finetune"
+    assert main(argv("simclr", run, mode=mode, train_steps=1, **flags)) == 0
+    tuned = json.loads((run / "finetune" / "results.json").read_text())["scores"]
+    assert [s["subject"] for s in tuned] == ["trained", "scratch"]
+    assert tuned[0]["settings"] == tuned[1]["settings"]
+    assert "20 labelled images" in tuned[1]["description"]
+    assert "from the seed" in tuned[1]["description"]
+    assert main(words(run / "supervised", mode="knn,export")) == 0
+    # Alone it needs no run, and starts from the same draw.
+    alone = tmp_path / "alone"
+    flags |= {"dataset": "shapes:64", "image_size": 16, "seed": 5}
+    assert main(words(alone, mode="supervised", **flags)) == 0
+    a, b = (
+        checkpoint.read(sorted((d / "supervised" / "checkpoints").glob("step-*"))[-1])
+        for d in (run, alone)
+    )
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)

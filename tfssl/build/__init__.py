@@ -12,6 +12,7 @@ from tfssl.build.data import (
     training_source,
 )
 from tfssl.build.devices import replica_batch, strategy
+from tfssl.build.distillation import distillation
 from tfssl.build.optimizer import learning_rate, total_steps
 from tfssl.build.trained import Trained, load
 from tfssl.build.training import is_chief, pretraining, recorder, state, supervised
@@ -21,6 +22,7 @@ __all__ = [
     "Trained",
     "TrainingInput",
     "begin_command",
+    "distillation",
     "evaluation_source",
     "how_read",
     "is_chief",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -73,9 +74,13 @@ def method(config: Config, classes: int | None, steps: int, examples: int) -> Me
     return build(config.of(row.flags), setup)
 
 
-def fine_tune(config: Config, classes: int) -> FineTune:
+def fine_tune(
+    config: Config, classes: int, class_weights: Sequence[float] | None = None
+) -> FineTune:
     """Returns encoder, kept projector layers and classifier for `--mode=finetune`."""
     network = encoder(config, config.seed)
+    if config.freeze != "none":
+        freeze_below(network, config.freeze)
     width, stem = network.output_shape[-1], None
     if layer := config.finetune_layer:
         flags = config.of(method_row(config.method).flags)
@@ -85,7 +90,27 @@ def fine_tune(config: Config, classes: int) -> FineTune:
     classifier = models.linear_head(
         width, classes, seed=config.seed, name=PROBE, family=config.encoder_family
     )
-    return FineTune(network, classifier, stem=stem)
+    return FineTune(
+        network,
+        classifier,
+        stem=stem,
+        label_smoothing=config.label_smoothing,
+        class_weights=class_weights,
+    )
+
+
+def freeze_below(network: keras.Model, level: str) -> None:
+    """Freezes stem and stages below a level: no gradient, BatchNorm's averages stay.
+
+    Args:
+      network: An encoder of ours.
+      level: The lowest that trains, `"P2"` (first stage) to `"P5"` (fourth).
+    """
+    stages = range(1, int(level[1]) - 1)
+    below = ("stem_", *(f"stage{number}_" for number in stages))
+    for layer in network.layers:
+        if layer.name.startswith(below):
+            layer.trainable = False
 
 
 def _heads(config: Config) -> dict[str, Any]:

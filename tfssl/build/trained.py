@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import io
 import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfssl import models
 from tfssl.augment.recipes import EvalTransform
 from tfssl.build import data, networks
 from tfssl.build.views import transform
@@ -35,6 +37,9 @@ ENCODER = "online/encoder"
 
 CLASSES = "classes.json"
 """File of a run with a classifier: the names of its classes."""
+
+PROBE_FILE = "classifier.npz"
+"""File of a linear evaluation: `kernel` `[F, classes]` and `bias` of the one scored."""
 
 _BATCH = 256
 
@@ -241,6 +246,29 @@ def load(path: str | AnyPath, *, config: Config | None = None) -> Trained:
     )
 
 
+def load_probe(path: str | AnyPath) -> Trained | None:
+    """Loads the encoder that a linear evaluation was of, with its classifier.
+
+    Args:
+      path: `RUN/linear`.
+
+    Returns:
+      None where there is none, as of evaluations of versions before 0.2.0.
+    """
+    folder = as_path(path)
+    stored, file = stored_config(str(path)), folder / PROBE_FILE
+    if stored is None or modes(stored) != ["linear"] or not file.is_file():
+        return None
+    run = load(stored.init_from)
+    found = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
+    with runtime.precision("float32"):
+        head = models.linear_head(*found["kernel"].shape, seed=0)
+    head.set_weights([found["kernel"], found["bias"]])
+    return dataclasses.replace(
+        run, path=str(path), head=head, class_names=_class_names(path)
+    )
+
+
 def of_command(config: Config) -> Trained:
     """The run that an evaluation is about: that of `init_from`, else of `run_dir`.
 
@@ -372,7 +400,9 @@ def assign_encoder(model: keras.Model, folder: AnyPath) -> None:
 
 
 def _head(config: Config, folder: AnyPath) -> keras.Model | None:
-    if modes(config) != ["finetune"]:
+    asked = modes(config)
+    taught = asked == ["distill"] and config.distill_target == "classes"
+    if not taught and asked != ["finetune"]:
         return None
     name = f"{CLASSIFIER}/bias"
     bias = checkpoint.read(folder, name)

@@ -52,18 +52,21 @@ def state(config: Config, num_examples: int, num_classes: int | None) -> RunStat
     method = networks.method(config, num_classes, steps, num_examples)
     rate = learning_rate(config, num_examples, steps)
     own_rates = method.learning_rates(peak_rate(config))
-    return _state(
+    return fresh_state(
         method, rate, lambda rate: optimizers.optimizer(config, rate), own_rates
     )
 
 
-def _state(
+def fresh_state(
     method: Method,
     rate: Rate,
     optimizer_at: OptimizerAt,
     own_rates: Mapping[str, Rate] | None = None,
 ) -> RunState:
-    """The state of a run that can rewind: then its rate is multiplied by a factor."""
+    """The state of a run that can rewind: then its rate is multiplied by a factor.
+
+    Call inside the strategy's scope.
+    """
     factor = tf.Variable(1.0, trainable=False, name="rate_factor")
     return RunState.create(
         method, optimizer_at(lambda step: rate(step) * factor), factor, own_rates
@@ -138,7 +141,7 @@ def supervised(
     total = epochs * source.num_examples // batch_size
     with run_on.scope():
         cosine = optim.build_schedule("cosine", peak=peak, total=total)
-        moving = _state(method(), cosine, optimizer_at)
+        moving = fresh_state(method(), cosine, optimizer_at)
     return Job(
         strategy=run_on,
         state=moving,

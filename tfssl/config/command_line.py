@@ -103,7 +103,10 @@ def _read(
 
 def _stored_method(texts: Mapping[str, str]) -> str:
     """The method of the run that a command names; empty where there is none to read."""
-    path = texts.get("init_from") or texts.get("run_dir") or ""
+    names = ["init_from", "run_dir"]
+    if texts.get("mode", "").startswith("distill"):
+        names.insert(0, "teacher")
+    path = next((texts[name] for name in names if texts.get(name)), "")
     if is_remote(path):
         return ""  # Only TensorFlow reads that; --method names one from elsewhere.
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 from tfssl.config import dataset_name, launch
 from tfssl.config.config import Config, modes, resolve
+from tfssl.config.encoder_name import is_import_path
 from tfssl.config.inherit import (
     Parsed,
     contradictions,
@@ -34,21 +36,32 @@ def completed(parsed: Parsed) -> Config:
     needing = {name for name, task in TASKS.items() if task.on_a_run}
     on_a_run = bool(names) and names <= needing | {"convert"}
     path = (on_a_run and config.init_from) or config.run_dir
+    student = modes(config)[:1] == ["distill"]
+    if student:
+        # The flags that are not given are the teacher's, as far as it has any.
+        imported = is_import_path(config.teacher)
+        path = config.run_dir if imported else config.teacher or config.run_dir
     try:
         stored = stored_config(path) if path else None
+        needs_none = names == {"supervised"} or (student and imported)
+        on_a_run = on_a_run and not (needs_none and stored is None)
         if "convert" in names and stored is None:
             return _conversion(parsed, problems)
         if "convert" in names and stored:
             problems += not_converted(config, stored)
         if on_a_run and path and not problems:
-            config = inherit(parsed, _required(stored, path, config.mode))
+            run = _required(stored, path, config.mode)
+            config = inherit(parsed, run, student=student)
         # Without the run, rules between flags would judge defaults that nobody chose.
         guess = on_a_run and not path
         problems += field_problems(config) if guess else validate(config)
         problems += missing_paths(config)
         problems += unread_flags(parsed, stored if on_a_run else None)
         problems += launch.problems(config, os.environ)
-        if not on_a_run and not problems:
+        if student and not problems:
+            encoder = config.student_encoder[:1] or (config.encoder,)
+            problems += _start(dataclasses.replace(config, encoder=encoder[0]))
+        elif not on_a_run and not problems:
             problems += contradictions(config, stored) if stored else _start(config)
     except ConfigError as error:
         problems += error.problems + field_problems(config)
@@ -60,7 +73,10 @@ def completed(parsed: Parsed) -> Config:
 def missing_paths(config: Config, source: str = "") -> list[str]:
     """Returns a sentence for each local path that is named and is not there."""
     gone = []
-    for flag, start in (("init_from", config.init_from), ("source", source)):
+    starts = [("init_from", config.init_from), ("source", source)]
+    if not is_import_path(config.teacher):
+        starts.append(("teacher", config.teacher))
+    for flag, start in starts:
         # A TensorFlow checkpoint is a prefix of several files.
         whole, prefix = os.path.exists(start), os.path.exists(start + ".index")
         if start and "://" not in start and not whole and not prefix:

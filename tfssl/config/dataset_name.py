@@ -11,6 +11,8 @@ import glob
 import os
 import re
 
+from tfssl.config.label_cells import fractions
+
 SPLIT = "{split}"
 
 SPELLINGS = {
@@ -93,6 +95,7 @@ def missing(dataset: str, data_dir: str | None = None) -> list[str]:
 
 def missing_list(label_fraction: float | str) -> str:
     """Returns the local file that `--label_fraction` names and is not there, or ""."""
-    if isinstance(label_fraction, str) and "://" not in label_fraction:
+    more = fractions(label_fraction)[1:]
+    if isinstance(label_fraction, str) and "://" not in label_fraction and not more:
         return "" if os.path.isfile(label_fraction) else label_fraction
     return ""

@@ -53,6 +53,11 @@ def is_foreign(name: str) -> bool:
     return ":" in name
 
 
+def is_import_path(name: str) -> bool:
+    """Returns True for `MODULE:NAME`; a path of a disk or a bucket is none."""
+    return _FOREIGN.fullmatch(name) is not None
+
+
 def parse_foreign(name: str) -> ForeignName:
     """Reads an import path.
 

@@ -40,6 +40,10 @@ def _numbers(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(",") if part.strip())
 
 
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(",") if part.strip())
+
+
 def _share(text: str) -> float | str:
     try:
         return float(text)
@@ -69,6 +73,12 @@ NUMBERS = Kind(
     _numbers,
     lambda values: ",".join(map(_short, values)),
     "0.1,0.3,1",
+)
+WHOLES = Kind(
+    "whole numbers with commas between them",
+    _whole_numbers,
+    lambda values: ",".join(map(str, values)),
+    "30,60",
 )
 NAMES = Kind(
     "names with commas between them",

@@ -10,13 +10,15 @@ import dataclasses
 from typing import NamedTuple
 
 from tfssl.config.config import Config, difference, identity, resolve
+from tfssl.config.flag import specs_of
 from tfssl.config.flagfile import from_flagfile
 from tfssl.config.remote import as_path, is_remote
 from tfssl.config.tables import METHOD_OF_SOURCE, SOURCE_KINDS
+from tfssl.config.tasks import DistillFlags
 from tfssl.errors import ConfigError, message
 
 FLAGS_FILE = "flags.cfg"
-_OF_THE_COMMAND = ("mode", "run_dir", "init_from")
+_OF_THE_COMMAND = ("mode", "run_dir", "init_from", *specs_of(DistillFlags))
 
 
 class Parsed(NamedTuple):
@@ -57,7 +59,7 @@ def stored_config(path: str) -> Config | None:
     return None
 
 
-def inherit(parsed: Parsed, stored: Config) -> Config:
+def inherit(parsed: Parsed, stored: Config, *, student: bool = False) -> Config:
     """Returns the configuration of an evaluation: the stored run's and given flags.
 
     `--mode`, `--run_dir` and `--init_from` are always the command's. A given flag may
@@ -67,6 +69,8 @@ def inherit(parsed: Parsed, stored: Config) -> Config:
     Args:
       parsed: The evaluation's command line.
       stored: The run's configuration.
+      student: The command begins with another network that the run teaches: any flag
+        may differ.
 
     Returns:
       The resolved configuration to evaluate with.
@@ -81,6 +85,8 @@ def inherit(parsed: Parsed, stored: Config) -> Config:
     if parsed.config.init_from or stored.source:
         # Converted weights saw none of our data: any may be evaluated with them.
         fixed = of_weights
+    if student:
+        fixed = set()
     values = {
         name: getattr(parsed.config, name)
         for name in sorted(parsed.given)

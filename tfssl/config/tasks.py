@@ -15,6 +15,7 @@ from tfssl.config.flag import (
     NAMES,
     NUMBERS,
     SHARE_OR_FILE,
+    WHOLES,
     Flags,
     Spec,
     flag,
@@ -84,14 +85,19 @@ class BaselineFlags(Flags, title="linear and knn", scope="free"):
 
 
 @dataclasses.dataclass(frozen=True)
-class LabelFlags(Flags, title="linear and finetune", scope="free"):
+class LabelFlags(Flags, title="linear, finetune and distill", scope="free"):
     """Flags of everything that learns from labels."""
 
     label_fraction: float | str = flag(
         1.0,
-        "share of the training labels that is used, class-balanced; or a file of file "
-        "names",
+        "share of the training labels that is used, class-balanced; or, above 1, how "
+        "many images a class; or a file of file names; several with commas: a curve",
         kind=SHARE_OR_FILE,
+    )
+    label_seeds: int = flag(
+        1,
+        "draws of the labels of each fraction, from --seed on: a curve's spread",
+        low=1,
     )
 
 
@@ -110,13 +116,14 @@ class LinearFlags(Flags, title="linear", scope="free"):
 
 
 @dataclasses.dataclass(frozen=True)
-class FinetuneFlags(Flags, title="finetune", scope="free"):
-    """Flags of `--mode=finetune`."""
+class FinetuneFlags(Flags, title="finetune and supervised", scope="free"):
+    """Flags of `--mode=finetune` and `--mode=supervised`."""
 
-    finetune_epochs: int = flag(
-        30,
-        "passes over the labelled images (published: 60 for 1 %, 30 for more)",
-        low=1,
+    finetune_epochs: tuple[int, ...] = flag(
+        (30,),
+        "passes over the labelled images (published: 60 for 1 %, 30 for more); with "
+        "several, as with several rates, the best on a held-out tenth trains on all",
+        kind=WHOLES,
     )
     finetune_batch_size: int = flag(256, "images a step", low=2)
     finetune_optimizer: str = flag(
@@ -124,10 +131,11 @@ class FinetuneFlags(Flags, title="finetune", scope="free"):
         "sgd (SimCLR v1, BYOL) or lars (SimCLR v2)",
         choices=tuple(FINETUNE_RATES),
     )
-    finetune_learning_rate: float = flag(
-        0.0,
-        "sgd: per 256 images; lars: times sqrt(batch); 0: the published .05 or .005",
-        low=0,
+    finetune_learning_rate: tuple[float, ...] = flag(
+        (0.0,),
+        "sgd: per 256 images; lars: times sqrt(batch); 0: the published .05 or .005; "
+        "several with commas are tried",
+        kind=NUMBERS,
     )
     finetune_weight_decay: float = flag(0.0, "none was published", low=0)
     finetune_layer: int = flag(
@@ -135,6 +143,70 @@ class FinetuneFlags(Flags, title="finetune", scope="free"):
         "SimCLR: projector layers kept below the classifier; 1: v2 with 1 % or 10 % of "
         "the labels",
         low=0,
+    )
+    freeze: str = flag(
+        "none",
+        "stages below this one stay as they are, BatchNorm too: P2 (the stem stays) to "
+        "P5",
+        choices=("none", "P2", "P3", "P4", "P5"),
+    )
+    label_smoothing: float = flag(
+        0.0, "share of each label that goes to all classes alike", low=0, high=0.9
+    )
+    class_balance: str = flag(
+        "none",
+        "loss: an image weighs inversely to how many its class has",
+        choices=("none", "loss"),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillFlags(Flags, title="distill", scope="free"):
+    """Flags of `--mode=distill`. They are the command's, never a stored run's."""
+
+    teacher: str = flag(
+        "",
+        "run that teaches, or MODULE:NAME, a Keras model of images in [0, 1]; empty: "
+        "what the mode before left, or the run in --run_dir",
+    )
+    student_encoder: tuple[str, ...] = flag(
+        (),
+        "of the student, with commas for several distillations in a row; empty: "
+        "--encoder",
+        kind=NAMES,
+    )
+    distill_target: str = flag(
+        "classes",
+        "classes (SimCLR v2: the teacher's softened classes) or features (of a teacher "
+        "without a classifier: cosine)",
+        choices=("classes", "features"),
+    )
+    distill_temperature: float = flag(
+        0.0,
+        "softens both networks' classes; 0: as published, .1 where the student has the "
+        "teacher's encoder, else 1",
+        low=0,
+    )
+    distill_alpha: float = flag(
+        1.0,
+        "weight of the teacher; 1 - alpha is that of the labels of --label_fraction",
+        above=0,
+        high=1,
+    )
+    distill_labelled_share: float = flag(
+        0.25,
+        "share of a step's images that have a label, where --distill_alpha is below 1",
+        above=0,
+        high=0.9,
+    )
+    distill_views: str = flag(
+        "crop",
+        "what both networks see: crop (and flip, as published), or center, for which "
+        "the teacher runs once",
+        choices=("crop", "center"),
+    )
+    distill_epochs: int = flag(
+        0, "passes over the images (published: 400); 0: --epochs", low=0
     )
 
 
@@ -351,6 +423,23 @@ TASKS: Mapping[str, Task] = {
         ("micro_batches",),
         on_a_run=True,
         labels=True,
+        all_workers=True,
+    ),
+    # The same training from the seed: it needs the flags of a run, and no weights.
+    "supervised": Task(
+        "tfssl.tasks.finetune:supervised",
+        (Data, Images, Recording, Precision, LabelFlags, FinetuneFlags),
+        ("micro_batches",),
+        on_a_run=True,
+        labels=True,
+        all_workers=True,
+    ),
+    "distill": Task(
+        "tfssl.tasks.distill:run",
+        (Data, Images, Recording, Precision, LabelFlags, DistillFlags),
+        # Its views are crop and flip, and it has no probe beside the classifier.
+        tuple(sorted(_names([Training]) - {"jitter_strength", "online_probe"})),
+        on_a_run=True,
         all_workers=True,
     ),
     "export": Task("tfssl.tasks.export:run", (Images, ExportFlags), on_a_run=True),

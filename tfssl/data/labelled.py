@@ -29,7 +29,8 @@ def labelled_part(source: Source, fraction: str, seed: int) -> Source:
 
     Args:
       source: All training images, labelled.
-      fraction: A share in (0, 1] as text, or a file with a name or path a line.
+      fraction: As text: a share in (0, 1], a whole number above 1 of images a class,
+        or a file with a name or path a line.
       seed: Of the draw.
 
     Returns:
@@ -64,11 +65,11 @@ def balanced(
     Args:
       labels: int64 `[n]`; negative ones are never chosen.
       ids: int64 `[n]`, distinct.
-      share: In (0, 1].
+      share: In (0, 1]; above 1, how many of each class.
       seed: Of the draw.
 
     Returns:
-      Indices `[round(share * labelled)]`, ascending.
+      Indices `[round(share * labelled)]`, ascending; or at most `share` of each class.
 
     Raises:
       DataError: A class would get no image.
@@ -76,6 +77,7 @@ def balanced(
     labelled = np.flatnonzero(labels >= 0)
     classes, of = np.unique(labels[labelled], return_inverse=True)
     available = np.bincount(of)
+    counts = np.minimum(available, int(share))
     total = round(share * len(labelled))
     if total < len(classes):
         least = len(classes) / len(labelled)
@@ -90,7 +92,8 @@ def balanced(
                 f"label_fraction={least:.{digits}g} or more",
             )
         )
-    counts = _equal_counts(available, total)
+    if share <= 1:
+        counts = _equal_counts(available, total)
     order = np.lexsort((mixed(ids[labelled], seed), of))
     starts = np.concatenate([[0], np.cumsum(available)[:-1]])
     rank = np.arange(len(order)) - starts[of[order]]

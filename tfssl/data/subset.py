@@ -85,8 +85,12 @@ def without_tenth(base: Source) -> Source:
     return Subset(base, count, lambda i: i + i // (TENTH - 1), "nine tenths")
 
 
-def tenth(base: Source) -> Source:
+def tenth(base: Source, single: str = "linear_learning_rates=0.1") -> Source:
     """Examples 9, 19, 29, … of a source: what `without_tenth` leaves out.
+
+    Args:
+      base: The source.
+      single: The flags with which nothing has to be chosen, for the error.
 
     Raises:
       DataError: The source has fewer than ten examples.
@@ -96,7 +100,7 @@ def tenth(base: Source) -> Source:
             message(
                 f"{base.num_examples} examples to hold out a tenth of",
                 f"at least {TENTH}",
-                "linear_learning_rates=0.1, as one rate needs no held-out images",
+                f"{single}, as one rate needs no held-out images",
             )
         )
     count = base.num_examples // TENTH

@@ -2,6 +2,7 @@
 
 from tfssl.losses.byol import byol_regression
 from tfssl.losses.cross_entropy import labelled_cross_entropy
+from tfssl.losses.distillation import distillation_cross_entropy
 from tfssl.losses.info_nce import (
     info_nce,
     info_nce_accuracy,
@@ -20,6 +21,7 @@ __all__ = [
     "MOCO_SQUARED_EPSILON",
     "as_float",
     "byol_regression",
+    "distillation_cross_entropy",
     "info_nce",
     "info_nce_accuracy",
     "info_nce_batch",

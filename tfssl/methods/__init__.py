@@ -5,6 +5,7 @@ Which methods there are, and what each is built by, says `tfssl.config.methods`.
 
 from tfssl.methods.base import Batch, CouplesRows, Method, Setup, StepOutput
 from tfssl.methods.byol import BYOL
+from tfssl.methods.distill import Distill, DistillFeatures
 from tfssl.methods.finetune import FineTune
 from tfssl.methods.linear import LinearProbe
 from tfssl.methods.moco import KeyNetwork, KeyQueue, MoCo
@@ -16,6 +17,8 @@ __all__ = [
     "BYOL",
     "Batch",
     "CouplesRows",
+    "Distill",
+    "DistillFeatures",
     "EndToEnd",
     "FeatureBank",
     "FineTune",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
@@ -20,6 +22,9 @@ class FineTune(Method):
       encoder: Images `[b, S, S, 3]` to features `[b, F]`.
       stem: The kept part of the projector, `[b, F]` to `[b, D]`; None for none.
       classifier: `[b, D]`, or `[b, F]` without a stem, to logits `[b, classes]`.
+      label_smoothing: s in [0, 1): the target is `1 - s` at the label, and
+        `s / classes` more everywhere (Szegedy et al. 2016).
+      class_weights: `[classes]`, of an image by its label; None: all alike.
     """
 
     def __init__(
@@ -28,10 +33,14 @@ class FineTune(Method):
         classifier: keras.Model,
         *,
         stem: keras.Model | None = None,
+        label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | None = None,
     ):
         self.encoder = encoder
         self.classifier = classifier
         self.stem = stem
+        self._smoothing = label_smoothing
+        self._weights = class_weights
 
     def head(self) -> keras.Model:
         """Stem and classifier as one model, `[b, F]` to `[b, classes]`."""
@@ -55,7 +64,12 @@ class FineTune(Method):
             features = self.stem(features, training=True)
         logits = as_float(self.classifier(features, training=True))
         hit = tf.cast(tf.argmax(logits, -1) == batch.label, tf.float32)
-        return StepOutput(
-            tf.reduce_mean(labelled_cross_entropy(batch.label, logits)),
-            {"train_accuracy": tf.reduce_mean(hit)},
-        )
+        each = labelled_cross_entropy(batch.label, logits)
+        if self._smoothing:
+            of_all = -tf.reduce_mean(tf.nn.log_softmax(logits), -1)
+            of_all = tf.where(batch.label >= 0, of_all, 0.0)
+            each = (1.0 - self._smoothing) * each + self._smoothing * of_all
+        if self._weights is not None:
+            weights = tf.constant(self._weights, tf.float32)
+            each *= tf.gather(weights, tf.maximum(batch.label, 0))
+        return StepOutput(tf.reduce_mean(each), {"train_accuracy": tf.reduce_mean(hit)})

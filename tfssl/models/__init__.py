@@ -6,6 +6,7 @@ from tfssl.config.encoder_name import EncoderSpec, parse_encoder
 from tfssl.models.batchnorm import BatchNorm, frozen_statistics
 from tfssl.models.families import FAMILIES, Family
 from tfssl.models.foreign import build_foreign_encoder
+from tfssl.models.foreign_teacher import build_foreign_teacher
 from tfssl.models.heads import byol_mlp, linear_head, moco_head, simclr_head
 from tfssl.models.images import Normalize, normalization_of, normalize
 from tfssl.models.normalization import NORMALIZATIONS, GroupNorm
@@ -29,6 +30,7 @@ __all__ = [
     "GroupNorm",
     "Normalize",
     "build_foreign_encoder",
+    "build_foreign_teacher",
     "byol_mlp",
     "frozen_statistics",
     "linear_head",

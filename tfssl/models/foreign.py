@@ -56,7 +56,7 @@ def build_foreign_encoder(
       ConfigError: It cannot be imported or built, or is not such a model.
     """
     path = parse_foreign(name)
-    found = _import(name, path)
+    found = imported(name, path)
     with _seeded(init_seed(seed, name)):
         _forget_names()
         model = _make(name, found, image_size)
@@ -73,19 +73,30 @@ def build_foreign_encoder(
     return encoder
 
 
-def _import(name: str, path: ForeignName) -> Any:
+def imported(name: str, path: ForeignName, flag: str = "encoder") -> Any:
+    """Imports what a path names, whatever it is.
+
+    Args:
+      name: The path as it was given.
+      path: The same in its parts.
+      flag: Which flag gave it, for the message.
+
+    Raises:
+      ConfigError: There is no such thing.
+    """
     _forget_names()
     try:
-        with _float32():  # a model made at import must not depend on who imports it
+        # A model made at import must not depend on who imports it.
+        with float32_policy():
             found = importlib.import_module(path.module)
     except Exception as error:
-        got = f"encoder={name}: import {path.module} fails, {_text(error)}"
+        got = f"{flag}={name}: import {path.module} fails, {_text(error)}"
         hint = "PYTHONPATH=FOLDER, the folder that the module is in"
         raise ConfigError(message(got, "a module that imports", hint)) from error
     for part in path.attribute.split("."):
         if not hasattr(found, part):
             known = [n for n, v in vars(found).items() if callable(v) and n[0] != "_"]
-            raise ConfigError(unknown(f"encoder={path.module}", part, known))
+            raise ConfigError(unknown(f"{flag}={path.module}", part, known))
         found = getattr(found, part)
     return found
 
@@ -174,14 +185,8 @@ def _problems(name: str, model: Any, size: int) -> Iterator[str]:
 def _of_the_layers(got: str, model: keras.Model) -> Iterator[str]:
     if not model.trainable_weights:
         yield message(f"{got} a model without trainable weights", "some", "another one")
-    first = next((x for x in model.layers[1:2]), None)
-    scale = getattr(first, "scale", 1.0)
-    if isinstance(first, keras.layers.Rescaling) and np.max(scale) < _SMALLEST_SCALE:
-        yield message(
-            f"{got} a model that multiplies its images by {np.max(scale):.3g}",
-            "a model for images as the recipe normalises them, near [0, 1]",
-            "a function of yours that puts keras.layers.Rescaling(255.0) before it",
-        )
+    if problem := scale_problem(got, model):
+        yield problem
     try:
         model.get_config()
     except Exception as error:
@@ -190,6 +195,25 @@ def _of_the_layers(got: str, model: keras.Model) -> Iterator[str]:
             "layers with get_config: evaluation and export copy it",
             "get_config in the layer that is named",
         )
+
+
+def scale_problem(got: str, model: keras.Model) -> str:
+    """Tells why a model wants other images than those near [0, 1]; empty: it may not.
+
+    Args:
+      got: Begins the message.
+      model: To look at.
+    """
+    first = next((x for x in model.layers[1:2]), None)
+    scale = getattr(first, "scale", 1.0)
+    rescales = isinstance(first, keras.layers.Rescaling)
+    if not rescales or np.max(scale) >= _SMALLEST_SCALE:
+        return ""
+    return message(
+        f"{got} a model that multiplies its images by {np.max(scale):.3g}",
+        "a model for images as the recipe normalises them, near [0, 1]",
+        "a function of yours that puts keras.layers.Rescaling(255.0) before it",
+    )
 
 
 def _take(name: str, model: keras.Model) -> None:
@@ -229,7 +253,8 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _float32() -> Iterator[None]:
+def float32_policy() -> Iterator[None]:
+    """Lets what is made inside be float32, whatever the process trains in."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:

@@ -41,6 +41,8 @@ class RunDirectory:
         self.torchvision = self.path / "torchvision"
         self.keras = self.path / "keras"
         self.finetune = self.path / "finetune"
+        self.supervised = self.path / "supervised"
+        self.distill = self.path / "distill"
         self.provenance = self.path / "provenance.json"
         self.licence = self.path / "LICENSE-weights.txt"
         self._lock = RunLock(self.path, self._write_log)

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 TRAINED, UNTRAINED, RAW_PIXELS = "trained", "untrained", "raw_pixels"
 """Subjects: the encoder of the run, the same before training, no encoder at all."""
 
+TEACHER, SCRATCH = "teacher", "scratch"
+"""Subjects: the network that a distilled run learned from; the same task as a
+fine-tuning's, from the seed."""
+
 CONFUSIONS_FILE = "confusions.json"
 
 _OLD_METRICS = ("top1", "top5")

@@ -11,10 +11,19 @@ import math
 from collections.abc import Sequence
 
 from tfssl.errors import printable
-from tfssl.runs.scores import RAW_PIXELS, TRAINED, UNTRAINED, Confusion, Score
+from tfssl.runs.scores import (
+    RAW_PIXELS,
+    SCRATCH,
+    TEACHER,
+    TRAINED,
+    UNTRAINED,
+    Confusion,
+    Score,
+)
 
-PROTOCOLS = {"knn": "kNN", "finetune": "Fine-tuned"}
+PROTOCOLS = {"knn": "kNN", "finetune": "Fine-tuned", "distill": "Distilled"}
 SUBJECTS = {RAW_PIXELS: "Raw pixels", UNTRAINED: "Untrained encoder",
+            SCRATCH: "Supervised from scratch", TEACHER: "Teacher",
             TRAINED: "Trained encoder"}  # fmt: skip
 METRICS = {"top1": "top-1", "top5": "top-5", "mean_per_class": "mean per class",
            "macro_f1": "macro F1", "map_at_r": "mAP@R",

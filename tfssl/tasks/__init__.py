@@ -10,12 +10,14 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tfssl.config import Config, launch, modes, startup
 from tfssl.config.complete import completed
 from tfssl.config.inherit import Parsed
+from tfssl.config.label_cells import is_curve
 from tfssl.config.remote import is_remote
 from tfssl.config.rules import field_problems
 from tfssl.config.tasks import TASKS
@@ -30,10 +32,13 @@ class Outcome(NamedTuple):
         one is about; None: still the one that this one was about.
       value: What the function of this name in `tfssl` returns, scores or a path; None:
         the trained run.
+      flags: Flags of that run which the modes after this one go on with, where they
+        are not the command's.
     """
 
     run: str | None = None
     value: Any = None
+    flags: Mapping[str, Any] = MappingProxyType({})
 
 
 def run(
@@ -93,14 +98,20 @@ def run(
             share = launch.share(asked, mode, os.environ)
             if share is None or mode in (skipped or ()):
                 continue  # the chief's alone, or without what it needs
-            outcome = task(mode)(share)
+            if is_curve(share) and "label_seeds" in TASKS[mode].flags():
+                from tfssl.tasks import label_curve
+
+                outcome = label_curve.run(share, mode, task(mode))
+            else:
+                outcome = task(mode)(share)
             if TASKS[mode].images and build.is_chief(config):
                 RunDirectory(asked.run_dir).add_reading(**build.how_read())
         values.append(outcome.value)
         if mode == "convert":
             config = completed(parsed)  # what the file held stands in the run now
         if outcome.run is not None:
-            config = dataclasses.replace(config, run_dir=outcome.run, init_from="")
+            start = {"run_dir": outcome.run, "init_from": "", **outcome.flags}
+            config = dataclasses.replace(config, **start)
     return config, values
 
 
@@ -147,7 +158,7 @@ def _configuration(parsed: Parsed) -> Config:
       RemoteError: A remote directory cannot be read.
     """
     asked = parsed.config
-    if not (is_remote(asked.run_dir) or is_remote(asked.init_from)):
+    if not any(map(is_remote, (asked.run_dir, asked.init_from, asked.teacher))):
         return completed(parsed)
     wrong = [*parsed.problems, *field_problems(asked)]
     if wrong := wrong or launch.problems(asked, os.environ):

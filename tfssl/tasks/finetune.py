@@ -9,6 +9,7 @@ import os
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfssl import build, optim
 from tfssl.build import Trained, networks, trained
@@ -18,79 +19,169 @@ from tfssl.config import Config, difference
 from tfssl.config.flagfile import from_flagfile
 from tfssl.config.tasks import FINETUNE_RATES
 from tfssl.core import runtime, seeds
-from tfssl.data import Source, require_labels
+from tfssl.core.paths import remove_folder
+from tfssl.data import Source, require_labels, tenth, without_tenth
 from tfssl.errors import RunDirectoryError, message
 from tfssl.evaluate import classification, rank
-from tfssl.runs import RunDirectory
-from tfssl.runs.scores import TRAINED, Confusion, Score, add_score
+from tfssl.runs import RunDirectory, checkpoint
+from tfssl.runs.scores import (
+    SCRATCH,
+    TRAINED,
+    Confusion,
+    Score,
+    add_score,
+    scores_of,
+)
 from tfssl.show import console
-from tfssl.show.scores import score_line
+from tfssl.show.scores import number, score_line
 from tfssl.tasks import Outcome
 from tfssl.train import Job
 
 _RECIPE = ("label_fraction", "precision", "dataset", "train_split", "seed", "init_from")
-_RECIPE += ("micro_batches",)
+_RECIPE += ("micro_batches", "freeze", "label_smoothing", "class_balance")
+_WORDS = {"finetune": "fine-tuned", "supervised": "supervised"}
 
 
 def run(config: Config) -> Outcome:
     """Fine-tunes into `run_dir/finetune` and scores the result.
 
-    Protocol: crop and flip, cosine without warm-up, no layer frozen; by default SGD
-    with Nesterov momentum .9 as in SimCLR's appendix B.5 and BYOL's C.2, or SimCLR
-    v2's LARS. The folder is a run directory of its own: `--run_dir` and `--init_from`
-    of any mode take it, modes after this one are about it, and its export also serves
+    Protocol: crop and flip, cosine without warm-up, no layer frozen unless `--freeze`
+    says so; by default SGD with Nesterov momentum .9 as in SimCLR's appendix B.5 and
+    BYOL's C.2, or SimCLR v2's LARS. Several rates or numbers of epochs are tried on
+    nine tenths of the labelled images and chosen on the last, as BYOL does; then the
+    best trains on all of them, and the held-out split is looked at once.
+
+    The folder is a run directory of its own: `--run_dir` and `--init_from` of any mode
+    take it, modes after this one are about it, and its export also serves
     `probabilities`.
 
     Raises:
       RunDirectoryError: The folder holds a fine-tuning with other flags.
       Stopped: A signal ended it after a checkpoint.
     """
+    return _tuned(config, "finetune")
+
+
+def supervised(config: Config) -> Outcome:
+    """Trains the same task from the seed into `run_dir/supervised`: the baseline.
+
+    Its score stands beside the fine-tuned run's. Modes after it are still about
+    `run_dir`.
+
+    Raises:
+      RunDirectoryError, Stopped: As `run`.
+    """
+    scratch = dataclasses.replace(config, init_from="", finetune_layer=0, freeze="none")
+    return _tuned(scratch, "supervised")
+
+
+def _tuned(config: Config, name: str) -> Outcome:
     data = build.labelled_source(config)
-    require_labels(data, "mode=finetune")
+    require_labels(data, f"mode={name}")
     if not build.is_chief(config):
-        _train(config, data, None)
+        _train(config, data, None, name)
         return Outcome()  # what follows is the chief's
     with RunDirectory(config.run_dir) as directory:
         evaluation = build.evaluation_source(config, classes=data.class_names)
-        with RunDirectory(directory.finetune) as own:
-            _train(config, data, own)
-            score, confusion = _score(config, data, trained.load(own.path), evaluation)
+        with RunDirectory(getattr(directory, name)) as own:
+            config, how = _best(config, data, own, name)
+            _train(config, data, own, name)
+            tuned = trained.load(own.path)
+            score, confusion = _score(config, data, tuned, evaluation, name, how)
             add_score(own, score, confusion)
         add_score(directory, score, confusion)
+        _share_baselines(directory)
     console.say(score_line(score))
-    console.say(f"the fine-tuned run is {own.path}")
-    return Outcome(str(own.path))
+    console.say(f"the {_WORDS[name]} run is {own.path}")
+    return Outcome(str(own.path) if name == "finetune" else None)
 
 
-def _train(config: Config, data: Source, own: RunDirectory | None) -> None:
+def _share_baselines(directory: RunDirectory) -> None:
+    """Puts scores from scratch into the fine-tuned run's table of the same task."""
+    tuned = RunDirectory(directory.finetune)
+    mine = scores_of(tuned.read_results())
+    tasks = [(s.protocol, s.dataset, s.settings) for s in mine if s.subject == TRAINED]
+    for score in scores_of(directory.read_results()):
+        task = (score.protocol, score.dataset, score.settings)
+        if score.subject == SCRATCH and task in tasks:
+            with tuned:
+                add_score(tuned, score)
+
+
+def _best(
+    config: Config, data: Source, own: RunDirectory, name: str
+) -> tuple[Config, str]:
+    """The flags with the best of the rates and epochs, and how they were chosen.
+
+    Each pair trains in a folder of `own/sweep`. A pair that has its score is not
+    trained again; its checkpoints go then.
+    """
+    pairs = [
+        dataclasses.replace(
+            config, finetune_learning_rate=(rate,), finetune_epochs=(epochs,)
+        )
+        for rate in config.finetune_learning_rate
+        for epochs in config.finetune_epochs
+    ]
+    if len(pairs) == 1:
+        return config, ""
+    fit, held_out = without_tenth(data), tenth(data)
+    found = [_tried(pair, fit, held_out, own, name) for pair in pairs]
+    best = int(np.argmax(found))
+    how = f"best of {len(pairs)} on {held_out.num_examples} held-out images, "
+    return pairs[best], how
+
+
+def _tried(
+    pair: Config, fit: Source, held_out: Source, own: RunDirectory, name: str
+) -> float:
+    """Accuracy of one pair of the sweep on the held-out tenth."""
+    rate, epochs = (pair.text(f"finetune_{n}") for n in ("learning_rate", "epochs"))
+    with RunDirectory(own.path / "sweep" / f"rate-{rate}-epochs-{epochs}") as trial:
+        _refuse_other_flags(_settings(pair, trial, name), trial)
+        known = scores_of(trial.read_results())
+        if not known:
+            _train(pair, fit, trial, name)
+            run = trained.load(trial.path)
+            score, _ = _score(pair, fit, run, held_out, name, "")
+            add_score(trial, score)
+            known = [score]
+        for step in trial.checkpoint_store().steps():
+            remove_folder(trial.checkpoint_store().path(step), checkpoint.MANIFEST)
+    accuracy = known[-1].metrics["top1"]
+    console.say(f"rate {rate}, {epochs} epochs: {number(accuracy)} on held-out images")
+    return accuracy
+
+
+def _train(config: Config, data: Source, own: RunDirectory | None, name: str) -> None:
     """Trains to the end; of several workers the chief has the directory."""
     settings, texts = config, {}
     if own is not None:
-        settings = _settings(config, own)
+        settings = _settings(config, own, name)
         _refuse_other_flags(settings, own)
-        texts = trained.provenance_texts(_start(config))
+        texts = trained.provenance_texts(settings.init_from)
         texts[trained.CLASSES] = json.dumps(list(data.class_names))
-    job = _job(config, data)
+    job = _job(config, data, name)
     views = _views(config)
-    job.run(build.recorder(settings, job, own, views, name="finetune", texts=texts))
+    job.run(build.recorder(settings, job, own, views, name=name, texts=texts))
 
 
 def learning_rate(config: Config) -> float:
     """The peak rate: the flag's, or the published one, scaled as published."""
     base, scaling = FINETUNE_RATES[config.finetune_optimizer]
-    return optim.scaled_learning_rate(
-        config.finetune_learning_rate or base, config.finetune_batch_size, scaling
-    )
+    (rate,) = config.finetune_learning_rate
+    return optim.scaled_learning_rate(rate or base, config.finetune_batch_size, scaling)
 
 
 def _start(config: Config) -> str:
     return config.init_from or config.run_dir
 
 
-def _settings(config: Config, own: RunDirectory) -> Config:
-    """The flags of the fine-tuned run: it began from another one."""
+def _settings(config: Config, own: RunDirectory, name: str) -> Config:
+    """The flags of the tuned run: it began from another one, or from the seed."""
+    start = _start(config) if name == "finetune" else ""
     return dataclasses.replace(
-        config, mode="finetune", run_dir=str(own.path), init_from=_start(config)
+        config, mode="finetune", run_dir=str(own.path), init_from=start
     )
 
 
@@ -98,13 +189,16 @@ def _refuse_other_flags(settings: Config, own: RunDirectory) -> None:
     if not own.flags.exists():
         return
     stored = from_flagfile(own.flags.read_text("utf-8"))
-    # Before it was written down, a fine-tuning began from the run that it lies in.
-    began = stored.init_from or os.path.dirname(settings.run_dir)
-    if os.path.realpath(began) == os.path.realpath(settings.init_from):
-        stored = dataclasses.replace(stored, init_from=settings.init_from)
+    if settings.init_from:
+        # Before it was written down, a fine-tuning began from the run that it lies in.
+        began = stored.init_from or os.path.dirname(settings.run_dir)
+        if os.path.realpath(began) == os.path.realpath(settings.init_from):
+            stored = dataclasses.replace(stored, init_from=settings.init_from)
     names = [n for n in settings.specs if n.startswith("finetune_") or n in _RECIPE]
     if found := difference(settings, stored, names):
-        flags = ", ".join(f"{n}={a} instead of {b}" for n, a, b in found)
+        flags = ", ".join(
+            f"{n}={settings.text(n)} instead of {stored.text(n)}" for n, _, _ in found
+        )
         raise RunDirectoryError(
             message(
                 f"a fine-tuning with other flags in {own.path}: {flags}",
@@ -114,23 +208,27 @@ def _refuse_other_flags(settings: Config, own: RunDirectory) -> None:
         )
 
 
-def _job(config: Config, data: Source) -> Job:
+def _job(config: Config, data: Source, name: str) -> Job:
     batch = config.finetune_batch_size
     build.require_batch(config, data, "finetune_batch_size")
     runtime.set_precision(config.precision)
+    weights = class_weights(data) if config.class_balance == "loss" else None
+    (epochs,) = config.finetune_epochs
     job = build.supervised(
         config,
         data,
         _views(config),
-        lambda: networks.fine_tune(config, data.num_classes),
+        lambda: networks.fine_tune(config, data.num_classes, weights),
         functools.partial(_optimizer, config),
         peak=learning_rate(config),
-        epochs=config.finetune_epochs,
+        epochs=epochs,
         batch_size=batch,
         flag="finetune_batch_size",
         seed=seeds.init_seed(config.seed, "finetune"),
         micro_batches=config.micro_batches,
     )
+    if name == "supervised":
+        return job
 
     def initialize() -> None:
         # Encoder and kept projector layers; the classifier starts afresh.
@@ -139,6 +237,17 @@ def _job(config: Config, data: Source) -> Job:
         trained.assign_items(pretrained, trained.checkpoint_folder(_start(config)))
 
     return dataclasses.replace(job, initialize=initialize)
+
+
+def class_weights(data: Source) -> list[float]:
+    """Returns `n / (classes * n_c)` of each class c: 1 on average over the n images.
+
+    A class without an image weighs nothing, and does not count as one.
+    """
+    counts = np.bincount(data.labels[data.labels >= 0], minlength=data.num_classes)
+    there = counts > 0
+    weights = counts.sum() / (there.sum() * np.maximum(counts, 1))
+    return np.where(there, weights, 0.0).tolist()
 
 
 def _views(config: Config) -> Any:
@@ -160,7 +269,12 @@ def _optimizer(config: Config, rate: Rate) -> keras.optimizers.Optimizer:
 
 
 def _score(
-    config: Config, data: Source, run: Trained, evaluation: Source
+    config: Config,
+    data: Source,
+    run: Trained,
+    evaluation: Source,
+    name: str,
+    how: str,
 ) -> tuple[Score, Confusion]:
     """Accuracy on held-out images, in float32 with moving statistics."""
     table = run.classify(evaluation, probabilities=False)
@@ -171,28 +285,43 @@ def _score(
         class_names=data.class_names,
         images=evaluation.num_examples,
     )
+    (epochs,) = config.finetune_epochs
     settings = {
-        "epochs": config.finetune_epochs,
+        "epochs": epochs,
         "batch_size": config.finetune_batch_size,
         "label_fraction": config.text("label_fraction"),
     }
+    if how:
+        del settings["epochs"]  # it came out of the sweep
+    extra = {
+        flag: config.text(flag)
+        for flag in ("freeze", "label_smoothing", "class_balance")
+        if getattr(config, flag) != config.specs[flag].default
+    }
+    own = "".join(f", {flag.replace('_', ' ')} {text}" for flag, text in extra.items())
+    kept = f"{config.finetune_layer} projector layers kept"
+    trains = "whole network"
+    if config.freeze != "none":
+        trains = f"stages from {config.freeze} on"
     text = (
-        f"whole network trained on {data.num_examples} labelled images "
+        f"{trains} trained on {data.num_examples} labelled images "
         f"(label fraction {config.text('label_fraction')}) for "
-        f"{config.finetune_epochs} epochs, {config.finetune_optimizer}, peak "
-        f"rate {learning_rate(config):g}, cosine, batch {config.finetune_batch_size}, "
+        f"{epochs} epochs, {config.finetune_optimizer}, peak "
+        f"rate {learning_rate(config):g}, {how}cosine, batch "
+        f"{config.finetune_batch_size}, "
         f"decay {config.finetune_weight_decay:g}, crop and flip, "
-        f"{config.finetune_layer} projector layers kept; scored on "
+        f"{kept if name == 'finetune' else 'from the seed'}{own}; scored on "
         f"{found.counts} in float32 with moving statistics"
     )
     score = Score(
         "finetune",
         evaluation.name,
-        TRAINED,
+        TRAINED if name == "finetune" else SCRATCH,
         found.metrics,
-        settings,
+        settings | extra,
         found.intervals,
         found.counts,
+        {"learning_rate": learning_rate(config), "epochs": epochs} if how else {},
         description=text,
     )
     return score, found.confusion

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import io
+import json
 from collections.abc import Sequence
 
 import keras
@@ -16,7 +18,7 @@ from tfssl.build.views import supervised_recipe
 from tfssl.config import Config
 from tfssl.config.flagfile import from_flagfile
 from tfssl.core import runtime, seeds
-from tfssl.core.paths import remove_folder
+from tfssl.core.paths import remove_folder, write_whole
 from tfssl.data import Source, require_labels, tenth, without_tenth
 from tfssl.errors import ConfigError
 from tfssl.evaluate import Features, classification, rank, top_k
@@ -100,6 +102,7 @@ def _evaluate(
         accuracy = [top_k(row, held_out.labels, 1) for row in _logits(probe, held_out)]
         best = int(np.argmax(accuracy))
         chosen_on = f"best of {len(rates)} rates on {len(held_out)} held-out images"
+    _keep(probe, best, data, own)
     test = subject.features(evaluation)
     found = classification(
         rank(_logits(probe, test)[best]),
@@ -130,6 +133,16 @@ def _evaluate(
         f"{rate}/256 ({chosen_on}), scored on {found.counts}",
     )
     return score, found.confusion
+
+
+def _keep(probe: LinearProbe, best: int, data: Source, own: RunDirectory) -> None:
+    """Writes the chosen classifier, with which the run can teach (`--teacher`)."""
+    content = io.BytesIO()
+    kernel, bias = probe.bank.kernel.numpy()[best], probe.bank.bias.numpy()[best, 0]
+    np.savez(content, kernel=kernel, bias=bias)
+    write_whole(own.path / trained.PROBE_FILE, content.getvalue())
+    names = json.dumps(list(data.class_names))
+    own.write_atomic(own.path / trained.CLASSES, names)
 
 
 def _train(

@@ -8,7 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl import build
+from tfssl.build import teacher
 from tfssl.config import Config
+from tfssl.config.label_cells import cells, is_curve
 from tfssl.config.tasks import TASKS
 from tfssl.data import Source, tenth
 from tfssl.errors import ConfigError, DataError, TfsslError, message
@@ -43,8 +45,11 @@ def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
     labelled = [mode for mode in reading if TASKS[mode].labels]
     if labelled and not (train.labels >= 0).any():
         reason = f"{train.name} has no labels"
-        if len(labelled) < len(modes):
-            return dict.fromkeys(labelled, reason)
+        over = dict.fromkeys(labelled, reason)
+        if "finetune" in over and _taught_by_the_run_before(config, modes):
+            over["distill"] = f"{reason} to fine-tune a teacher on"
+        if not set(modes) <= over.keys():
+            return over
         raise DataError(
             message(
                 f"{reason}, for mode={','.join(labelled)}",
@@ -53,11 +58,13 @@ def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
             )
         )
     problems: list[str] = []
-    if "pretrain" in reading:
+    if {"pretrain", "distill"} & set(reading):
         problems += _problem(build.require_batch, config, train, "batch_size")
     if labelled:
         problems += _held_out(config, train)
         problems += _learners(config, labelled)
+    if "distill" in reading:
+        problems += _student(config, modes, train)
     if problems:
         raise ConfigError(problems)
     return {}
@@ -110,11 +117,28 @@ def _unreadable(held_out: Source) -> list[str]:
     ]
 
 
+def _taught_by_the_run_before(config: Config, modes: list[str]) -> bool:
+    """Whether the teacher is what a mode of this command is still to train."""
+    classes = config.distill_target == "classes"
+    return classes and "distill" in modes[1:] and not config.teacher
+
+
+def _student(config: Config, modes: list[str], train: Source) -> list[str]:
+    """What a distillation needs: a teacher, and labels that are its classes."""
+    problems = _learners(config, ["distill"]) if config.distill_alpha < 1 else []
+    if modes[0] == "distill" or config.teacher:
+        problems += teacher.problems(config, train)
+    return problems
+
+
 def _learners(config: Config, modes: list[str]) -> list[str]:
     """What the modes that train on labels need of those that may be used."""
     learners = [mode for mode in modes if "label_fraction" in TASKS[mode].flags()]
     if not learners:
         return []
+    if is_curve(config):
+        found = [_learners(cell, modes) for cell in cells(config).values()]
+        return list(dict.fromkeys(sum(found, [])))
     try:
         data = build.labelled_source(config, memory=0)
     except TfsslError as error:
@@ -128,7 +152,12 @@ def _learners(config: Config, modes: list[str]) -> list[str]:
                 "a folder a class, or a larger label_fraction",
             )
         )
-    if "finetune" in learners:
+    tuned = {"finetune", "supervised"} & set(learners)
+    if tuned:
         problems += _problem(build.require_batch, config, data, "finetune_batch_size")
     several = "linear" in learners and len(config.linear_learning_rates) > 1
-    return problems + (_problem(tenth, data) if several else [])
+    swept = len(config.finetune_learning_rate) * len(config.finetune_epochs) > 1
+    if several:
+        return problems + _problem(tenth, data)
+    one = "one finetune_learning_rate and one finetune_epochs"
+    return problems + (_problem(tenth, data, one) if tuned and swept else [])

@@ -19,10 +19,13 @@ from tfssl.evaluate import collapse_signals
 from tfssl.runs import RunDirectory
 from tfssl.runs.scores import confusions_of, scores_of
 from tfssl.show import console
+from tfssl.show.label_curves import curves
+from tfssl.show.label_curves import text_table as curve_table
 from tfssl.show.report import ReportData, build_page, read_log
 from tfssl.show.scores import RunScores, text_table
 from tfssl.show.tensorboard import write_projector
 from tfssl.tasks import Outcome
+from tfssl.tasks.label_curve import measured
 
 HELD_OUT = 1000
 """Held-out images on the map of features."""
@@ -48,6 +51,7 @@ def _write(config: Config, directory: RunDirectory) -> None:
         log=read_log(directory.log),
         results=directory.read_results(),
         chain=list(chain(directory)),
+        curves=curves(measured(config.run_dir)),
         profile=directory.read_profile(),
         flags=config.values(),
         views=_views(config),
@@ -60,6 +64,8 @@ def _write(config: Config, directory: RunDirectory) -> None:
     directory.write_atomic(directory.report / "index.html", page)
     if rows := text_table(data.chain):
         console.say(console.table(rows))
+    if data.curves:
+        console.say(console.table(curve_table(data.curves)))
     for what, path in (
         ("report", directory.report / "index.html"),
         ("numbers", directory.results),

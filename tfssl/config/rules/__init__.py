@@ -15,6 +15,7 @@ from tfssl.config.method_row import Rule
 from tfssl.config.rules import (
     convert,
     data,
+    distill,
     embeddings,
     export,
     foreign_encoder,
@@ -28,7 +29,7 @@ from tfssl.errors import message, unknown
 
 _SUBJECTS = (
     job, convert, data, method, foreign_encoder, training, machine, export, embeddings,
-    packages,
+    packages, distill,
 )  # fmt: skip
 _FIELD_RULES: tuple[Rule, ...] = sum((s.FIELD_RULES for s in _SUBJECTS), ())
 _RULES: tuple[Rule, ...] = sum((s.RULES for s in _SUBJECTS), ())

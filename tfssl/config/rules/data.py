@@ -6,8 +6,11 @@ import re
 from collections.abc import Iterator
 
 from tfssl.config import tables
-from tfssl.config.config import Config
+from tfssl.config.config import Config, modes
+from tfssl.config.label_cells import fractions, is_curve
+from tfssl.config.launch import MULTIWORKER
 from tfssl.config.method_row import Rule
+from tfssl.config.tasks import TASKS
 from tfssl.errors import message
 
 
@@ -37,19 +40,52 @@ def _features(config: Config) -> Iterator[str]:
 
 
 def _label_fraction(config: Config) -> Iterator[str]:
-    share = config.label_fraction
-    if isinstance(share, str):
-        share = 1.0 if share else 0.0  # a file, which is looked for elsewhere
-    if not 0 < share <= 1:
+    shares = fractions(config.label_fraction)
+    for share in shares:
+        if isinstance(share, str):
+            share = 1.0 if share else 0.0  # a file, which is looked for elsewhere
+        a_class = share > 1 and float(share).is_integer()
+        if not (0 < share <= 1 or a_class):
+            yield message(
+                f"--label_fraction={config.text('label_fraction')}",
+                "a share above 0 and at most 1, a whole number of images a class, or a "
+                "file with a file name a line",
+                "--label_fraction=0.1",
+            )
+            return
+    asked = modes(config)
+    if len(set(shares)) < len(shares):
         yield message(
             f"--label_fraction={config.text('label_fraction')}",
-            "a share above 0 and at most 1, or a file with a file name a line",
-            "--label_fraction=0.1",
+            "each fraction once",
+            "--label_seeds=3 for several draws",
+        )
+    if is_curve(config) and config.strategy == MULTIWORKER:
+        yield message(
+            f"a learning curve with --strategy={config.strategy}",
+            "one machine: its points are short",
+            "--strategy=mirrored",
+        )
+    if is_curve(config) and asked.count("distill") > 1:
+        yield message(
+            f"a learning curve with --mode={config.mode}",
+            "one distillation for each point",
+            "a command for each --student_encoder",
+        )
+    before = asked[: asked.index("distill")] if "distill" in asked else ["finetune"]
+    if is_curve(config) and not config.teacher and "finetune" not in before:
+        yield message(
+            f"a learning curve with --mode={config.mode} without --teacher",
+            "a fine-tuned teacher for each point",
+            "finetune before distill: points that are done are left alone",
         )
 
 
 def _enough_images(config: Config) -> Iterator[str]:
     if config.source:  # imported weights train nothing
+        return
+    asked = [TASKS[mode] for mode in modes(config) if mode in TASKS]
+    if asked and not any("batch_size" in task.flags() for task in asked):
         return
     kind, _, count = config.dataset.partition(":")
     if kind == "shapes" and count.isdecimal() and 0 < int(count) < config.batch_size:

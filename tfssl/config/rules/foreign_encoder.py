@@ -32,6 +32,7 @@ _OURS_ALONE: dict[str, object] = {
     "zero_init_last_gamma": None,
     "normalization": "batch",
     "batch_norm_groups": 0,
+    "freeze": "none",
 }
 
 

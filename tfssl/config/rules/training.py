@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from tfssl.config.config import Config, known_row
+from tfssl.config.launch import MULTIWORKER
 from tfssl.config.method_row import WARMUP_SHARE, Rule
 from tfssl.config.methods import METHODS
 from tfssl.errors import message
@@ -18,6 +19,30 @@ def _linear_learning_rates(config: Config) -> Iterator[str]:
             f"--linear_learning_rates={config.text('linear_learning_rates')}",
             "numbers > 0 with commas between them",
             "--linear_learning_rates=0.1,0.3,1",
+        )
+
+
+def _tuning(config: Config) -> Iterator[str]:
+    rates, epochs = config.finetune_learning_rate, config.finetune_epochs
+    if not rates or not all(0 <= rate < math.inf for rate in rates):
+        yield message(
+            f"--finetune_learning_rate={config.text('finetune_learning_rate')}",
+            "numbers >= 0 with commas between them",
+            "--finetune_learning_rate=0.05",
+        )
+    if not epochs or min(epochs) < 1:
+        yield message(
+            f"--finetune_epochs={config.text('finetune_epochs')}",
+            "whole numbers >= 1 with commas between them",
+            "--finetune_epochs=30",
+        )
+    several = len(rates) * len(epochs) > 1
+    if several and config.strategy == MULTIWORKER:
+        yield message(
+            f"{len(rates) * len(epochs)} fine-tunings to choose from with "
+            f"--strategy={config.strategy}",
+            "one: the chief alone scores them, and all workers would have to know",
+            "--strategy=mirrored, or one rate and one number of epochs",
         )
 
 
@@ -106,7 +131,7 @@ def _milestones(config: Config) -> Iterator[str]:
         )
 
 
-FIELD_RULES: tuple[Rule, ...] = (_linear_learning_rates,)
+FIELD_RULES: tuple[Rule, ...] = (_linear_learning_rates, _tuning)
 RULES: tuple[Rule, ...] = (
     _length,
     _epoch_cosine,

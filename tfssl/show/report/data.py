@@ -11,6 +11,7 @@ import numpy as np
 from tfssl.config.remote import as_path
 from tfssl.errors import DataError, message, printable
 from tfssl.runs.scores import scores_of
+from tfssl.show.label_curves import Curve
 from tfssl.show.scores import RunScores
 
 
@@ -28,6 +29,7 @@ class ReportData:
         `skipped_files`.
       chain: The scores of this run and of those that began from it; those in `results`
         alone if empty.
+      curves: Accuracy against labels, if that was measured.
       flags: Flag name to value.
       views: uint8 `[n, V, S, S, 3]`, the V augmented views of n images.
       features: float `[n, F]` of n held-out images.
@@ -47,6 +49,7 @@ class ReportData:
     log: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     results: dict[str, Any] = dataclasses.field(default_factory=dict)
     chain: list[RunScores] = dataclasses.field(default_factory=list)
+    curves: list[Curve] = dataclasses.field(default_factory=list)
     flags: dict[str, Any] = dataclasses.field(default_factory=dict)
     views: np.ndarray | None = None
     features: np.ndarray | None = None

@@ -15,7 +15,9 @@ from matplotlib import image as mpl_image
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
+
+from tfssl.show.label_curves import Curve
 
 # Okabe and Ito's colours, told apart with any colour vision; seven of them times four
 # markers name 28 classes.
@@ -93,6 +95,34 @@ def curve(
         axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g} %"))
     else:
         axes.yaxis.set_major_formatter(FuncFormatter(_plain))
+    return _png(figure)
+
+
+def label_curves(curves: Sequence[Curve], theme: Theme) -> bytes:
+    """Draws accuracy over labelled images, with its deviation over draws.
+
+    Args:
+      curves: At most 28; their marks in the legend are `mark` of their numbers.
+      theme: Colours.
+
+    Returns:
+      A PNG, 1240 x 680 pixels.
+    """
+    figure, axes = _axes(6.2, 3.4, theme)
+    axes.set_xscale("log")
+    for number, curve in enumerate(curves):
+        color, marker = style(number, theme)
+        images = [point.images for point in curve.points]
+        means = [point.mean for point in curve.points]
+        spread = [point.deviation for point in curve.points]
+        axes.errorbar(images, means, spread, color=color, marker=marker, lw=1.6,
+                      ms=4.5, elinewidth=1.0, capsize=2.5)  # fmt: skip
+    places = sorted({point.images for curve in curves for point in curve.points})
+    axes.xaxis.set_major_locator(FixedLocator(places))
+    axes.xaxis.set_minor_locator(FixedLocator([]))
+    axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g} %"))
+    axes.set_xlabel("labelled images", color=theme.text, fontsize=8)
     return _png(figure)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from tfssl.errors import printable
 from tfssl.runs.scores import TRAINED, Score
+from tfssl.show.label_curves import Curve, text_table
 from tfssl.show.report import figures
 from tfssl.show.report.classes import class_blocks
 from tfssl.show.report.data import ReportData
@@ -62,6 +64,7 @@ def build_page(data: ReportData) -> str:
         facts=_facts(data, last),
         subtitle=_subtitle(data.flags),
         tables=_headline(data),
+        curve=_label_curves(data.curves),
         classes=list(class_blocks(data.chain)),
         curves=_curves(data.log, curves)[:MOST_CURVES],
         views=_views(data.views),
@@ -215,6 +218,26 @@ def _curves(
             {"heading": heading, "last": shown, "picture": both_themes(draw, alt)}
         )
     return out
+
+
+def _label_curves(curves: Sequence[Curve]) -> dict[str, Any] | None:
+    """Accuracy against labels: a table, and a line a way of learning."""
+    if not curves:
+        return None
+    heads, *rows = text_table(curves)
+    draws = max(point.draws for curve in curves for point in curve.points)
+    alt = f"accuracy over labelled images: {', '.join(c.name for c in curves)}"
+    draw = functools.partial(figures.label_curves, curves)
+    legend = [
+        {"name": curve.name, "mark": figures.mark(i)} for i, curve in enumerate(curves)
+    ]
+    return {
+        "heads": heads[1:],
+        "rows": rows,
+        "draws": draws,
+        "picture": both_themes(draw, alt),
+        "legend": legend,
+    }
 
 
 def _views(views: np.ndarray | None) -> list[list[dict[str, Any]]]:

@@ -1,0 +1,236 @@
+"""`--mode=distill`: a student learns from a teacher, with labels or without."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from typing import Any
+
+from tfssl import build
+from tfssl.build import teacher as teachers
+from tfssl.build import trained
+from tfssl.build.distillation import Distillation, epochs
+from tfssl.build.teacher import Teacher
+from tfssl.config import Config, difference
+from tfssl.config.encoder_name import is_import_path
+from tfssl.config.flag import specs_of
+from tfssl.config.flagfile import from_flagfile
+from tfssl.config.groups import Data, Images, Network, Training
+from tfssl.data import Source, inference, require_labels, spread
+from tfssl.errors import RunDirectoryError, message
+from tfssl.evaluate import classification, extract_features, rank
+from tfssl.runs import RunDirectory
+from tfssl.runs.scores import TEACHER, TRAINED, Confusion, Score, add_score
+from tfssl.show import console
+from tfssl.show.scores import score_line
+from tfssl.tasks import Outcome
+
+_GROUPS = (Data, Images, Network, Training)
+_RECIPE = {name for group in _GROUPS for name in specs_of(group)}
+_RECIPE |= {"label_fraction", "precision", "seed", "init_from", "teacher"}
+_PLACES = {"data_dir", "index_dir", "rebuild_index"}
+
+
+def run(config: Config) -> Outcome:
+    """Distils into `run_dir/distill` and scores student and teacher.
+
+    Protocol: SimCLR v2, section 2: cross-entropy between softened classes on all
+    training images, crop and flip, one view for both networks; the student is trained
+    as in pre-training (`--optimizer` and the rest). With `--distill_alpha` below 1 a
+    fixed share of every batch has labels. The folder is a run directory of its own, as
+    a fine-tuning's is; its export serves `probabilities`.
+
+    Raises:
+      RunDirectoryError: The folder holds a distillation with other flags, or by another
+        teacher.
+      Stopped: A signal ended it after a checkpoint.
+    """
+    rest = config.student_encoder[1:]
+    teacher = teachers.path(config)
+    config = dataclasses.replace(
+        config,
+        encoder=(config.student_encoder or (config.encoder,))[0],
+        teacher=teacher,
+        student_encoder=(),
+        finetune_layer=0,
+    )
+    images = build.source(config, config.train_split)
+    build.require_batch(config, images, "batch_size")
+    labelled = None
+    if config.distill_alpha < 1:
+        labelled = build.labelled_source(config)
+        require_labels(labelled, "distill_alpha")
+    # Modes after this one are about the student, with its encoder.
+    outcome = {
+        "encoder": config.encoder,
+        "finetune_layer": 0,
+        "teacher": "",
+        "student_encoder": rest,
+    }
+    if not build.is_chief(config):
+        made = build.distillation(config, images, labelled, None)
+        made.job.run(build.recorder(config, made.job, None, made.views, name="distill"))
+        return Outcome()
+    directory = RunDirectory(config.run_dir)
+    with directory, RunDirectory(directory.distill) as own:
+        made = _train(config, images, labelled, own)
+        for score, confusion in _scores(config, images, labelled, own, made):
+            add_score(own, score, confusion)
+            add_score(directory, score, confusion)
+            console.say(score_line(score))
+    console.say(f"the distilled run is {own.path}")
+    return Outcome(str(own.path), flags=outcome)
+
+
+def _train(
+    config: Config, images: Source, labelled: Source | None, own: RunDirectory
+) -> Distillation:
+    settings = dataclasses.replace(
+        config, mode="distill", run_dir=str(own.path), finetune_layer=0
+    )
+    _refuse_other_flags(settings, own)
+    made = build.distillation(config, images, labelled, own)
+    texts = trained.provenance_texts(config.init_from) | made.texts
+    names = made.teacher.class_names
+    if not names and not teachers.other_classes(made.teacher, images):
+        names = tuple(images.class_names)
+    if config.distill_target == "classes":
+        texts[trained.CLASSES] = json.dumps(list(names))
+
+    def initialize() -> None:
+        if config.init_from:
+            folder = trained.checkpoint_folder(config.init_from)
+            trained.assign_encoder(made.job.state.method.encoder, folder)
+
+    job = dataclasses.replace(made.job, initialize=initialize)
+    kinds = f", {made.labelled_rows} of {config.batch_size} rows labelled"
+    line = (
+        f"teacher {made.teacher.name}, {made.teacher.width} {config.distill_target}"
+        f"{f', temperature {made.temperature:g}' if made.temperature else ''}"
+        f"{kinds if made.labelled_rows else ''}"
+    )
+    job.run(
+        build.recorder(
+            settings,
+            job,
+            own,
+            made.views,
+            name="distill",
+            texts=texts,
+            lines=[line],
+        )
+    )
+    return made
+
+
+def _refuse_other_flags(settings: Config, own: RunDirectory) -> None:
+    if not own.flags.exists():
+        return
+    stored = from_flagfile(own.flags.read_text("utf-8"))
+    for flag in ("teacher", "init_from"):
+        if _same_place(getattr(stored, flag), getattr(settings, flag)):
+            stored = dataclasses.replace(stored, **{flag: getattr(settings, flag)})
+    recipe = _RECIPE | {n for n in settings.specs if n.startswith("distill_")}
+    if found := difference(settings, stored, recipe - _PLACES):
+        flags = ", ".join(f"{n}={a} instead of {b}" for n, a, b in found)
+        raise RunDirectoryError(
+            message(
+                f"a distillation with other flags in {own.path}: {flags}",
+                "the same flags, to go on with it",
+                "those, another run_dir, or removing that folder",
+            )
+        )
+
+
+def _same_place(a: str, b: str) -> bool:
+    local = not any("://" in p or is_import_path(p) for p in (a, b))
+    return bool(a and b) and local and os.path.realpath(a) == os.path.realpath(b)
+
+
+def _scores(
+    config: Config,
+    images: Source,
+    labelled: Source | None,
+    own: RunDirectory,
+    made: Distillation,
+) -> list[tuple[Score, Confusion]]:
+    """Accuracy of teacher and student on held-out images, where classes are the same.
+
+    Both in float32 with moving statistics, each with its own crop.
+    """
+    if config.distill_target == "features":
+        return []
+    evaluation = build.evaluation_source(config, classes=images.class_names)
+    if different := teachers.other_classes(made.teacher, images):
+        console.say(f"distill: no accuracy, since {different}")
+        return []
+    student = trained.load(own.path)
+    tables = {
+        TEACHER: _said(made.teacher, evaluation),
+        TRAINED: student.classify(evaluation, probabilities=False),
+    }
+    found = []
+    for subject, table in tables.items():
+        scored = classification(
+            rank(table.features),
+            table.labels,
+            made.teacher.width,
+            class_names=images.class_names,
+            images=evaluation.num_examples,
+        )
+        score = Score(
+            "distill",
+            evaluation.name,
+            subject,
+            scored.metrics,
+            _settings(config, made),
+            scored.intervals,
+            scored.counts,
+            description=_description(config, images, labelled, made)
+            + f"; scored on {scored.counts} in float32 with moving statistics",
+        )
+        found.append((score, scored.confusion))
+    return found
+
+
+def _said(teacher: Teacher, evaluation: Source) -> Any:
+    batches = inference(
+        spread(evaluation, 0),
+        teacher.transform,
+        batch=min(256, evaluation.num_examples),
+        image_size=teacher.image_size,
+    )
+    return extract_features(teacher.says, batches)
+
+
+def _settings(config: Config, made: Distillation) -> dict[str, Any]:
+    found = {
+        "epochs": epochs(config),
+        "batch_size": config.batch_size,
+        "encoder": config.encoder,
+        "temperature": made.temperature,
+        "alpha": config.distill_alpha,
+        "views": config.distill_views,
+    }
+    if made.labelled_rows:
+        found["label_fraction"] = config.text("label_fraction")
+    return found
+
+
+def _description(
+    config: Config, images: Source, labelled: Source | None, made: Distillation
+) -> str:
+    views = "crop and flip" if config.distill_views == "crop" else "the centre"
+    labels = "no labels"
+    if labelled is not None:
+        labels = (
+            f"{made.labelled_rows} of {config.batch_size} rows of "
+            f"{labelled.num_examples} labelled images with weight "
+            f"{1 - config.distill_alpha:g}"
+        )
+    return (
+        f"{config.encoder} distilled from {made.teacher.name} on {images.num_examples} "
+        f"images for {epochs(config)} epochs, temperature {made.temperature:g}, "
+        f"{labels}, {views}, {config.optimizer}, batch {config.batch_size}"
+    )
