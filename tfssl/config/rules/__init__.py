@@ -22,14 +22,13 @@ from tfssl.config.rules import (
     job,
     machine,
     method,
-    packages,
     training,
 )
 from tfssl.errors import message, unknown
 
 _SUBJECTS = (
     job, convert, data, method, foreign_encoder, training, machine, export, embeddings,
-    packages, distill,
+    distill,
 )  # fmt: skip
 _FIELD_RULES: tuple[Rule, ...] = sum((s.FIELD_RULES for s in _SUBJECTS), ())
 _RULES: tuple[Rule, ...] = sum((s.RULES for s in _SUBJECTS), ())
