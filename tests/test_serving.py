@@ -37,9 +37,6 @@ def test_a_server_gives_the_encoders_features(tmp_path):
         run_dir=tmp_path / "run", export_on_error="zeros", export_versions=True
     )
     assert model.endswith("/serving/1")
-    found = bench_serving.campaign(model, 84, 4)
-    assert found["lost"] == found["wrong"] == 0, found["first_problems"]
-    assert found["server_alive"] and found["hostile"] == 28
     # Not only equal to the SavedModel, but to the encoder that it was made of.
     import tensorflow as tf
 
@@ -51,6 +48,9 @@ def test_a_server_gives_the_encoders_features(tmp_path):
 
     seen = np.stack([eval_image(p, run.transform, 16) for p in pixels])
     with bench_serving.serving(model) as server:
+        found = bench_serving.campaign(server, model, 84, 4)
+        assert found["lost"] == found["wrong"] == 0, found["first_problems"]
+        assert found["server_alive"] and found["hostile"] == 28
         for client in (bench_serving.HttpClient, bench_serving.GrpcClient):
             got = client(server)(asked).outputs["features"]
             np.testing.assert_allclose(got, run.features(seen), rtol=1e-4, atol=1e-5)

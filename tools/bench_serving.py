@@ -41,7 +41,7 @@ RUNTIME = Path(__file__).parents[1] / "examples" / "serving" / "mlserver"
 NAME = "encoder"
 GOOD = ("one", "four")
 HOSTILE = ("broken", "mixed", "empty", "huge", "other_input", "no_base64", "no_json")
-PATIENCE = 120.0
+PATIENCE, START = 120.0, 600.0  # seconds for an answer, and for a server to come up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +186,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _wait(process: subprocess.Popen, port: int, log: io.TextIOBase) -> None:
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + START
     while time.monotonic() < end and process.poll() is None:
         with contextlib.suppress(OSError):
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
@@ -335,15 +335,16 @@ class Expected:
         return ""
 
 
-def campaign(model: str, count: int, clients: int, seed: int = 0) -> dict[str, Any]:
-    """Serves a model, asks, and compares; what `main` prints."""
+def campaign(
+    server: Server, model: str, count: int, clients: int, seed: int = 0
+) -> dict[str, Any]:
+    """Asks the server of a model, and compares; what `main` prints."""
     expected, asked = Expected(model), requests(count, seed)
-    with serving(model) as server:
-        start = time.perf_counter()
-        found = ask_all(server, asked, clients)
-        seconds = time.perf_counter() - start
-        alive = server.process.poll() is None
-        memory = server.peak_megabytes() if alive else 0.0
+    start = time.perf_counter()
+    found = ask_all(server, asked, clients)
+    seconds = time.perf_counter() - start
+    alive = server.process.poll() is None
+    memory = server.peak_megabytes() if alive else 0.0
     lost = [str(a) for _, a, _ in found if isinstance(a, Exception)]
     wrong = [
         text
@@ -381,7 +382,9 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    found = campaign(options.model, options.requests, options.clients, options.seed)
+    model, count = options.model, options.requests
+    with serving(model) as server:
+        found = campaign(server, model, count, options.clients, options.seed)
     print(json.dumps(found))
     return int(bool(found["lost"] or found["wrong"] or not found["server_alive"]))
 

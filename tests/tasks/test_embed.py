@@ -92,7 +92,7 @@ def test_goes_on_after_an_end_at_any_shard(run, tmp_path, monkeypatch):
     np.testing.assert_allclose(np.linalg.norm(again.load(), axis=1), 1, rtol=1e-5)
 
 
-KILLS = 3
+KILLS = 2
 
 
 def test_killed_while_it_writes_it_has_every_row_once(run, tmp_path):
