@@ -34,8 +34,8 @@ LAYER = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 TENSORFLOW = {"tensorflow", "keras", "tensorflow_datasets", "keras_cv"}
 TABLES = ("recipes", "recipe_types", "figure5", "description")
 DOORS = LAYERS[-1]
-TENSORFLOW_FREE = ("", *LAYERS[0], *DOORS, "show.report", "show.scores", "runs.scores",
-                   "embeddings")  # fmt: skip
+TENSORFLOW_FREE = ("", *LAYERS[0], *DOORS, "show.report", "show.scores",
+                   "show.transfer", "runs.scores", "embeddings")  # fmt: skip
 TENSORFLOW_FREE += tuple(f"augment.{name}" for name in TABLES)
 READS_CONFIG = ("tasks", "build", *LAYERS[0], *DOORS)
 NAMES = ("augment_name", "dataset_name", "encoder_name", "inherit", "launch", "remote")

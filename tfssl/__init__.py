@@ -6,6 +6,7 @@ Nothing here loads TensorFlow before it is used:
 * `load(path)` is the `Trained` of a run directory: `encoder`, `features`, `classify`;
 * `knn`, `linear`, `export`, `report`, `doctor` look at a run, or at data;
 * `embed` writes a data set's vectors, `search` and `select` look into them;
+* `transfer` compares encoders on other data sets;
 * `TfsslError` and its kinds are what they raise, `Stopped` what ctrl-C becomes.
 
 `tfssl.api` describes them; networks, losses and optimisers are in the packages below.
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         search,
         select,
         supervised,
+        transfer,
     )
     from tfssl.build import Trained
     from tfssl.errors import (
@@ -71,6 +73,7 @@ __all__ = [
     "search",
     "select",
     "supervised",
+    "transfer",
 ]
 
 

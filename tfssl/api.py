@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfssl.config import Config
@@ -97,6 +97,13 @@ def search(*, run_dir: str | os.PathLike, **flags: Any) -> Any:
 def select(*, run_dir: str | os.PathLike, select: int, **flags: Any) -> str:
     """Chooses images to label; returns the path of the list."""
     return _value("select", run_dir, flags | {"select": select})
+
+
+def transfer(
+    *, run_dir: str | os.PathLike, transfer: Sequence[str] | str, **flags: Any
+) -> dict[str, Any]:
+    """Compares encoders on data sets; returns what `transfer/table.json` holds."""
+    return _value("transfer", run_dir, flags | {"transfer": transfer})
 
 
 def load(path: str | os.PathLike) -> Trained:

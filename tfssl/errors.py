@@ -28,6 +28,10 @@ class DataError(TfsslError):
     """A data set that is missing, empty, too small, or without labels."""
 
 
+class NotPreparedError(DataError):
+    """A data set that is known, and not on this machine yet."""
+
+
 class CheckpointError(TfsslError):
     """A checkpoint that is missing, damaged, or of another configuration."""
 

@@ -188,7 +188,11 @@ def test_a_flag_that_no_mode_reads_is_refused(tmp_path, mode, fraction, refused)
 
 READ_BY = [
     # (mode, typed, part of the answer): REVIEW's accepted-and-ignored flags among them
-    ("linear", "--knn_k=3", "--mode=pretrain with --knn_every or knn, which alone"),
+    (
+        "linear",
+        "--knn_k=3",
+        "--mode=pretrain with --knn_every or knn or transfer, which alone",
+    ),
     ("pretrain", "--knn_k=3", "--mode=pretrain with --knn_every or knn"),
     ("pretrain", "--knn_train_limit=3", "--mode=pretrain"),
     ("linear", "--finetune_layer=1", "--mode=finetune or supervised, which alone"),

@@ -121,3 +121,18 @@ def test_many_classes_need_no_square_table():
     labels = np.arange(classes)
     got = classification(np.roll(labels, 1)[:, None], labels, classes)
     assert got.metrics["top1"] == 0 and len(got.confusion.count) == classes
+
+
+def test_intervals_of_what_is_no_share_are_bootstrapped():
+    """Two classes, .8 of 400 and .5 of 100 right: half the root of the variances."""
+    labels = np.repeat([0, 1], [400, 100])
+    right = np.concatenate([np.arange(400) % 5 > 0, np.arange(100) % 2 > 0])
+    got = classification(np.where(right, labels, 1 - labels)[:, None], labels, 2)
+    assert got.metrics["mean_per_class"] == pytest.approx(0.65)
+    spread = np.sqrt(0.8 * 0.2 / 400 + 0.5 * 0.5 / 100) / 2
+    low, high = got.intervals["mean_per_class"]
+    assert low == pytest.approx(0.65 - 1.96 * spread, abs=0.01)
+    assert high == pytest.approx(0.65 + 1.96 * spread, abs=0.01)
+    low, high = got.intervals["macro_f1"]
+    assert low < got.metrics["macro_f1"] < high < low + 0.15
+    assert got.intervals["top1"] == interval(370, 500)

@@ -89,7 +89,10 @@ def missing_paths(config: Config, source: str = "") -> list[str]:
             and not os.path.exists(path.removeprefix("list:"))
         ):
             gone.append((flag, path))
-    if set(modes(config)) - {"export", "report", "search", "select"}:
+    for path in config.transfer_runs:
+        if "://" not in path and not os.path.exists(path):
+            gone.append(("transfer_runs", path))
+    if set(modes(config)) - {"export", "report", "search", "select", "transfer"}:
         absent = dataset_name.missing(config.dataset, config.data_dir)
         gone += [("dataset", path) for path in absent]
     if names := dataset_name.missing_list(config.label_fraction):

@@ -32,6 +32,7 @@ from tfssl.config.groups import (
     Service,
     Training,
 )
+from tfssl.config.transfer_sets import TransferFlags
 
 FINETUNE_RATES: Mapping[str, tuple[float, str]] = {
     "sgd": (0.05, "linear"),
@@ -391,6 +392,7 @@ def _names(groups: Iterable[type[Flags]]) -> set[str]:
 
 
 _PRETRAIN = (Data, Images, Training, Recording, Precision, Service)
+_TFRECORD = ("tfrecord_image_key", "tfrecord_label_key", "tfrecord_first_label")
 _ONLINE_KNN = MappingProxyType({"knn_every": (OnlineKnnFlags, KnnFlags)})
 
 TASKS: Mapping[str, Task] = {
@@ -458,6 +460,13 @@ TASKS: Mapping[str, Task] = {
     ),
     "select": Task(
         "tfssl.tasks.selection:run", (EmbeddingsFlags, SelectFlags), on_a_run=True
+    ),
+    # The run's own data set is not read: data sets have usual names of splits.
+    "transfer": Task(
+        "tfssl.tasks.transfer:run",
+        (Images, TransferFlags, KnnFlags, BaselineFlags),
+        ("data_dir", "index_dir", "rebuild_index", *_TFRECORD),
+        on_a_run=True,
     ),
     # It looks before a training, and measures the step of the one asked for.
     "doctor": Task(

@@ -20,21 +20,24 @@ from tfssl.core.python_calls import python_call
 from tfssl.data.encoded import Encoded
 from tfssl.data.formats import MAX_PIXELS
 from tfssl.data.host_table import Numbers, Texts
-from tfssl.data.source import SourceOptions, first_line
+from tfssl.data.source import Several, SourceOptions, first_line
 from tfssl.data.splits import Split
 from tfssl.data.tfrecord_index import open_shards
 from tfssl.data.tfrecord_source import Records
-from tfssl.errors import DataError, message, unknown
+from tfssl.errors import DataError, NotPreparedError, message, unknown
 
 MEMORY = 4 * 2**30  # bytes of encoded images
+_EASY = "_no_difficult"
 
 
 class TfdsSource(Encoded):
     """A prepared data set with one image per example.
 
     The label is that of the data set's supervised pair, or its only class label;
-    others have none. `id` is the example's number in its split, plus 2**40 for each
-    split before it in alphabetical order.
+    others have none, but for a sequence of class labels: several labels an image. One
+    with another of its name and `_no_difficult`, as in VOC, tells what not to ask.
+    `id` is the example's number in its split, plus 2**40 for each split before it in
+    alphabetical order.
 
     Args:
       name: `NAME`, `NAME/CONFIG` or `NAME:VERSION`.
@@ -46,8 +49,9 @@ class TfdsSource(Encoded):
       max_pixels: See `Encoded`.
 
     Raises:
-      DataError: tensorflow-datasets is not installed, the data set is unknown or not
-        prepared, or has no such split or no image.
+      DataError: tensorflow-datasets is not installed, the data set is unknown, or has
+        no such split or no image.
+      NotPreparedError: The data set is not on this machine.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class TfdsSource(Encoded):
         self.name = f"tfds:{name}/{split.text}"
         self.num_examples = stop - start
         image, label = _features(tfds, builder.info, name)
+        sequences = {} if label else _sequences(tfds, builder.info)
         classes = builder.info.features[label].num_classes if label else None
         self.num_classes = classes
         self.class_names = (
@@ -83,8 +88,12 @@ class TfdsSource(Encoded):
         self.ids = np.arange(self.num_examples, dtype=np.int64) + self._first_id
         part = tfds.core.ReadInstruction(split.name, from_=start, to=stop, unit="abs")
         size = info.num_bytes * self.num_examples / max(info.num_examples, 1)
-        rows = _rows(tfds, builder, part, image, label)
+        keys = [key for key in (image, label, *sequences) if key]
+        rows = _rows(tfds, builder, part, keys)
         self._rows, self._records, self._keys = None, None, (image, label)
+        if sequences:
+            self.several = _several(sequences, rows, self.num_examples)
+            rows = _rows(tfds, builder, part, keys)
         if size <= memory:
             pairs = [
                 (bytes(row[image]), int(row[label]) if label else -1) for row in rows
@@ -178,7 +187,7 @@ def _prepared(tfds: Any, name: str, data_dir: str | None) -> Any:
         ) from error
     if not builder.info.splits:
         option = f" data_dir={data_dir}" if data_dir else ""
-        raise DataError(
+        raise NotPreparedError(
             message(
                 f"dataset=tfds:{name}, not prepared in {builder.data_dir}",
                 "its files, since nothing is downloaded here",
@@ -211,14 +220,46 @@ def _features(tfds: Any, info: Any, name: str) -> tuple[str, str | None]:
     return image, labels[0] if len(labels) == 1 else None
 
 
-def _rows(tfds: Any, builder: Any, part: Any, image: str, label: str | None) -> Any:
-    """The examples in order, images still encoded; indexable where files allow it."""
-    skip = {image: tfds.decode.SkipDecoding()}
+def _sequences(tfds: Any, info: Any) -> dict[str, Any]:
+    """The feature with several class labels, and the one without difficult ones."""
+    found = {
+        key: value.feature
+        for key, value in info.features.items()
+        if isinstance(value, tfds.features.Sequence)
+        and isinstance(value.feature, tfds.features.ClassLabel)
+    }
+    plain = [key for key in found if not key.endswith(_EASY)]
+    if len(plain) != 1:
+        return {}
+    wanted = (plain[0], plain[0] + _EASY)
+    return {key: found[key] for key in wanted if key in found}
+
+
+def _several(sequences: dict[str, Any], rows: Any, count: int) -> Several:
+    every, easy = [*sequences][0], [*sequences][-1]
+    feature = sequences[every]
+    targets = np.zeros((count, feature.num_classes), np.int8)
+    for target, row in zip(targets, rows, strict=True):
+        target[np.asarray(row[every], np.int64)] = -1
+        target[np.asarray(row[easy], np.int64)] = 1
+    names = feature.names or map(str, range(feature.num_classes))
+    return Several(targets, tuple(names))
+
+
+def _rows(tfds: Any, builder: Any, part: Any, keys: list[str]) -> Any:
+    """The examples in order, images still encoded; indexable where files allow it.
+
+    Args:
+      tfds: The package.
+      builder: Of the data set.
+      part: Which examples.
+      keys: Features to read, the first is the image.
+    """
+    skip = {keys[0]: tfds.decode.SkipDecoding()}
     try:
         return builder.as_data_source(part, decoders=skip)
     except NotImplementedError:  # tfrecord
-        wanted = {key: True for key in (image, label) if key}
-        decoders = tfds.decode.PartialDecoding(wanted, decoders=skip)
+        decoders = tfds.decode.PartialDecoding(dict.fromkeys(keys, True), decoders=skip)
         # Shards one after the other: the order of the files, on every machine.
         config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
         return builder.as_dataset(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 
 from tfssl.errors import DataError, message
+from tfssl.evaluate.significance import bootstrap
 from tfssl.runs.scores import Confusion, Counts
 
 # Rows of logits that are sorted at once: 33 MB of indices with 1,000 classes.
@@ -23,15 +25,42 @@ class Classification:
         among the five best, of the ranking. `mean_per_class`: recall, averaged over the
         classes that have an image. `macro_f1`: F1, averaged over the classes that have
         an image or a prediction.
-      intervals: 95 % intervals of `top1` and `top5`.
       counts: Of how many images this speaks.
       confusion: Of labels and best answers.
     """
 
     metrics: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
     counts: Counts
     confusion: Confusion
+
+    @functools.cached_property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """95 % intervals: of shares of images in closed form, else by a bootstrap."""
+        images = self.counts.scored
+        found = {
+            name: interval(round(self.metrics[name] * images), images)
+            for name in ("top1", "top5")
+        }
+        truth, answer = self.confusion.truth, self.confusion.predicted
+        classes, right = len(self.confusion.names), truth == answer
+
+        def per_class(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            of = functools.partial(np.bincount, minlength=classes)
+            return of(truth, cells), of(answer, cells), of(truth, cells * right)
+
+        def recall(cells: np.ndarray) -> float:
+            there, _, hits = per_class(cells)
+            return float((hits[there > 0] / there[there > 0]).mean())
+
+        def f1(cells: np.ndarray) -> float:
+            there, answered, hits = per_class(cells)
+            both = there + answered
+            return float((2 * hits[both > 0] / both[both > 0]).mean())
+
+        count = self.confusion.count
+        found["mean_per_class"] = bootstrap(count, recall)
+        found["macro_f1"] = bootstrap(count, f1)
+        return found
 
 
 def classification(
@@ -73,7 +102,6 @@ def classification(
             "mean_per_class": float(table["recall"][seen].mean()),
             "macro_f1": float(table["f1"][seen | answered].mean()),
         },
-        {name: interval(count, len(labels)) for name, count in hits.items()},
         counts,
         confusion,
     )

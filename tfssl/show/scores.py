@@ -27,7 +27,8 @@ SUBJECTS = {RAW_PIXELS: "Raw pixels", UNTRAINED: "Untrained encoder",
             TRAINED: "Trained encoder"}  # fmt: skip
 METRICS = {"top1": "top-1", "top5": "top-5", "mean_per_class": "mean per class",
            "macro_f1": "macro F1", "map_at_r": "mAP@R",
-           "r_precision": "R-precision"}  # fmt: skip
+           "r_precision": "R-precision", "map": "mAP",
+           "map_11": "11-point mAP"}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +71,10 @@ class ScoreGroup:
 
 def spelled(name: str, table: dict[str, str]) -> str:
     """Returns the spelling of a table, else the name in words: `"Mean per class"`."""
-    words = printable(name).replace("_", " ")
+    words = printable(name)
+    if "/" in words:
+        return words  # a run's path
+    words = words.replace("_", " ")
     return table.get(name) or words[:1].upper() + words[1:]
 
 

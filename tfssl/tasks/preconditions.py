@@ -14,6 +14,7 @@ from tfssl.config.label_cells import cells, is_curve
 from tfssl.config.tasks import TASKS
 from tfssl.data import Source, tenth
 from tfssl.errors import ConfigError, DataError, TfsslError, message
+from tfssl.tasks import transfer
 
 LOOKED_AT = 1000
 """Held-out images, all unreadable, after which one of more may still be readable."""
@@ -36,6 +37,8 @@ def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
     Raises:
       DataError, ConfigError: What is missing, for all modes at once.
     """
+    if "transfer" in modes:
+        transfer.check(config)
     reading = [mode for mode in modes if TASKS[mode].images]
     if not reading:
         return {}

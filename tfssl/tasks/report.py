@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -53,6 +55,7 @@ def _write(config: Config, directory: RunDirectory) -> None:
         chain=list(chain(directory)),
         curves=curves(measured(config.run_dir)),
         profile=directory.read_profile(),
+        transfer=_transfer(directory),
         flags=config.values(),
         views=_views(config),
         versions={"tfssl": tfssl.__version__, "tensorflow": tf.__version__},
@@ -74,6 +77,11 @@ def _write(config: Config, directory: RunDirectory) -> None:
     ):
         if path.exists():
             console.say(f"{what}: {path}")
+
+
+def _transfer(directory: RunDirectory) -> dict[str, Any] | None:
+    file = directory.path / "transfer" / "table.json"
+    return json.loads(file.read_text()) if file.exists() else None
 
 
 def chain(directory: RunDirectory, name: str = "") -> Iterator[RunScores]:

@@ -23,12 +23,13 @@ from tfssl.config.rules import (
     machine,
     method,
     training,
+    transfer,
 )
 from tfssl.errors import message, unknown
 
 _SUBJECTS = (
     job, convert, data, method, foreign_encoder, training, machine, export, embeddings,
-    distill,
+    distill, transfer,
 )  # fmt: skip
 _FIELD_RULES: tuple[Rule, ...] = sum((s.FIELD_RULES for s in _SUBJECTS), ())
 _RULES: tuple[Rule, ...] = sum((s.RULES for s in _SUBJECTS), ())

@@ -41,6 +41,7 @@ class ReportData:
       profile: `profile.json`: `milliseconds` of the parts of one step, `steps` timed.
       skipped: Unreadable files, dicts with `path` and `reason`; added to those in
         `results`.
+      transfer: Content of `transfer/table.json`, see `tfssl.show.transfer`.
       versions: Software name to version, added to what the page finds itself.
     """
 
@@ -59,6 +60,7 @@ class ReportData:
     collapse: dict[str, Any] | None = None
     profile: dict[str, Any] | None = None
     skipped: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    transfer: dict[str, Any] | None = None
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:

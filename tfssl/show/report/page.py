@@ -21,6 +21,7 @@ from tfssl.show.report.data import ReportData
 from tfssl.show.report.feature_space import choose_queries, flat_map, neighbours
 from tfssl.show.report.inline import both_themes, picture_tile
 from tfssl.show.scores import METRICS, SUBJECTS, groups, number, spelled
+from tfssl.show.transfer import MARK, from_json, heat_map
 
 QUERIES, NEIGHBOURS, VIEW_ROWS, SKIPPED_ROWS, MAP_ROWS = 8, 5, 8, 100, 10_000
 SCORED_FACTS = 3
@@ -65,6 +66,7 @@ def build_page(data: ReportData) -> str:
         subtitle=_subtitle(data.flags),
         tables=_headline(data),
         curve=_label_curves(data.curves),
+        transfer=_transfer(data.transfer),
         classes=list(class_blocks(data.chain)),
         curves=_curves(data.log, curves)[:MOST_CURVES],
         views=_views(data.views),
@@ -323,6 +325,16 @@ def _collapse(signals: dict[str, Any] | None) -> dict[str, Any] | None:
         "verdict": signals.get("verdict", ""),
         "healthy": signals.get("healthy", True),
     }
+
+
+def _transfer(found: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Heat maps of the transfer tables, and which data sets are not in them."""
+    if not found:
+        return None
+    maps = [heat_map(from_json(table)) for table in found["tables"]]
+    notes = [f"{row['name']}: {row['note']}" for row in found["sets"] if row["note"]]
+    notes += [f"{r['name']} is not here: {r['prepare']}" for r in found["missing"]]
+    return {"maps": maps, "notes": notes, "mark": MARK}
 
 
 def _median(log: list[dict[str, Any]], name: str) -> float | None:
