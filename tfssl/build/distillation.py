@@ -40,8 +40,8 @@ from tfssl.runs import RunDirectory
 from tfssl.train import Job, make_photometry
 
 PUBLISHED_TEMPERATURES = {True: 0.1, False: 1.0}
-"""Whether the student has the teacher's encoder, to the temperature (2006.10029,
-appendix B.3 of SimCLR v2: self-distillation, and distillation to a smaller network)."""
+"""Whether the student has the teacher's encoder, to the temperature (2006.10029:
+self-distillation, and distillation to a smaller network)."""
 
 TEACHER = "teacher.json"
 """In a distilled run: the teacher's name, and the digest of its weights."""
