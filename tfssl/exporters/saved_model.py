@@ -91,7 +91,13 @@ class _Served(FeaturesModule):
         on_error: str,
     ):
         super().__init__(encoder, classifier, sides)
-        encode = self.encode
+
+        def encode(images: tf.Tensor) -> dict[str, tf.Tensor]:
+            # oneDNN's batch normalisation fails on a batch of none.
+            count = tf.shape(images)[0]
+            spare = tf.zeros([tf.cast(count < 1, tf.int32), image_size, image_size, 3])
+            out = self.encode(tf.concat([images, spare], axis=0))
+            return {name: value[:count] for name, value in out.items()}
 
         def prepare(data: tf.Tensor) -> tf.Tensor:
             image = decode(data, max_pixels, orient=orient, python=False)
