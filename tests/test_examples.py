@@ -131,5 +131,8 @@ def test_one_replica_is_two(tmp_path):
         # One minus a cosine near 1: the rounding is that of the cosine.
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-4, abs=5e-6)
     a, b = weights(tmp_path / "one", 4), weights(tmp_path / "two", 4)
-    for name in a:
-        np.testing.assert_allclose(a[name], b[name], rtol=1e-3, atol=1e-4, err_msg=name)
+    # As tests/methods/test_replicas.py: by norm, and without the optimiser's slots, in
+    # which one activation that rounding moves across a ReLU's kink counts in full.
+    for name in (n for n in a if not n.startswith("optimizer/")):
+        gap = np.linalg.norm(a[name] - b[name])
+        assert gap <= 1e-4 * max(1e-2, np.linalg.norm(a[name])), name
