@@ -395,6 +395,15 @@ _PRETRAIN = (Data, Images, Training, Recording, Precision, Service)
 _TFRECORD = ("tfrecord_image_key", "tfrecord_label_key", "tfrecord_first_label")
 _ONLINE_KNN = MappingProxyType({"knn_every": (OnlineKnnFlags, KnnFlags)})
 
+_FINETUNE = Task(
+    "tfssl.tasks.finetune:run",
+    (Data, Images, Recording, Precision, LabelFlags, FinetuneFlags),
+    ("micro_batches",),
+    on_a_run=True,
+    labels=True,
+    all_workers=True,
+)
+
 TASKS: Mapping[str, Task] = {
     "pretrain": Task(
         "tfssl.tasks.pretrain:run",
@@ -419,23 +428,9 @@ TASKS: Mapping[str, Task] = {
         on_a_run=True,
         labels=True,
     ),
-    "finetune": Task(
-        "tfssl.tasks.finetune:run",
-        (Data, Images, Recording, Precision, LabelFlags, FinetuneFlags),
-        ("micro_batches",),
-        on_a_run=True,
-        labels=True,
-        all_workers=True,
-    ),
+    "finetune": _FINETUNE,
     # The same training from the seed: it needs the flags of a run, and no weights.
-    "supervised": Task(
-        "tfssl.tasks.finetune:supervised",
-        (Data, Images, Recording, Precision, LabelFlags, FinetuneFlags),
-        ("micro_batches",),
-        on_a_run=True,
-        labels=True,
-        all_workers=True,
-    ),
+    "supervised": dataclasses.replace(_FINETUNE, run="tfssl.tasks.finetune:supervised"),
     "distill": Task(
         "tfssl.tasks.distill:run",
         (Data, Images, Recording, Precision, LabelFlags, DistillFlags),

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfssl.core.paths import AnyPath
 from tfssl.errors import TfsslError, message
 from tfssl.exporters.folder import Check, Text, write_folder
-from tfssl.exporters.saved_model import FeaturesModule, inference_clone
+from tfssl.exporters.saved_model import FeaturesModule, inference_clones
 
 FILE = "encoder.tflite"
 SIGNATURE = "features"
@@ -61,9 +61,7 @@ def export_litert(
             message("dtype=int8 without sample", "images like those to come", "float16")
         )
     module = FeaturesModule(
-        inference_clone(encoder, any_size=False),
-        None if classifier is None else inference_clone(classifier),
-        image_size,
+        *inference_clones(encoder, classifier, any_size=False), image_size
     )
 
     def images() -> Iterator[list[np.ndarray]]:

@@ -11,7 +11,7 @@ import keras
 from tfssl.config.tables import import_extra
 from tfssl.core.paths import AnyPath
 from tfssl.exporters.folder import Check, Text, write_folder
-from tfssl.exporters.saved_model import FeaturesModule, inference_clone
+from tfssl.exporters.saved_model import FeaturesModule, inference_clones
 
 FILE = "encoder.onnx"
 OPSET = 17
@@ -52,8 +52,7 @@ def export_onnx(
     """
     tf2onnx = import_extra("tf2onnx.convert", "onnx", "format=onnx")
     module = FeaturesModule(
-        inference_clone(encoder, any_size=any_size),
-        None if classifier is None else inference_clone(classifier),
+        *inference_clones(encoder, classifier, any_size=any_size),
         None if any_size else image_size,
     )
     function = module.endpoints["features"]

@@ -211,8 +211,7 @@ def export_saved_model(
     folder = as_path(path)
     _refuse_foreign(folder)
     served = _Served(
-        inference_clone(encoder, any_size=any_size),
-        None if classifier is None else inference_clone(classifier),
+        *inference_clones(encoder, classifier, any_size=any_size),
         transform,
         image_size,
         None if any_size else image_size,
@@ -231,6 +230,14 @@ def export_saved_model(
         write_serving_files(beside, image_size)
         describe(beside, METADATA, facts, places, check)
     return str(folder)
+
+
+def inference_clones(
+    encoder: keras.Model, classifier: keras.Model | None, *, any_size: bool
+) -> tuple[keras.Model, keras.Model | None]:
+    """Copies encoder and classifier, see `inference_clone`."""
+    copy = inference_clone(encoder, any_size=any_size)
+    return copy, None if classifier is None else inference_clone(classifier)
 
 
 def inference_clone(model: keras.Model, any_size: bool = True) -> keras.Model:

@@ -103,9 +103,9 @@ class DecayByPath:
         """Makes the optimiser's variables, and resolves the exclusion."""
         if self.built:  # type: ignore[attr-defined]
             return
-        free = excluded(self.exclude, variables)
+        self._free = excluded(self.exclude, variables)
         self.exclude_from_weight_decay(  # type: ignore[attr-defined]
-            var_list=[v for v, out in zip(variables, free, strict=True) if out]
+            var_list=[v for v, out in zip(variables, self._free, strict=True) if out]
         )
         super().build(variables)  # type: ignore[misc]
 

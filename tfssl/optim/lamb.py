@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfssl.optim.exclude import DecayByPath, excluded
+from tfssl.optim.exclude import DecayByPath
 
 
 @keras.saving.register_keras_serializable(package="tfssl")
@@ -48,12 +48,6 @@ class Lamb(DecayByPath, keras.optimizers.Lamb):
         super().__init__(*args, weight_decay=outside, **kwargs)
         self.decay = decay
         self._coefficient = weight_decay
-
-    def build(self, variables: list) -> None:
-        """Makes the moments, and resolves the exclusion."""
-        if not self.built:
-            self._free = excluded(self.exclude, variables)
-        super().build(variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Moves one variable."""

@@ -87,6 +87,11 @@ class CheckpointStore:
         """Returns the folder of one step's checkpoint."""
         return self.folder / checkpoint.name_of(step)
 
+    def remove_all(self) -> None:
+        """Removes every checkpoint: what they were for is done, or begins anew."""
+        for step in self.steps():
+            remove_folder(self.path(step), checkpoint.MANIFEST)
+
     def require_room(self, items: Mapping[str, tf.Variable], count: int) -> None:
         """Looks at the free disk before a training that would fill it.
 

@@ -78,6 +78,11 @@ def spelled(name: str, table: dict[str, str]) -> str:
     return table.get(name) or words[:1].upper() + words[1:]
 
 
+def subject_title(key: str) -> str:
+    """Returns a subject of scores in words; a run's path stays as it is."""
+    return spelled(key, SUBJECTS) if key in SUBJECTS else key
+
+
 def number(metric: float) -> str:
     """Returns a share as `"81.2 %"`, whatever lies outside of [0, 1] as a number."""
     if not math.isfinite(metric):

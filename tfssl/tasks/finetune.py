@@ -19,11 +19,10 @@ from tfssl.config import Config, difference
 from tfssl.config.flagfile import from_flagfile
 from tfssl.config.tasks import FINETUNE_RATES
 from tfssl.core import runtime, seeds
-from tfssl.core.paths import remove_folder
 from tfssl.data import Source, require_labels, tenth, without_tenth
 from tfssl.errors import RunDirectoryError, message
 from tfssl.evaluate import classification, rank
-from tfssl.runs import RunDirectory, checkpoint
+from tfssl.runs import RunDirectory
 from tfssl.runs.scores import (
     SCRATCH,
     TRAINED,
@@ -146,8 +145,7 @@ def _tried(
             score, _ = _score(pair, fit, run, held_out, name, "")
             add_score(trial, score)
             known = [score]
-        for step in trial.checkpoint_store().steps():
-            remove_folder(trial.checkpoint_store().path(step), checkpoint.MANIFEST)
+        trial.checkpoint_store().remove_all()
     accuracy = known[-1].metrics["top1"]
     console.say(f"rate {rate}, {epochs} epochs: {number(accuracy)} on held-out images")
     return accuracy
@@ -162,7 +160,7 @@ def _train(config: Config, data: Source, own: RunDirectory | None, name: str) ->
         texts = trained.provenance_texts(settings.init_from)
         texts[trained.CLASSES] = json.dumps(list(data.class_names))
     job = _job(config, data, name)
-    views = _views(config)
+    views = supervised_recipe(config)
     job.run(build.recorder(settings, job, own, views, name=name, texts=texts))
 
 
@@ -217,7 +215,7 @@ def _job(config: Config, data: Source, name: str) -> Job:
     job = build.supervised(
         config,
         data,
-        _views(config),
+        supervised_recipe(config),
         lambda: networks.fine_tune(config, data.num_classes, weights),
         functools.partial(_optimizer, config),
         peak=learning_rate(config),
@@ -248,10 +246,6 @@ def class_weights(data: Source) -> list[float]:
     there = counts > 0
     weights = counts.sum() / (there.sum() * np.maximum(counts, 1))
     return np.where(there, weights, 0.0).tolist()
-
-
-def _views(config: Config) -> Any:
-    return supervised_recipe(config)
 
 
 def _optimizer(config: Config, rate: Rate) -> keras.optimizers.Optimizer:

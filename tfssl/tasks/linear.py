@@ -18,12 +18,12 @@ from tfssl.build.views import supervised_recipe
 from tfssl.config import Config
 from tfssl.config.flagfile import from_flagfile
 from tfssl.core import runtime, seeds
-from tfssl.core.paths import remove_folder, write_whole
+from tfssl.core.paths import write_whole
 from tfssl.data import Source, require_labels, tenth, without_tenth
 from tfssl.errors import ConfigError
 from tfssl.evaluate import Features, classification, rank, top_k
 from tfssl.methods import LinearProbe
-from tfssl.runs import RunDirectory, checkpoint
+from tfssl.runs import RunDirectory
 from tfssl.runs.scores import TRAINED, Confusion, Score, add_score
 from tfssl.show import console
 from tfssl.show.scores import score_line
@@ -69,7 +69,7 @@ def run(config: Config) -> Outcome:
             add_score(directory, score, confusion)
             console.say(score_line(score))
         for own in folders.values():
-            _remove_checkpoints(own)
+            own.checkpoint_store().remove_all()
     return Outcome(value=score)
 
 
@@ -215,14 +215,8 @@ def _remove_another(settings: Config, own: RunDirectory) -> None:
         stored = None
     same = {name: getattr(settings, name) for name in _FREE}
     if stored is None or dataclasses.replace(stored, **same) != settings:
-        _remove_checkpoints(own)
+        own.checkpoint_store().remove_all()
         own.log.unlink(missing_ok=True)
-
-
-def _remove_checkpoints(own: RunDirectory) -> None:
-    store = own.checkpoint_store()
-    for step in store.steps():
-        remove_folder(store.path(step), checkpoint.MANIFEST)
 
 
 def _logits(probe: LinearProbe, data: Features) -> np.ndarray:

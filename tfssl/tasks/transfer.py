@@ -22,7 +22,7 @@ from tfssl.evaluate.regression import L2_VALUES
 from tfssl.runs import RunDirectory
 from tfssl.runs.scores import Score, add_score
 from tfssl.show import console
-from tfssl.show.scores import SUBJECTS, score_line, spelled
+from tfssl.show.scores import score_line, subject_title
 from tfssl.show.transfer import MARK, TransferTable, as_csv, as_latex, console_rows
 from tfssl.tasks import Outcome
 from tfssl.tasks.transfer_scores import Bench, Result
@@ -123,7 +123,7 @@ def _subjects(config: Config) -> dict[str, _Subject]:
         cut = dataclasses.replace(each.transform, crop_fraction=1.0, resize="bicubic")
         networks = {FEATURES: each.encoder}
         subjects[key] = _Subject(
-            spelled(key, SUBJECTS) if key in SUBJECTS else key,
+            subject_title(key),
             dataclasses.replace(each, transform=cut),
             vectors.vectors(networks),
             vectors.weights_digest(networks),

@@ -9,7 +9,7 @@ import numpy as np
 
 from tfssl.config.transfer_sets import published
 from tfssl.evaluate.significance import permutation_p
-from tfssl.show.scores import SUBJECTS, spelled
+from tfssl.show.scores import subject_title
 from tfssl.show.transfer import Cell, TransferRow, TransferTable, mean_ranks
 from tfssl.tasks.transfer_scores import Result
 
@@ -54,7 +54,7 @@ def _table(
             cells[key].append(cell)
     ranks = mean_ranks([[cell.value for cell in cells[key]] for key in subjects])
     rows = [
-        TransferRow(spelled(key, SUBJECTS) if key in SUBJECTS else key, [*cells[key]],
+        TransferRow(subject_title(key), [*cells[key]],
                     rank if len(subjects) > 1 else None)
         for key, rank in zip(subjects, ranks, strict=True)
     ]  # fmt: skip
