@@ -29,7 +29,8 @@ VARIANTS = {
 STEPS = 10
 
 
-def config_of(case: str):
+def config_of(case: str, strategy: str):
+    name, _, count = strategy.partition(":")
     case, _, precision = case.partition("@")
     method, _, variant = case.partition("+")
     # A gentle rate, as the parity kits have it: at .05 rounding grows a hundredfold
@@ -39,28 +40,29 @@ def config_of(case: str):
         train_steps=STEPS,
         learning_rate=0.0005,
         precision=precision or "float32",
+        strategy=name,
+        virtual_devices=int(count or 0),
         **VARIANTS[variant],
     )
 
 
-def train(strategy, case: str) -> dict:
+def train(case: str, strategy_name: str) -> dict:
     import tensorflow as tf
 
     from tfssl import build
     from tfssl.train import make_run_steps
 
-    config = config_of(case)
+    config = config_of(case, strategy_name)
     runtime.set_precision(config.precision)
+    strategy = build.strategy(config)
     source = build.training_source(config)
     if "distill" in case:
-        # It makes the strategy of the flags, once for the process.
-        name = "mirrored" if strategy.num_replicas_in_sync > 1 else "one"
         teacher = "tests.foreign_models:teacher"
-        config = dataclasses.replace(config, teacher=teacher, strategy=name)
+        config = dataclasses.replace(config, teacher=teacher)
         half = dataclasses.replace(config, label_fraction=0.5)
         labelled = build.labelled_source(half)
         given = build.distillation(config, source, labelled, None).job
-        state, strategy = given.state, given.strategy
+        state = given.state
     else:
         with strategy.scope():
             state = build.state(config, source.num_examples, source.num_classes)
@@ -83,12 +85,9 @@ def train(strategy, case: str) -> dict:
 
 
 def main(name: str, out: str, cases: list[str]) -> None:
-    name, _, count = name.partition(":")
-    runtime.split_cpu(int(count or 0))
-    strategy = runtime.make_strategy(name)
     found = {}
     for case in cases:
-        found |= {f"{case}/{k}": v for k, v in train(strategy, case).items()}
+        found |= {f"{case}/{k}": v for k, v in train(case, name).items()}
     np.savez(out, **found)
 
 
