@@ -9,6 +9,7 @@ import pytest
 from tfssl.config import command_line as cli
 from tfssl.config import modes, resolve
 from tfssl.config.rules import validate
+from tfssl.config.tasks import FINETUNE_RATES
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "flags").glob("*.cfg"))
@@ -56,6 +57,13 @@ BYOL_1000 = {
     "r50x2": 77.4, "r50x3": 78.2, "r50x4": 78.6, "r101": 76.4, "r152": 77.3,
     "r200": 77.8, "r101x2": 78.7, "r152x2": 79.0, "r200x2": 79.6,
 }  # fmt: skip
+FINETUNE = {
+    # Peak rates, batch, epochs, kept layers; 1 %, 10 %, 100 % of the labels. SimCLR v1
+    # B.5: .05 * 16; v2's README: .005 * 32; BYOL C.2: ten pairs.
+    "simclr_v1": ([0.8], 4096, [(60,), (30,), (30,)], (0, 0, 0)),
+    "simclr_v2": ([0.16], 1024, [(60,), (30,), (30,)], (1, 1, 0)),
+    "byol": ([0.02, 0.04, 0.08, 0.2, 0.4], 1024, [(30, 50)] * 3, (0, 0, 0)),
+}
 NETS = [("simclr_v2", net, top1) for net, top1 in SIMCLR_V2.items()]
 NETS += [("byol", net, top1) for net, top1 in BYOL_1000.items()]
 
@@ -76,7 +84,8 @@ def test_parses_and_validates(file):
     assert got.problems == ()
     assert validate(got.config) == []
     assert validate(resolve(got.config)) == []
-    assert modes(got.config)[0] == "pretrain"
+    begins = "finetune" if got.config.init_from else "pretrain"
+    assert modes(got.config)[0] == begins
     assert file.stem in got.config.run_dir
 
 
@@ -102,6 +111,27 @@ def test_every_net_of_the_tables(recipe, net, top1):
     assert config.epochs == {"simclr_v2": 800, "byol": 1000}[recipe]
     if recipe == "simclr_v2":
         assert (config.queue_size, config.ema_momentum) == (65536, 0.999)
+
+
+@pytest.mark.parametrize("row", [0, 1, 2])
+@pytest.mark.parametrize("recipe", FINETUNE)
+def test_published_fine_tuning(recipe, row):
+    rates, batch, epochs, layers = FINETUNE[recipe]
+    percent = (1, 10, 100)[row]
+    file = ROOT / "flags" / f"{recipe}_finetune_{percent}pct_tpu.cfg"
+    config = resolve(read(file).config)
+    base, scaling = FINETUNE_RATES[config.finetune_optimizer]
+    share = batch / 256 if scaling == "linear" else batch**0.5
+    found = [(rate or base) * share for rate in config.finetune_learning_rate]
+    assert found == pytest.approx(rates)
+    assert (config.finetune_batch_size, config.finetune_weight_decay) == (batch, 0)
+    assert config.finetune_epochs == epochs[row]
+    assert config.finetune_layer == layers[row]
+    assert config.label_fraction == pytest.approx(percent / 100)
+    if recipe == "simclr_v2":
+        assert all(
+            net.replace("r", "resnet", 1) in file.read_text() for net in SIMCLR_V2
+        )
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
