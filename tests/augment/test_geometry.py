@@ -521,7 +521,7 @@ def test_bytes_are_rounded_half_to_even_and_clipped():
     values = np.concatenate([values, np.nextafter(values, np.float32(-np.inf))])
     image = np.resize(values, [64, 64, 3])
     expected = np.clip(np.rint(image), 0, 255).astype(np.uint8)
-    np.testing.assert_array_equal(crops._to_uint8(tf.constant(image)), expected)
+    np.testing.assert_array_equal(crops.to_uint8(tf.constant(image)), expected)
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

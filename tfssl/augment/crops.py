@@ -26,7 +26,7 @@ _NEIGHBOURS = 2
 _BLOCK = 16
 
 
-def _to_uint8(image: tf.Tensor) -> tf.Tensor:
+def to_uint8(image: tf.Tensor) -> tf.Tensor:
     """Computes `cast(clip(round(image), 0, 255))`, halves to even, in one pass."""
     out = tf.raw_ops.QuantizeV2(
         input=image,
@@ -119,7 +119,7 @@ def _cut_one(
     begin, shape = tf.concat([cut[:2], [0]], 0), tf.concat([cut[2:4], [3]], 0)
     crop = tf.slice(image, begin, shape)
     resized = geometry.resize(crop, size, size, view.resize, antialias=_soft(view))
-    out = _to_uint8(resized)
+    out = to_uint8(resized)
     if view.flip:
         out = flipped(out, cut[4] > 0)
     return tf.ensure_shape(out, [size, size, 3])

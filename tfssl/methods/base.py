@@ -29,11 +29,14 @@ class Batch(NamedTuple):
       label: int64 `[b]`; -1 where there is no label.
       index: int64 `[b]`, which of the data set's examples each row shows; None where
         whoever makes the batch does not know.
+      target: Of a dense task what moved with the pixels, by name: boxes, a mask, each
+        `[b, ...]`; None elsewhere.
     """
 
     views: tuple[tf.Tensor, ...]
     label: tf.Tensor
     index: tf.Tensor | None = None
+    target: dict[str, tf.Tensor] | None = None
 
 
 class StepOutput(NamedTuple):

@@ -58,7 +58,7 @@ class ReplicaStep:
     def batch(self, data: dict[str, tf.Tensor], part: int | tf.Tensor = 0) -> Batch:
         """Makes views of the rows of one part of the step."""
         views = self._photometric(data, self.now(), part)
-        return Batch(views, data["label"], data.get("index"))
+        return Batch(views, data["label"], data.get("index"), data.get("target"))
 
     def begin(self) -> None:
         """What moves before the forward pass."""
