@@ -7,7 +7,7 @@ PY := .venv/bin/python
 INSTALL := $(PY) -m uv pip install --quiet --compile-bytecode --python $(PY)
 FLAGS ?=
 
-.PHONY: help quickstart test test-slow test-all coverage tpu-lowering lint types format hooks dist
+.PHONY: help quickstart test test-slow test-all coverage tpu-lowering lint types format hooks docs dist
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -43,10 +43,14 @@ format: .venv/.installed-dev ## ruff repairs what it can
 hooks: .venv/.installed-dev ## Runs lint before every commit, and types before every push
 	$(PY) -m pre_commit install
 
+docs: .venv/.installed-dev ## The site, site/index.html; links are checked
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs --quiet build
+
 dist: .venv/.installed-dev ## Wheel and source archive into dist/
 	rm -rf dist
 	$(PY) -m uv build --quiet --python $(PY)
 	@ls dist
+
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; ok = (3, 10) <= sys.version_info[:2] <= (3, 13); \
 	  sys.exit(0 if ok else "got Python %d.%d; expected 3.10 to 3.13; try make PYTHON=python3.12" % sys.version_info[:2])'
@@ -63,8 +67,8 @@ dist: .venv/.installed-dev ## Wheel and source archive into dist/
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-torch.txt
 	@touch $@
 
-.venv/.installed-dev: requirements-dev.txt requirements-onnx.txt requirements-litert.txt .venv/.installed
-	$(INSTALL) -r requirements-dev.txt -r requirements-onnx.txt -r requirements-litert.txt
+.venv/.installed-dev: requirements-dev.txt requirements-docs.txt requirements-onnx.txt requirements-litert.txt .venv/.installed
+	$(INSTALL) -r requirements-dev.txt -r requirements-docs.txt -r requirements-onnx.txt -r requirements-litert.txt
 	@touch $@
 
 .venv-tpu/.installed: requirements-tpu.txt | .venv/bin/python

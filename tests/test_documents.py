@@ -19,7 +19,9 @@ PAGES = sorted(
 )
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 BLOCK = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PROGRAM = re.compile(r"(?:\.venv[\w-]*/bin/)?(?:python3? -m tfssl\.main|tfssl)\b(.*)")
+PROGRAM = re.compile(
+    r"(?:\.venv[\w-]*/bin/)?(?:python3? -m tfssl\.main|tfssl)(?= |$)(.*)"
+)
 FLAG = re.compile(r"(?<![\w-])--(no)?([a-z][a-z0-9_]+)")
 
 

@@ -60,9 +60,9 @@ def help_text(argv: Sequence[str] = ("tfssl",)) -> str:
         if spec.group != group:
             group = spec.group
             lines.append(f"\n{group}:")
-        lines.append(f"  --{name}={_default(name, spec, rows)}")
+        lines.append(f"  --{name}={default_text(name, spec, rows)}")
         lines += textwrap.wrap(
-            spec.help + _limits(spec), 84, initial_indent="      ",
+            spec.help + limits_text(spec), 84, initial_indent="      ",
             subsequent_indent="      ",
         )  # fmt: skip
     return "\n".join(lines)
@@ -73,7 +73,7 @@ def _listing(what: str, names: Iterable[str]) -> str:
     return textwrap.fill(text, 84, subsequent_indent=" " * (len(what) + 2))
 
 
-def _default(name: str, spec: Spec, rows: Mapping[str, MethodRow]) -> str:
+def default_text(name: str, spec: Spec, rows: Mapping[str, MethodRow] = METHODS) -> str:
     """A flag's default, or what it is by method where the method decides."""
     if spec.kind is AUTO_SWITCH or spec.default not in (None, "", ()):
         return spec.kind.text(spec.default)
@@ -85,7 +85,8 @@ def _default(name: str, spec: Spec, rows: Mapping[str, MethodRow]) -> str:
     return f"({', '.join(f'{m}: {text}' for m, text in said.items())})" if said else ""
 
 
-def _limits(spec: Spec) -> str:
+def limits_text(spec: Spec) -> str:
+    """A flag's choices and bounds, in brackets; empty where it has none."""
     parts = [" | ".join(spec.choices)] if spec.choices else []
     parts += [f">= {spec.low:.10g}"] if spec.low is not None else []
     parts += [f"> {spec.above:.10g}"] if spec.above is not None else []

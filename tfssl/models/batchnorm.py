@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -86,7 +87,7 @@ class BatchNorm(keras.layers.Layer):
         interleaved: bool = False,
         moving_variance: str = "biased",
         zero_debias: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if not 0 <= momentum < 1:

@@ -84,6 +84,7 @@ FAMILIES: dict[str, Family] = {
         source="torchvision resnet, as facebookresearch/moco @7397dfe uses it",
     ),
 }
+"""What the official codes do differently, by the name of the method they are of."""
 
 
 def get_family(name: str) -> Family:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -38,7 +40,7 @@ class Normalize(keras.layers.Layer):
       **kwargs: Of `keras.layers.Layer`.
     """
 
-    def __init__(self, mean: Rgb, std: Rgb, name: str = "normalize", **kwargs):
+    def __init__(self, mean: Rgb, std: Rgb, name: str = "normalize", **kwargs: Any):
         super().__init__(name=name, **{**kwargs, "dtype": "float32"})
         self.mean = None if mean is None else tuple(mean)
         self.std = None if std is None else tuple(std)

@@ -52,7 +52,7 @@ class Affine(keras.layers.Layer):
         *,
         center: bool = True,
         gamma_initializer: str | keras.initializers.Initializer = "ones",
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.center = center
@@ -111,7 +111,7 @@ class GroupNorm(Affine):
       ValueError: When built, the channels cannot be divided into so many groups.
     """
 
-    def __init__(self, groups: int | None = None, epsilon: float = 1e-5, **kwargs):
+    def __init__(self, groups: int | None = None, epsilon: float = 1e-5, **kwargs: Any):
         super().__init__(**kwargs)
         self.groups = groups
         self.epsilon = epsilon

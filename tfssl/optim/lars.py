@@ -65,7 +65,7 @@ class LARS(SGD):
         exclude: Exclude = None,
         name: str = "lars",
         classic_momentum: bool = True,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(
             learning_rate=learning_rate,

@@ -56,7 +56,7 @@ class SGD(keras.optimizers.Optimizer):
         lr_in_velocity: bool = False,
         exclude: Exclude = (),
         name: str = "sgd",
-        **kwargs,
+        **kwargs: Any,
     ):
         # Keras' own weight_decay stays None: it would decay a second time, decoupled.
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
