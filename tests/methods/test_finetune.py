@@ -9,6 +9,7 @@ from tfssl import models, optim
 from tfssl.build import networks
 from tfssl.core import variables
 from tfssl.methods import Batch, FineTune
+from tfssl.train.state import RunState
 
 ROWS, CLASSES = 8, 3
 IMAGES = np.random.default_rng(0).random((ROWS, 16, 16, 3)).astype(np.float32)
@@ -57,3 +58,21 @@ def test_frozen_stages_keep_every_bit_and_the_others_move(level):
     moved = {path for path in before if now[path] != before[path]}
     assert moved == {path for path in before if not path.startswith(below)}
     assert any("moving_mean" in path for path in moved)
+
+
+def test_each_stage_learns_at_its_factor_of_the_rate_and_frozen_ones_do_not():
+    config = tiny("moco", freeze="P3", finetune_stage_rates=(0.1, 0.2, 0.3, 1.0, 0.5))
+    method = networks.fine_tune(config, CLASSES)
+    own = {
+        name: lambda step, factor=factor: 2.0 * factor
+        for name, factor in networks.stage_rate_factors(config).items()
+    }
+    optimizer = optim.build_optimizer("sgd", 2.0)
+    rates = RunState.create(method, optimizer, own_rates=own).rates()
+    want = {"stage2_": 0.6, "stage3_": None, "stage4_": 1.0}
+    for variable, rate in zip(method.trainable_variables, rates, strict=True):
+        stage = next((s for s in want if s in variable.path), None)
+        expected = want.get(stage)
+        assert (rate is None) == (expected is None), variable.path
+        assert expected is None or float(rate) == pytest.approx(expected)
+    assert sum(rate is None for rate in rates) < len(rates)

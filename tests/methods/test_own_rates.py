@@ -91,6 +91,28 @@ def test_each_role_moves_as_if_it_had_an_optimiser_of_its_own(name, decay):
     assert abs(got[-1, 0] - got[-1, 1]) > 1e-5
 
 
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_a_part_of_a_role_moves_by_its_own_rate(name):
+    """One layer of a network, by where its variables' names begin."""
+    method = Two()
+    layers = [
+        keras.layers.Dense(1, use_bias=False, name=n) for n in ("stage1_a", "stage2_a")
+    ]
+    images = keras.Input((1,))
+    method.encoder = keras.Model(images, layers[1](layers[0](images)))
+    method.encoder.set_weights([np.ones([1, 1])] * 2)
+    optimizer = optim.build_optimizer(name, cosine, exclude=())
+    third = {"online/encoder/stage1_": lambda step: cosine(step) / 3}
+    state = RunState.create(method, optimizer, own_rates=third)
+    weights = method.trainable_variables
+    for _ in range(STEPS):
+        optim.apply_update(optimizer, [tf.ones([1, 1])] * 3, weights, state.rates())
+    slow, fast, predictor = (float(w.numpy()[0, 0]) for w in weights)
+    want = alone(name, lambda step: cosine(step) / 3)[-1]
+    assert slow == pytest.approx(want, rel=1e-5)
+    assert fast == predictor == pytest.approx(alone(name, cosine)[-1], rel=1e-5)
+
+
 def test_a_rewind_halves_every_rate():
     got = trained("sgd", own=True, factor=tf.Variable(0.5, trainable=False))
     velocity = (1 - 0.9 ** np.arange(1, STEPS + 1)) / 0.1
@@ -98,10 +120,8 @@ def test_a_rewind_halves_every_rate():
     np.testing.assert_allclose(got[:, 1], want, rtol=1e-5)
 
 
-def test_a_rate_for_an_unknown_role_is_refused():
+@pytest.mark.parametrize("name", ["online/predictr", "online/encoder/stage9_"])
+def test_a_rate_for_an_unknown_role_is_refused(name):
+    optimizer = optim.build_optimizer("sgd", 0.1)
     with pytest.raises(ValueError, match="online/predictor"):
-        RunState.create(
-            Two(),
-            optim.build_optimizer("sgd", 0.1),
-            own_rates={"online/predictr": cosine},
-        )
+        RunState.create(Two(), optimizer, own_rates={name: cosine})

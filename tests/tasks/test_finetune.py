@@ -115,6 +115,7 @@ def test_a_sweep_chooses_on_a_tenth_and_goes_on_after_a_kill(
     flags = {**FLAGS, "finetune_epochs": "1,2", "finetune_learning_rate": "0.001,0.1"}
     flags |= {"label_fraction": 1, "checkpoint_every": 1}
     flags |= {"freeze": "P3", "label_smoothing": 0.1, "init_from": pretrained}
+    flags |= {"finetune_stage_rates": "1,1,1,0.5,1", "class_balance": "sampling"}
     own = tmp_path / "finetune" / "sweep"
     words_of = words(tmp_path, **flags)
     assert main(words_of) == 0

@@ -18,6 +18,9 @@ from tfssl.methods.simclr import build_projector
 PROBE = "head_supervised"
 """Layer name of the online probe; SimCLR keeps it out of LARS' decay by this name."""
 
+_STAGES = ("stem_", "stage1_", "stage2_", "stage3_", "stage4_")
+"""Where the names of an encoder's layers begin: below P2, then P2 to P5."""
+
 
 def encoder(config: Config, seed: int) -> keras.Model:
     """Returns a fresh encoder, a pure function of its name and the seed."""
@@ -99,6 +102,21 @@ def fine_tune(
     )
 
 
+def stage_rate_factors(config: Config) -> dict[str, float]:
+    """Factors of `--finetune_stage_rates`, but of frozen stages and without the ones.
+
+    Returns:
+      For example `{"online/encoder/stem_": .1, "online/encoder/stage1_": .3}`.
+    """
+    frozen = 0 if config.freeze == "none" else int(config.freeze[1]) - 1
+    factors = dict(zip(_STAGES, config.finetune_stage_rates, strict=False))
+    return {
+        f"online/encoder/{stage}": factors[stage]
+        for stage in _STAGES[frozen:]
+        if factors.get(stage, 1.0) != 1.0
+    }
+
+
 def freeze_below(network: keras.Model, level: str) -> None:
     """Freezes stem and stages below a level: no gradient, BatchNorm's averages stay.
 
@@ -106,10 +124,8 @@ def freeze_below(network: keras.Model, level: str) -> None:
       network: An encoder of ours.
       level: The lowest that trains, `"P2"` (first stage) to `"P5"` (fourth).
     """
-    stages = range(1, int(level[1]) - 1)
-    below = ("stem_", *(f"stage{number}_" for number in stages))
     for layer in network.layers:
-        if layer.name.startswith(below):
+        if layer.name.startswith(_STAGES[: int(level[1]) - 1]):
             layer.trainable = False
 
 

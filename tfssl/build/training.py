@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -105,6 +106,7 @@ def supervised(
     seed: int,
     flag: str,
     micro_batches: int = 1,
+    rate_factors: Mapping[str, float] | None = None,
     initialize: Callable[[], None] = lambda: None,
 ) -> Job:
     """Training on labels, one view an image, at a cosine rate without warm-up.
@@ -121,6 +123,8 @@ def supervised(
       seed: Of order and crops; one of its own for each protocol.
       flag: Which flag said the batch size, for messages.
       micro_batches: Parts of a step's images in memory one after the other.
+      rate_factors: What learns at a multiple of the rate, named as in
+        `RunState.own_rates`.
       initialize: Of `Job`.
 
     Raises:
@@ -141,7 +145,11 @@ def supervised(
     total = epochs * source.num_examples // batch_size
     with run_on.scope():
         cosine = optim.build_schedule("cosine", peak=peak, total=total)
-        moving = fresh_state(method(), cosine, optimizer_at)
+        own_rates = {
+            part: functools.partial(_times, factor, cosine)
+            for part, factor in (rate_factors or {}).items()
+        }
+        moving = fresh_state(method(), cosine, optimizer_at, own_rates)
     return Job(
         strategy=run_on,
         state=moving,
@@ -153,6 +161,10 @@ def supervised(
         micro_batches=micro_batches,
         initialize=initialize,
     )
+
+
+def _times(factor: float, rate: Rate, step: Any) -> Any:
+    return factor * rate(step)
 
 
 def is_chief(config: Config) -> bool:

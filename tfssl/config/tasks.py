@@ -151,13 +151,19 @@ class FinetuneFlags(Flags, title="finetune and supervised", scope="free"):
         "P5",
         choices=("none", "P2", "P3", "P4", "P5"),
     )
+    finetune_stage_rates: tuple[float, ...] = flag(
+        (),
+        "five factors of the rate: of the stem and of P2 to P5; the classifier keeps 1",
+        kind=NUMBERS,
+    )
     label_smoothing: float = flag(
         0.0, "share of each label that goes to all classes alike", low=0, high=0.9
     )
     class_balance: str = flag(
         "none",
-        "loss: an image weighs inversely to how many its class has",
-        choices=("none", "loss"),
+        "loss: an image weighs inversely to how many its class has; sampling: images "
+        "of rarer classes come again, until each class has as many as the largest",
+        choices=("none", "loss", "sampling"),
     )
 
 

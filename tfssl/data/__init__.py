@@ -11,10 +11,11 @@ from tfssl.data.shapes import Shapes
 from tfssl.data.source import Reading, Source, Summary
 from tfssl.data.sources import open_source
 from tfssl.data.splits import Split, parse_split
-from tfssl.data.subset import require_labels, spread, tenth, without_tenth
+from tfssl.data.subset import balanced, require_labels, spread, tenth, without_tenth
 from tfssl.data.tfds_source import TfdsSource
 
 __all__ = [
+    "balanced",
     "CLASS_NAMES",
     "Drawing",
     "Encoded",

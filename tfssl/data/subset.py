@@ -66,6 +66,23 @@ def chosen(base: Source, places: np.ndarray, what: str) -> Source:
     return Subset(base, len(places), place, what)
 
 
+def balanced(base: Source) -> Source:
+    """Repeats the images of rarer classes, whole rounds first, up to the largest class.
+
+    Args:
+      base: A labelled source. Images without a label are left out.
+
+    Returns:
+      `classes * n` examples, n the images of the largest class; ids are the source's.
+    """
+    of_class = [np.flatnonzero(base.labels == c) for c in range(base.num_classes or 0)]
+    there = [places for places in of_class if len(places)]
+    most = max(map(len, there))
+    # By turns, as no order of a source may put class after class.
+    rows = np.stack([np.resize(places, most) for places in there], 1)
+    return chosen(base, rows.ravel().astype(np.int64), f"{most} of each class")
+
+
 def spread(base: Source, count: int) -> Source:
     """At most `count` examples, evenly spread: sources may list class after class.
 

@@ -19,7 +19,7 @@ from tfssl.config import Config, difference
 from tfssl.config.flagfile import from_flagfile
 from tfssl.config.tasks import FINETUNE_RATES
 from tfssl.core import runtime, seeds
-from tfssl.data import Source, require_labels, tenth, without_tenth
+from tfssl.data import Source, balanced, require_labels, tenth, without_tenth
 from tfssl.errors import RunDirectoryError, message
 from tfssl.evaluate import classification, rank
 from tfssl.runs import RunDirectory
@@ -38,6 +38,7 @@ from tfssl.train import Job
 
 _RECIPE = ("label_fraction", "precision", "dataset", "train_split", "seed", "init_from")
 _RECIPE += ("micro_batches", "freeze", "label_smoothing", "class_balance")
+_EXTRA = ("freeze", "finetune_stage_rates", "label_smoothing", "class_balance")
 _WORDS = {"finetune": "fine-tuned", "supervised": "supervised"}
 
 
@@ -70,7 +71,9 @@ def supervised(config: Config) -> Outcome:
     Raises:
       RunDirectoryError, Stopped: As `run`.
     """
-    scratch = dataclasses.replace(config, init_from="", finetune_layer=0, freeze="none")
+    scratch = dataclasses.replace(
+        config, init_from="", finetune_layer=0, freeze="none", finetune_stage_rates=()
+    )
     return _tuned(scratch, "supervised")
 
 
@@ -210,13 +213,16 @@ def _job(config: Config, data: Source, name: str) -> Job:
     batch = config.finetune_batch_size
     build.require_batch(config, data, "finetune_batch_size")
     runtime.set_precision(config.precision)
+    classes = data.num_classes
     weights = class_weights(data) if config.class_balance == "loss" else None
+    if config.class_balance == "sampling":
+        data = balanced(data)
     (epochs,) = config.finetune_epochs
     job = build.supervised(
         config,
         data,
         supervised_recipe(config),
-        lambda: networks.fine_tune(config, data.num_classes, weights),
+        lambda: networks.fine_tune(config, classes, weights),
         functools.partial(_optimizer, config),
         peak=learning_rate(config),
         epochs=epochs,
@@ -224,6 +230,7 @@ def _job(config: Config, data: Source, name: str) -> Job:
         flag="finetune_batch_size",
         seed=seeds.init_seed(config.seed, "finetune"),
         micro_batches=config.micro_batches,
+        rate_factors=networks.stage_rate_factors(config),
     )
     if name == "supervised":
         return job
@@ -289,7 +296,7 @@ def _score(
         del settings["epochs"]  # it came out of the sweep
     extra = {
         flag: config.text(flag)
-        for flag in ("freeze", "label_smoothing", "class_balance")
+        for flag in _EXTRA
         if getattr(config, flag) != config.specs[flag].default
     }
     own = "".join(f", {flag.replace('_', ' ')} {text}" for flag, text in extra.items())

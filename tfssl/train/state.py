@@ -26,7 +26,8 @@ class RunState:
       loss_scale: Of float16; None under the other precisions.
       rate_factor: float32 scalar in (0, 1] that the learning rate is multiplied by,
         halved by every rewind; None where nothing rewinds.
-      own_rates: Role of the method to a function of the step: networks that learn at
+      own_rates: Role of the method, or where the names of a part of its variables
+        begin (`"online/encoder/stage1_"`), to a function of the step: what learns at
         another rate than the optimiser's.
     """
 
@@ -51,12 +52,13 @@ class RunState:
         they fail in Keras 3 (keras issue 23085).
 
         Raises:
-          ValueError: A rate for a role that the method does not train.
+          ValueError: A rate for what the method does not train.
         """
         own_rates = own_rates or {}
-        for role in own_rates:
-            if role not in method.trained():
-                raise ValueError(unknown("learning rate of", role, method.trained()))
+        names = _trained_names(method)
+        for own in own_rates:
+            if not any(_begins(name, own) for name in names):
+                raise ValueError(unknown("learning rate of", own, method.trained()))
         optimizer.build(method.trainable_variables)
         step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         loss_scale = LossScale() if needs_loss_scale() else None
@@ -70,16 +72,18 @@ class RunState:
         """
         if not self.own_rates:
             return None
-        found: list[tf.Tensor | None] = []
         now = tf.convert_to_tensor(variables.raw(self.optimizer.iterations))
-        for role, part in self.method.trained().items():
-            rate = None
-            if role in self.own_rates:
-                rate = tf.cast(self.own_rates[role](now), tf.float32)
-                if self.rate_factor is not None:
-                    rate *= tf.convert_to_tensor(self.rate_factor)
-            found += [rate] * len(part.trainable_variables)
-        return found
+        rates = {
+            own: tf.cast(function(now), tf.float32)
+            for own, function in self.own_rates.items()
+        }
+        if self.rate_factor is not None:
+            factor = tf.convert_to_tensor(self.rate_factor)
+            rates = {own: rate * factor for own, rate in rates.items()}
+        return [
+            next((rate for own, rate in rates.items() if _begins(name, own)), None)
+            for name in _trained_names(self.method)
+        ]
 
     def items(self) -> dict[str, tf.Variable]:
         """Name to variable, for checkpoints. The names are the file format."""
@@ -94,3 +98,17 @@ class RunState:
             if variables.path(v).split("/")[-1] != "learning_rate"
         ]
         return items | variables.named("optimizer", slots)
+
+
+def _trained_names(method: Method) -> list[str]:
+    """Names of the trained variables as in checkpoints, in the optimiser's order."""
+    return [
+        name
+        for role, part in method.trained().items()
+        for name in variables.named(role, part.trainable_variables)
+    ]
+
+
+def _begins(name: str, own: str) -> bool:
+    """Whether a variable belongs to a role, or to a part that is named by its start."""
+    return name.startswith(own if own.endswith("_") else f"{own}/")

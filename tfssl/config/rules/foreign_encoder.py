@@ -33,6 +33,7 @@ _OURS_ALONE: dict[str, object] = {
     "normalization": "batch",
     "batch_norm_groups": 0,
     "freeze": "none",
+    "finetune_stage_rates": (),
 }
 
 

@@ -36,6 +36,13 @@ def _tuning(config: Config) -> Iterator[str]:
             "whole numbers >= 1 with commas between them",
             "--finetune_epochs=30",
         )
+    factors = config.finetune_stage_rates
+    if factors and not (len(factors) == 5 and all(0 < f < math.inf for f in factors)):
+        yield message(
+            f"--finetune_stage_rates={config.text('finetune_stage_rates')}",
+            "five numbers > 0 with commas between them: stem, P2, P3, P4, P5",
+            "--finetune_stage_rates=0.1,0.1,0.3,1,1, and --freeze for what stays",
+        )
     several = len(rates) * len(epochs) > 1
     if several and config.strategy == MULTIWORKER:
         yield message(
