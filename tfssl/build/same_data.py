@@ -19,11 +19,12 @@ def identity(source: Source) -> dict[str, object]:
     Returns:
       `name`; `examples`, their number; `labelled` of them; `classes`, the number; and
       `digest`, SHA-256 over the numbers and labels of the examples in their order and
-      the names of the classes. The pixels are not in it.
+      the names of the classes, and over masks. The pixels are not in it.
     """
     found = hashlib.sha256()
     for numbers in (source.ids, source.labels):
         found.update(numbers.astype("<i8").tobytes())
+    found.update(getattr(source, "targets_digest", "").encode())
     found.update("\0".join(source.class_names).encode("utf-8", "surrogateescape"))
     return {
         "name": source.name,

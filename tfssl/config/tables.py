@@ -42,7 +42,8 @@ FAMILIES = ("byol", "simclr", "moco")
 NORMALIZATIONS = ("batch", "group_ws", "none")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 DATASET_FORMS = (
-    "shapes, shapes:N, folder:DIR, list:FILE, tfds:NAME, tfrecord:GLOB, arrays:FILE"
+    "shapes, shapes:N, folder:DIR, list:FILE, tfds:NAME, tfrecord:GLOB, arrays:FILE, "
+    "masks:DIR"
 )
 
 STRATEGIES: Mapping[str, str] = {
@@ -61,8 +62,13 @@ DATASETS: Mapping[str, str] = {
     "tfds": "tfssl.data.tfds_source:open_tfds",
     "tfrecord": "tfssl.data.tfrecord_source:open_tfrecord",
     "arrays": "tfssl.data.arrays:open_arrays",
+    "masks": "tfssl.data.masks:open_masks",
 }
 """KIND of `--dataset=KIND:ARGUMENT` to a function of (argument, split, options)."""
+
+TARGETS: Mapping[str, tuple[str, ...]] = {"mask": ("shapes", "masks", "tfds")}
+"""What examples may have beside a label (`SourceOptions.targets`), to the KINDs that
+have it."""
 
 EXPORT_FORMATS: Mapping[str, str] = {
     "saved_model": "tfssl.exporters.formats:saved_model",

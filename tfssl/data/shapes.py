@@ -37,6 +37,8 @@ class Shapes(Described):
       image_size: Side in pixels, >= 16.
       memory: Bytes up to which everything is drawn at opening; beyond, pictures are
         drawn when they are asked for. The pictures are the same.
+      masks: Whether `example` also gives `mask`, uint8 `[h, w, 1]`: 0 is background,
+        1 + label an object.
 
     Raises:
       DataError: Unknown split, empty slice, or size below 16.
@@ -53,6 +55,7 @@ class Shapes(Described):
         examples: int = DEFAULT_EXAMPLES,
         image_size: int = 32,
         memory: int = MEMORY,
+        masks: bool = False,
     ):
         if split.name not in _ALIASES:
             raise DataError(unknown("split of shapes", split.name, _ALIASES))
@@ -68,6 +71,11 @@ class Shapes(Described):
         numbers = np.arange(self._start, stop, dtype=np.int64)
         self.labels = drawing.class_of(numbers)
         self.ids = numbers + (_TEST_ID if self._stream == "test" else 0)
+        self._masks = None
+        if masks:
+            self.pixel_classes = ("background", *CLASS_NAMES)
+            self.targets_digest = "masks of shapes"
+            self._masks = _masks(self._stream, self._start, stop, image_size)
         self._drawn = None
         size = self.num_examples * image_size**2 * 3
         if size <= memory:
@@ -85,11 +93,15 @@ class Shapes(Described):
         else:
             image = tf.io.decode_raw(self._drawn[index], tf.uint8)
         number = index + self._start
-        return {
+        found = {
             "image": tf.reshape(image, shape),
             "label": drawing.class_of(number),
             "id": number + (_TEST_ID if self._stream == "test" else 0),
         }
+        if self._masks is not None:
+            mask = tf.io.decode_raw(self._masks[index], tf.uint8)
+            found["mask"] = tf.reshape(mask, [*shape[:2], 1])
+        return found
 
     def where(self, index: int) -> str:
         """The data set, and the number of the picture in the whole of its split."""
@@ -111,6 +123,15 @@ def _pictures(stream: str, start: int, stop: int, size: int) -> tf.Tensor:
     )
 
 
+@functools.lru_cache(maxsize=4)
+def _masks(stream: str, start: int, stop: int, size: int) -> tf.Tensor:
+    rows = []
+    for number in range(start, stop):
+        drawn = drawing.draw(number, stream, size)
+        rows.append(((drawn.label + 1) * drawn.masks.any(0)).astype(np.uint8).tobytes())
+    return tf.constant(rows)
+
+
 # Each mode of one command opens the data set again; drawing it takes seconds.
 _few_pictures = functools.lru_cache(maxsize=4)(_pictures)
 
@@ -130,4 +151,5 @@ def open_shapes(argument: str, split: Split, options: SourceOptions) -> Shapes:
             )
         )
     examples = int(argument or DEFAULT_EXAMPLES)
-    return Shapes(split, examples=examples, image_size=options.image_size)
+    masks = options.targets == "mask"
+    return Shapes(split, examples=examples, image_size=options.image_size, masks=masks)

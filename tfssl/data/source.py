@@ -57,6 +57,8 @@ class Described:
     labels: np.ndarray
     unknown_classes: tuple[str, ...] = ()
     several: Several | None = None
+    pixel_classes: tuple[str, ...] = ()
+    targets_digest: str = ""
     reading = Reading()
 
     def class_of(self, index: int) -> str:
@@ -161,6 +163,9 @@ class Source(Protocol):
       unknown_classes: Names of classes that the training images lack.
       several: Where images have any number of labels: those. `labels` are -1 then, and
         there are no `class_names`.
+      pixel_classes: Where examples have a `mask`: the names of its classes.
+      targets_digest: Where they have other targets than a label: what tells these from
+        others.
       ids: int64 `[num_examples]`, >= 0, distinct: an example's number for good.
       may_fail: Whether `example` can meet something unreadable; where it cannot, the
         pipelines leave out the machinery that replaces examples.
@@ -173,6 +178,8 @@ class Source(Protocol):
     labels: np.ndarray
     unknown_classes: tuple[str, ...]
     several: Several | None
+    pixel_classes: tuple[str, ...]
+    targets_digest: str
     ids: np.ndarray
     may_fail: bool
 
@@ -228,6 +235,7 @@ class SourceOptions:
       rebuild_index: Make indexes anew.
       max_pixels: Images whose header declares more are unreadable; 0: no limit.
       orient: `"exif"`: pictures are turned upright; `"none"`: they stay as they lie.
+      targets: `"mask"`: examples also have a mask of classes; empty: only a label.
       tfrecord_image_key: Feature of the encoded image.
       tfrecord_label_key: Feature of the label; "": none.
       tfrecord_first_label: Number of the first class in the files.
@@ -239,6 +247,7 @@ class SourceOptions:
     rebuild_index: bool = False
     max_pixels: int = MAX_PIXELS
     orient: str = "none"
+    targets: str = ""
     tfrecord_image_key: str = IMAGE_KEY
     tfrecord_label_key: str = LABEL_KEY
     tfrecord_first_label: int = 0

@@ -10,7 +10,7 @@ from tfssl.data.labelled import labelled_part
 from tfssl.data.memory import BUDGET, in_memory
 from tfssl.data.source import Source, SourceOptions
 from tfssl.data.splits import parse_split
-from tfssl.errors import DataError
+from tfssl.errors import DataError, message
 
 
 def open_source(
@@ -40,6 +40,16 @@ def open_source(
     kind, _, argument = spec.partition(":")
     opener = tables.find(tables.DATASETS, "dataset", kind, DataError)
     how = SourceOptions(**options)
+    if how.targets:
+        memory = 0  # what is decoded there has no other targets than a label
+        if kind not in (having := tables.TARGETS[how.targets]):
+            raise DataError(
+                message(
+                    f"dataset={spec}, whose images have no {how.targets}",
+                    f"a data set of {', '.join(having)}",
+                    f"dataset={having[1]}:…",
+                )
+            )
     source = opener(argument, parse_split(split), how)
     if isinstance(source, Encoded):
         source.orient = how.orient

@@ -36,6 +36,8 @@ class Subset(Described):
         self.labels, self.ids = base.labels[places], base.ids[places]
         if (several := getattr(base, "several", None)) is not None:
             self.several = Several(several.targets[places], several.class_names)
+        self.pixel_classes = getattr(base, "pixel_classes", ())
+        self.targets_digest = getattr(base, "targets_digest", "")
         self.may_fail = base.may_fail
         self.name = f"{base.name}, {what}"
 

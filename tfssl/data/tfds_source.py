@@ -20,7 +20,7 @@ from tfssl.core.python_calls import python_call
 from tfssl.data.encoded import Encoded
 from tfssl.data.formats import MAX_PIXELS
 from tfssl.data.host_table import Numbers, Texts
-from tfssl.data.source import Several, SourceOptions, first_line
+from tfssl.data.source import Several, Source, SourceOptions, first_line
 from tfssl.data.splits import Split
 from tfssl.data.tfrecord_index import open_shards
 from tfssl.data.tfrecord_source import Records
@@ -87,6 +87,7 @@ class TfdsSource(Encoded):
         self._first_id = start + 2**40 * sorted(splits).index(split.name)
         self.ids = np.arange(self.num_examples, dtype=np.int64) + self._first_id
         part = tfds.core.ReadInstruction(split.name, from_=start, to=stop, unit="abs")
+        self._builder, self._part = builder, part
         size = info.num_bytes * self.num_examples / max(info.num_examples, 1)
         keys = [key for key in (image, label, *sequences) if key]
         rows = _rows(tfds, builder, part, keys)
@@ -139,6 +140,31 @@ class TfdsSource(Encoded):
         image, label = self._keys
         row = self._rows[int(index)]
         return row[image], np.int64(row[label] if label else -1)
+
+    def others(self, key: str, split: str = "") -> list[bytes]:
+        """Another image feature of every example, as its file's bytes.
+
+        Args:
+          key: Of the feature.
+          split: A whole split; empty: the examples of this source.
+        """
+        tfds = _import_tfds()
+        part = tfds.core.ReadInstruction(split) if split else self._part
+        images = [
+            k for k, v in self.features.items() if isinstance(v, tfds.features.Image)
+        ]
+        keys = [key, *(k for k in images if k != key)]
+        return [bytes(row[key]) for row in _rows(tfds, self._builder, part, keys)]
+
+    @property
+    def features(self) -> dict[str, Any]:
+        """What an example of the data set has, by name."""
+        return dict(self._builder.info.features)
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the data set's splits."""
+        return sorted(self._builder.info.splits)
 
     def where(self, index: int) -> str:
         """The data set, and the number in the split."""
@@ -253,9 +279,12 @@ def _rows(tfds: Any, builder: Any, part: Any, keys: list[str]) -> Any:
       tfds: The package.
       builder: Of the data set.
       part: Which examples.
-      keys: Features to read, the first is the image.
+      keys: Features to read; images among them stay encoded.
     """
-    skip = {keys[0]: tfds.decode.SkipDecoding()}
+    images = [
+        k for k in keys if isinstance(builder.info.features[k], tfds.features.Image)
+    ]
+    skip = {key: tfds.decode.SkipDecoding() for key in images}
     try:
         return builder.as_data_source(part, decoders=skip)
     except NotImplementedError:  # tfrecord
@@ -267,7 +296,7 @@ def _rows(tfds: Any, builder: Any, part: Any, keys: list[str]) -> Any:
         ).as_numpy_iterator()
 
 
-def open_tfds(argument: str, split: Split, options: SourceOptions) -> TfdsSource:
+def open_tfds(argument: str, split: Split, options: SourceOptions) -> Source:
     """Opens `tfds:NAME`; `data_dir` is where TensorFlow Datasets prepared it.
 
     Raises:
@@ -275,11 +304,14 @@ def open_tfds(argument: str, split: Split, options: SourceOptions) -> TfdsSource
     """
     if not argument:
         raise DataError(message("dataset=tfds:", "tfds:NAME", "dataset=tfds:cifar10"))
-    return TfdsSource(
-        argument,
-        split,
-        data_dir=options.data_dir,
-        index_dir=options.index_dir or cache_directory(),
-        rebuild=options.rebuild_index,
-        max_pixels=options.max_pixels,
-    )
+    how = {
+        "data_dir": options.data_dir,
+        "index_dir": options.index_dir or cache_directory(),
+        "rebuild": options.rebuild_index,
+        "max_pixels": options.max_pixels,
+    }
+    if options.targets == "mask":
+        from tfssl.data.tfds_masks import open_with_masks
+
+        return open_with_masks(argument, split, orient=options.orient, **how)
+    return TfdsSource(argument, split, **how)

@@ -1,0 +1,181 @@
+"""Reads files of masks: one number a pixel, whatever a program wrote it as.
+
+A mask is an image file whose pixels are numbers of classes. Grey values are numbers,
+those of a palette are its places, black and white are 0 and 1. Of 16 bits the same; of
+RGB the common value of the three channels, or the place of the colour in PASCAL VOC's
+palette. Alpha is dropped. A JPEG is refused: its compression changes the numbers. No
+TensorFlow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import warnings
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+IGNORED = 255
+"""The number of pixels that belong to no class."""
+
+KINDS = {
+    "16 bit": "have 16 bits a pixel; numbers above 254 are ignored",
+    "grey in RGB": "repeat their numbers in three channels",
+    "colours": "hold the colours of VOC's palette, not numbers",
+    "transparent": "have transparency, which is dropped",
+}
+"""What a mask may be, and what follows from it."""
+
+_MODES = {"1", "L", "P", "LA", "PA", "RGB", "RGBA", "I", "I;16", "I;16B", "I;16L"}
+_BORDER = (224, 224, 192)
+"""Colour of VOC's pixels between objects, which belong to no class."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Mask:
+    """A mask as it was read.
+
+    Attributes:
+      numbers: uint8 `[h, w]`, `IGNORED` for what is above 254.
+      kinds: Of `KINDS`.
+      above: Pixels whose number is above 254, and neither 255 nor 65535.
+    """
+
+    numbers: np.ndarray
+    kinds: tuple[str, ...]
+    above: int
+
+
+def voc_palette() -> np.ndarray:
+    """Returns the 256 colours that PASCAL VOC draws classes in, uint8 `[256, 3]`.
+
+    Three bits of the class go to the highest bits of red, green and blue, the next
+    three below them, and so on (VOC development kit, `VOClabelcolormap.m`).
+    """
+    classes = np.arange(256)
+    table = np.zeros((256, 3), np.uint8)
+    for place in range(8):
+        for channel in range(3):
+            bit = classes >> (3 * place + channel) & 1
+            table[:, channel] |= (bit << (7 - place)).astype(np.uint8)
+    return table
+
+
+def read_mask(data: bytes, max_pixels: int = 0) -> Mask:
+    """Reads a mask out of the bytes of its file.
+
+    Args:
+      data: The file.
+      max_pixels: Most pixels that it may declare; 0: any number.
+
+    Raises:
+      ValueError: With the reason, where the bytes are no mask.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                return _read(image, max_pixels)
+        except (
+            OSError, SyntaxError, EOFError, LookupError, TypeError, MemoryError,
+            OverflowError, NotImplementedError, Image.DecompressionBombError,
+        ) as error:  # fmt: skip
+            raise ValueError(f"not readable as a mask: {_said(error, data)}") from error
+
+
+def _read(image: Image.Image, max_pixels: int) -> Mask:
+    if image.format in ("JPEG", "MPO"):
+        raise ValueError("is a JPEG, whose compression changes the numbers of classes")
+    if max_pixels and image.width * image.height > max_pixels:
+        raise ValueError(f"declares {image.width} x {image.height} pixels")
+    if image.mode not in _MODES:
+        raise ValueError(f"has pixels of the kind {image.mode}, no numbers")
+    kinds = []
+    if image.mode in ("LA", "PA", "RGBA"):
+        kinds.append("transparent")
+    pixels = np.asarray(image)
+    if image.mode in ("LA", "PA"):
+        pixels = pixels[..., 0]
+    elif pixels.ndim == 3:
+        rgb = pixels[..., :3]
+        if (rgb == rgb[..., :1]).all():
+            pixels = rgb[..., 0]
+            kinds.append("grey in RGB")
+        else:
+            pixels = _of_colours(rgb)
+            kinds.append("colours")
+    above = 0
+    if pixels.dtype.itemsize > 1:
+        kinds.append("16 bit")
+        wide = pixels.astype(np.int64)
+        beyond = (wide > IGNORED) | (wide < 0)
+        above = int((beyond & (wide != 65535)).sum())
+        pixels = np.where(beyond, IGNORED, wide)
+    return Mask(np.ascontiguousarray(pixels, np.uint8), tuple(kinds), above)
+
+
+def _of_colours(rgb: np.ndarray) -> np.ndarray:
+    """Numbers of VOC's colours.
+
+    Raises:
+      ValueError: One is no colour of its palette.
+    """
+
+    def packed(colours: np.ndarray) -> np.ndarray:
+        return colours.astype(np.int64) @ np.array([65536, 256, 1])
+
+    known = np.append(packed(voc_palette()), packed(np.array(_BORDER)))
+    order = np.argsort(known)
+    wanted, back = np.unique(packed(rgb), return_inverse=True)
+    place = np.minimum(np.searchsorted(known[order], wanted), len(known) - 1)
+    found = order[place]
+    if (strange := known[found] != wanted).any():
+        first = tuple(int(wanted[strange][0]).to_bytes(3, "big"))
+        raise ValueError(
+            f"is RGB with colours such as {first} that are no numbers of classes: save "
+            "places in a palette, or grey values"
+        )
+    numbers = np.minimum(found, IGNORED).astype(np.uint8)
+    return numbers[back].reshape(rgb.shape[:2])
+
+
+def header(data_or_path: str | bytes) -> tuple[int, int, int]:
+    """Returns height, width and EXIF orientation (1 to 8) of an image file.
+
+    Args:
+      data_or_path: Its bytes, or where it is.
+
+    Raises:
+      ValueError: With the reason, where it is no image.
+    """
+    given: Any = data_or_path
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(
+                io.BytesIO(given) if isinstance(given, bytes) else given
+            ) as image:
+                way = image.getexif().get(0x0112, 1)
+                return image.height, image.width, way if way in range(1, 9) else 1
+    except FileNotFoundError as error:
+        raise ValueError("is not there") from error
+    except (
+        OSError, SyntaxError, EOFError, LookupError, TypeError, ValueError,
+        MemoryError, OverflowError, NotImplementedError, Image.DecompressionBombError,
+    ) as error:  # fmt: skip
+        raise ValueError(f"not readable as an image: {_said(error)}") from error
+
+
+def _said(error: Exception, data: bytes = b"some") -> str:
+    if isinstance(error, UnidentifiedImageError):  # its text names an object
+        return "of a kind that Pillow does not know" if data else "empty file"
+    return str(error)[:120] or type(error).__name__
+
+
+def as_png(numbers: np.ndarray) -> bytes:
+    """Encodes uint8 `[h, w]` as a grey PNG, which any decoder reads exactly."""
+    out = io.BytesIO()
+    Image.fromarray(numbers).save(out, "PNG", compress_level=4)
+    return out.getvalue()
