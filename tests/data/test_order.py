@@ -39,12 +39,25 @@ def arrays(tmp_path, files):
     return f"arrays:{tmp_path}/set.npz"
 
 
+def masks(tmp_path, files):
+    for folder_ in ("images", "masks"):
+        (tmp_path / folder_).mkdir()
+        for number in range(20):
+            pixels = files.picture(number)
+            data = files.encoded(
+                pixels[..., 0] % 4 if folder_ == "masks" else pixels, "PNG"
+            )
+            (tmp_path / folder_ / f"{number}.png").write_bytes(data)
+    return f"masks:{tmp_path}"
+
+
 MAKE = {
     "shapes": lambda *_: "shapes:20",
     "folder": folder,
     "list": file_list,
     "tfrecord": tfrecord,
     "arrays": arrays,
+    "masks": masks,
 }
 
 

@@ -251,3 +251,11 @@ def test_every_schedule_is_above_zero_in_a_run_of_any_length(
         if warned:
             assert f"takes {warmup} steps and the run ends after {total}" in warned[0]
             assert f"{rates.max():.3g} of" in warned[0]
+
+
+def test_poly_is_the_published_power_of_what_is_left():
+    schedule = optim.build_schedule("poly", peak=0.007, total=30_000)
+    steps = [0, 1, 15_000, 29_999]
+    want = [0.007 * (1 - step / 30_000) ** 0.9 for step in steps]
+    np.testing.assert_allclose(_both(schedule, steps), want, rtol=1e-5)
+    assert [schedule(step) for step in (30_000, 40_000)] == [0, 0]

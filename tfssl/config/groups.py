@@ -37,7 +37,7 @@ class Data(Flags, title="data"):
         "shapes",
         "shapes[:N] (drawn by the program), folder:DIR[,DIR] (images, class folders "
         "if labelled), list:FILE (a path a line), tfds:NAME, tfrecord:GLOB, "
-        "arrays:FILE (.npz, .npy or .h5)",
+        "arrays:FILE (.npz, .npy or .h5), masks:DIR (images with a mask each)",
     )
     data_dir: str = flag(
         "",
@@ -146,7 +146,7 @@ class Training(Flags, title="optimiser"):
     lr_schedule: str = flag(
         "cosine",
         "after the warm-up; epoch_cosine: MoCo's, one rate an epoch; step: a tenth at "
-        "60 % and at 80 %; exponential: .9 every 62,500 steps",
+        "60 % and at 80 %; exponential: .9 every 62,500 steps; poly: DeepLab's",
         choices=tuple(tables.SCHEDULES),
     )
     lr_milestones: tuple[float, ...] = flag(

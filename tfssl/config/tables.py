@@ -26,6 +26,7 @@ SCHEDULES: Mapping[str, str] = {
     "epoch_cosine": "tfssl.optim.schedules:epoch_cosine",
     "step": "tfssl.optim.schedules:step_decay",
     "exponential": "tfssl.optim.schedules:exponential",
+    "poly": "tfssl.optim.schedules:poly",
     "constant": "tfssl.optim.schedules:constant",
 }
 """`--lr_schedule` to a function of the step."""

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-IGNORED = 255
-"""The number of pixels that belong to no class."""
+from tfssl.augment.dense import IGNORED
 
 KINDS = {
     "16 bit": "have 16 bits a pixel; numbers above 254 are ignored",
@@ -179,3 +178,10 @@ def as_png(numbers: np.ndarray) -> bytes:
     out = io.BytesIO()
     Image.fromarray(numbers).save(out, "PNG", compress_level=4)
     return out.getvalue()
+
+
+def coloured(mask: np.ndarray) -> np.ndarray:
+    """A mask `[...]` as a picture in VOC's colours, uint8 `[..., 3]`."""
+    table = voc_palette()
+    table[IGNORED] = _BORDER
+    return table[mask]

@@ -21,8 +21,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from tfssl.augment.dense import IGNORED
 from tfssl.config.dataset_name import role, roles
-from tfssl.data.mask_files import IGNORED
 from tfssl.data.scan import EXTENSIONS
 from tfssl.errors import DataError, message, printable, unknown
 

@@ -25,11 +25,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
+from tfssl.augment.dense import IGNORED
 from tfssl.data import mask_files, upright
 from tfssl.data.decode import decode
 from tfssl.data.encoded import Encoded
 from tfssl.data.host_table import Numbers, Texts
-from tfssl.data.mask_files import IGNORED, KINDS
+from tfssl.data.mask_files import KINDS
 from tfssl.errors import message, printable
 
 Head = tuple[int, int, int] | str
@@ -279,20 +280,24 @@ class WithMasks(Encoded):
         """
         self.pixel_classes = classes.names
         self._masks, self._table = Texts(files), tf.constant(classes.table)
-        self._ways = [Numbers(column) for column in ways.T]
+        self._of_image, self._of_mask = (Numbers(column) for column in ways.T)
         digest = hashlib.sha256(b"".join([classes.table.tobytes(), *files]))
         self.targets_digest = digest.hexdigest()
 
     def example(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
         """See `Source.example`; also `mask`, classes or `IGNORED`."""
         found = self.encoded(index)
-        of_image, of_mask = (tf.cast(way(index), tf.int32) for way in self._ways)
         image = decode(found.pop("data"), self.max_pixels)
+        image = upright.turn(image, tf.cast(self._of_image(index), tf.int32))
+        image = tf.ensure_shape(image, [None, None, 3])
+        return {"image": image, "mask": self.mask(index), **found}
+
+    def mask(self, index: tf.Tensor) -> tf.Tensor:
+        """The mask alone of an example."""
         mask = tf.io.decode_png(self._masks(index), channels=1)
         mask = tf.gather(self._table, tf.cast(mask, tf.int32))
-        mask = tf.ensure_shape(upright.turn(mask, of_mask), [None, None, 1])
-        image = tf.ensure_shape(upright.turn(image, of_image), [None, None, 3])
-        return {"image": image, "mask": mask, **found}
+        mask = upright.turn(mask, tf.cast(self._of_mask(index), tf.int32))
+        return tf.ensure_shape(mask, [None, None, 1])
 
     def mostly_jpeg(self) -> str:
         """See `Encoded.mostly_jpeg`: whole images are decoded."""

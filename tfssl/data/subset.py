@@ -45,6 +45,10 @@ class Subset(Described):
         """See `Source.example`."""
         return self._base.example(self._place(tf.cast(index, tf.int64)))
 
+    def mask(self, index: tf.Tensor) -> tf.Tensor:
+        """The mask of an example, of a source that has them."""
+        return self._base.mask(self._place(tf.cast(index, tf.int64)))
+
     def where(self, index: int) -> str:
         """See `Source.where`."""
         return self._base.where(int(self._place(index)))

@@ -100,6 +100,19 @@ def exponential(
     return _finish(peak * ops.exp(math.log(rate) * power) * _ramp(ops, s, warmup))
 
 
+def poly(
+    step: Step, *, peak: float, total: int, power: float = 0.9, warmup: int = 0
+) -> np.ndarray | tf.Tensor:
+    """`peak * (share of the steps after the warm-up that are left) ** power`.
+
+    From `total` on 0 (DeepLab, 1606.00915, section 4.1, which has no warm-up).
+    """
+    ops, s = _split(step)
+    left = (total - s) / max(total - warmup, 1)
+    left = ops.minimum(ops.maximum(left, 0.0), 1.0)
+    return _finish(peak * left**power * _ramp(ops, s, warmup))
+
+
 def byol_tau(step: Step, *, base: float, total: int) -> np.ndarray | tf.Tensor:
     """BYOL's target decay, `1 - (1 - base)/2 (1 + cos(pi step / total))`.
 
@@ -130,7 +143,8 @@ def build_schedule(
     """A schedule by name, with the usual shape over `total` steps.
 
     Args:
-      name: `constant`; `cosine` to 0; `step`; `exponential`; `epoch_cosine`, MoCo v2's,
+      name: `constant`; `cosine` and `poly` to 0; `step`; `exponential`; `epoch_cosine`,
+        MoCo v2's,
         which takes no warm-up.
       peak: Rate after the warm-up.
       total: Steps of the run.
@@ -152,7 +166,7 @@ def build_schedule(
     if name not in SCHEDULES:
         raise ValueError(unknown("lr_schedule", name, SCHEDULES))
     own: dict[str, Any] = {"warmup": warmup}
-    if name == "cosine":
+    if name in ("cosine", "poly"):
         own["total"] = total
     elif name == "step":
         own["boundaries"] = boundaries or [round(0.6 * total), round(0.8 * total)]
