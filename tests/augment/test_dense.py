@@ -136,7 +136,11 @@ def test_a_fitted_view_shows_everything_and_boxes_come_back(shape):
     inside = np.array([[0, 0, h, w], [h / 4, w / 8, h / 2, w]], np.float32)
     found, kept = dense.moved_boxes(inside, cut)
     assert kept.numpy().all()
-    np.testing.assert_allclose(dense.restored_boxes(found, cut), inside, atol=1e-4)
+    np.testing.assert_allclose(
+        dense.restored_boxes(found, cut.source, [cut.height, cut.width]),
+        inside,
+        atol=1e-4,
+    )
 
 
 def test_numbers_that_draw_nothing_are_refused():

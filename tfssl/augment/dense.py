@@ -202,21 +202,21 @@ def moved_boxes(
     return tf.where(kept[:, None], flat, 0.0), kept
 
 
-def restored_boxes(boxes: tf.Tensor, cut: Cut) -> tf.Tensor:
-    """Moves boxes of a view that is not mirrored back into the image, and clips them.
+def restored_boxes(boxes: tf.Tensor, source: tf.Tensor, shown: tf.Tensor) -> tf.Tensor:
+    """Moves boxes of `fitted` views back into their images, and clips them.
 
     Args:
-      boxes: float32 `[n, 4]` in pixels of the canvas.
-      cut: Of `fitted`, or of `draw` where it does not flip.
+      boxes: float32 `[..., n, 4]` in pixels of the canvas.
+      source: int32 `[..., 2]`, height and width of the images.
+      shown: int32 `[..., 2]`, those that they have on the canvas.
 
     Returns:
-      float32 `[n, 4]` in pixels of the image.
+      float32 `[..., n, 4]` in pixels of the images.
     """
-    source = tf.cast(cut.source, tf.float32)
-    scale = source / tf.cast(tf.stack([cut.height, cut.width]), tf.float32)
-    begin = tf.cast(tf.stack([cut.top, cut.left]), tf.float32)
-    corners = (tf.reshape(boxes, [-1, 2, 2]) + begin) * scale
-    return tf.reshape(tf.clip_by_value(corners, 0.0, source), [-1, 4])
+    source, shown = (tf.cast(size, tf.float32) for size in (source, shown))
+    limits = tf.concat([source, source], -1)[..., None, :]
+    scale = tf.concat([source / shown] * 2, -1)[..., None, :]
+    return tf.clip_by_value(boxes * scale, 0.0, limits)
 
 
 def _scaled(side: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:

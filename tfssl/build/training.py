@@ -176,7 +176,7 @@ def recorder(
     config: Config,
     job: Job,
     directory: RunDirectory | None,
-    views: Recipe,
+    views: Recipe | None,
     *,
     name: str,
     title: str = "",
@@ -190,7 +190,8 @@ def recorder(
       config: Resolved configuration of the run directory.
       job: The training.
       directory: Where this process records it; None: another process does.
-      views: The recipe of its views, some of which TensorBoard shows.
+      views: The recipe of its views, some of which TensorBoard shows; None: it does
+        not.
       name: Of the training in `results.json`.
       title: In front of the bar; default: the name.
       texts: Files to be written beside `flags.cfg`.
@@ -214,7 +215,7 @@ def recorder(
     def scalars(start: int, total: int) -> ScalarWriter:
         del total
         writer = ScalarWriter(directory.tensorboard, shown=config.tensorboard)
-        if not start and config.tensorboard:
+        if not start and config.tensorboard and views is not None:
             writer.write_views(_strip(config, job.source, views))
         return writer
 

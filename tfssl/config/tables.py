@@ -67,7 +67,10 @@ DATASETS: Mapping[str, str] = {
 }
 """KIND of `--dataset=KIND:ARGUMENT` to a function of (argument, split, options)."""
 
-TARGETS: Mapping[str, tuple[str, ...]] = {"mask": ("shapes", "masks", "tfds")}
+TARGETS: Mapping[str, tuple[str, ...]] = {
+    "mask": ("shapes", "masks", "tfds"),
+    "boxes": ("shapes",),
+}
 """What examples may have beside a label (`SourceOptions.targets`), to the KINDs that
 have it."""
 

@@ -1,10 +1,12 @@
 """Data sets, and the two pipelines that read them."""
 
 from tfssl.data.classes import every_class, in_classes
+from tfssl.data.dense_rows import dense_inference, dense_training
 from tfssl.data.drawing import Drawing, draw
 from tfssl.data.encoded import Encoded
 from tfssl.data.folder import Folder
 from tfssl.data.memory import in_memory
+from tfssl.data.objects import Objects
 from tfssl.data.outlines import CLASS_NAMES
 from tfssl.data.pipeline import inference, is_small, training
 from tfssl.data.shapes import Shapes
@@ -20,12 +22,15 @@ __all__ = [
     "Drawing",
     "Encoded",
     "Folder",
+    "Objects",
     "Shapes",
     "Reading",
     "Source",
     "Summary",
     "Split",
     "TfdsSource",
+    "dense_inference",
+    "dense_training",
     "draw",
     "every_class",
     "in_classes",

@@ -24,6 +24,9 @@ MIN_SIZE = 16
 SPLIT_STREAMS = {"train": 0x7A11, "test": 0x7E57}  # first word of the random stream
 _OBJECTS = (5, 9)  # wanted; fewer where they do not fit
 _RADIUS = (0.12, 0.17)
+_MOST, _SIZES = 7, (0.1, 0.24)  # of a scene
+_SCENES = 0x5CE7E  # a third word, which the stream of `draw` has not
+SEEN = 12  # pixels
 _TURN = 0.35  # radians either way
 Cut = tuple[slice, slice, np.ndarray]
 _TEXTURES = 6  # plain, gradient, stripes, checks, dots, noise
@@ -77,9 +80,57 @@ def draw(index: int, split: str, size: int) -> Drawing:
     boxes = np.zeros((len(cuts), 4), np.float32)
     for mask, box, (rows, columns, cover) in zip(masks, boxes, cuts, strict=True):
         mask[rows, columns] = cover >= 0.5
-        ys, xs = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
-        box[:] = ys[0], xs[0], ys[-1] + 1, xs[-1] + 1
+        box[:] = _bounds(mask)
     return Drawing(image, class_of(index), boxes, masks)
+
+
+class Scene(NamedTuple):
+    """A picture of objects of several classes, some in front of others.
+
+    Attributes:
+      image: uint8 `[size, size, 3]`.
+      classes: int64 `[objects]`.
+      boxes: float32 `[objects, 4]`, as of `Drawing`; of what is seen of each.
+      masks: bool `[objects, size, size]`: the pixels of each that are seen.
+    """
+
+    image: np.ndarray
+    classes: np.ndarray
+    boxes: np.ndarray
+    masks: np.ndarray
+
+
+def draw_scene(index: int, split: str, size: int) -> Scene:
+    """Draws scene `index` of a split: crowding, truncation, a class for each object.
+
+    Up to seven objects of any sizes; a disc may reach into another by a quarter of
+    both radii, and out of the picture by all of its own. What is drawn later stands in
+    front. An object of which fewer than `SEEN` pixels are seen is not listed.
+
+    Args:
+      index: >= 0.
+      split: `"train"` or `"test"`: disjoint random streams, apart from `draw`'s.
+      size: Side in pixels, >= 16.
+
+    Raises:
+      DataError: Unknown split, or a size below 16.
+    """
+    rng = _stream(split, size, index, _SCENES)
+    luma, canvas = _ground(rng, size)
+    classes, masks = [], []
+    for place in _crowd(rng):
+        label = int(rng.integers(len(CLASS_NAMES)))
+        outline = OUTLINES[CLASS_NAMES[label]]
+        rows, columns, cover = _object(rng, canvas, outline, place, luma, size)
+        mask = np.zeros((size, size), bool)
+        mask[rows, columns] = cover >= 0.5
+        masks = [other & ~mask for other in masks]
+        classes.append(label)
+        masks.append(mask)
+    seen = [number for number, mask in enumerate(masks) if mask.sum() >= SEEN]
+    kept = np.array([masks[n] for n in seen], bool).reshape(-1, size, size)
+    boxes = np.array([_bounds(mask) for mask in kept], np.float32).reshape(-1, 4)
+    return Scene(_bytes(canvas), np.array(classes, np.int64)[seen], boxes, kept)
 
 
 def draw_image(index: int, split: str, size: int) -> np.ndarray:
@@ -94,19 +145,39 @@ def too_small(size: int) -> str:
 
 def _paint(index: int, split: str, size: int) -> tuple[np.ndarray, list[Cut]]:
     """The picture, and (rows, columns, coverage) of every object."""
+    rng = _stream(split, size, index)
+    luma, canvas = _ground(rng, size)
+    outline = OUTLINES[CLASS_NAMES[class_of(index)]]
+    cuts = [_object(rng, canvas, outline, place, luma, size) for place in _places(rng)]
+    return _bytes(canvas), cuts
+
+
+def _stream(split: str, size: int, *numbers: int) -> np.random.Generator:
     if split not in SPLIT_STREAMS:
         raise DataError(unknown("split of shapes", split, SPLIT_STREAMS))
     if size < MIN_SIZE:
         raise DataError(too_small(size))
-    stream = np.random.SeedSequence([SPLIT_STREAMS[split], index])
-    rng = np.random.Generator(np.random.Philox(stream))
-    luma = rng.uniform(0.45, 0.55)  # of the background
+    stream = np.random.SeedSequence([SPLIT_STREAMS[split], *numbers])
+    return np.random.Generator(np.random.Philox(stream))
+
+
+def _ground(rng: np.random.Generator, size: int) -> tuple[float, np.ndarray]:
+    """What stands behind the objects, and its brightness."""
+    luma = rng.uniform(0.45, 0.55)
     canvas = _background(rng, luma, size)
     _strokes(rng, canvas, size)
-    outline = OUTLINES[CLASS_NAMES[class_of(index)]]
-    cuts = [_object(rng, canvas, outline, place, luma, size) for place in _places(rng)]
+    return luma, canvas
+
+
+def _bytes(canvas: np.ndarray) -> np.ndarray:
     pixels = (_clip(canvas) * 255 + 0.5).astype(np.uint8)
-    return np.ascontiguousarray(np.moveaxis(pixels, 0, -1)), cuts
+    return np.ascontiguousarray(np.moveaxis(pixels, 0, -1))
+
+
+def _bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """The box of a mask, ends exclusive."""
+    ys, xs = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
+    return ys[0], xs[0], ys[-1] + 1, xs[-1] + 1
 
 
 def _clip(x: np.ndarray) -> np.ndarray:
@@ -202,6 +273,20 @@ def _places(rng: np.random.Generator) -> list[tuple[float, float, float]]:
         radius = rng.uniform(*_RADIUS)
         x, y = rng.uniform(radius + 0.01, 0.99 - radius, 2).tolist()
         if all(math.hypot(x - a, y - b) >= radius + r + 0.01 for a, b, r in places):
+            places.append((x, y, radius))
+        if len(places) == wanted:
+            break
+    return places
+
+
+def _crowd(rng: np.random.Generator) -> list[tuple[float, float, float]]:
+    """(x, y, radius) of discs that may overlap and leave the picture."""
+    wanted = int(rng.integers(1, _MOST + 1))
+    places: list[tuple[float, float, float]] = []
+    for _ in range(60):
+        radius = rng.uniform(*_SIZES)
+        x, y = rng.uniform(0.03, 0.97, 2).tolist()
+        if all(math.hypot(x - a, y - b) >= 0.75 * (radius + r) for a, b, r in places):
             places.append((x, y, radius))
         if len(places) == wanted:
             break

@@ -92,7 +92,7 @@ def training(
         that do not fit on the device that shall cut them.
     """
     rows = global_batch - first_row if rows is None else rows
-    _check(source, global_batch, replica_batch, first_row, rows, micro_batches)
+    require_rows(source, global_batch, replica_batch, first_row, rows, micro_batches)
     order = Order(
         seed=seed,
         total=source.num_examples,
@@ -133,7 +133,7 @@ def training(
             batches = parts.batch(replica_batch // size, drop_remainder=True)
             batches = batches.map(_joined)
         else:
-            batches = _one_by_one(counts, order, single.row).batch(
+            batches = one_by_one(counts, order, single.row).batch(
                 replica_batch, drop_remainder=True
             )
     if service:
@@ -141,7 +141,7 @@ def training(
         batches = batches.apply(
             tf.data.experimental.service.distribute(sharding, service=service)
         )
-    return _finish(batches)
+    return finish(batches)
 
 
 def _rows_by_step(start_step: int, rows: int) -> tf.data.Dataset:
@@ -162,7 +162,9 @@ def _at_once(
     return counts.batch(size, drop_remainder=True).map(rows, **_IN_ORDER)
 
 
-def _one_by_one(counts: tf.data.Dataset, order: Order, make: Make) -> tf.data.Dataset:
+def one_by_one(counts: tf.data.Dataset, order: Order, make: Make) -> tf.data.Dataset:
+    """Maps this worker's numbers of rows to the rows that stand there."""
+
     def row(count: tf.Tensor) -> Row:
         position = order.position(count)
         return make(position, order.index(position))
@@ -275,7 +277,7 @@ def inference(
 
     counts = tf.data.Dataset.range(-(-total // batch) * batch)
     images = counts.map(row, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return _finish(images.batch(batch, drop_remainder=True))
+    return finish(images.batch(batch, drop_remainder=True))
 
 
 def _checked(
@@ -288,7 +290,8 @@ def _checked(
     }, readable
 
 
-def _finish(batches: tf.data.Dataset) -> tf.data.Dataset:
+def finish(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Prefetches; every pipeline ends so."""
     options = tf.data.Options()
     # Rows are already dealt out; TensorFlow must not deal them out a second time.
     options.experimental_distribute.auto_shard_policy = (
@@ -297,7 +300,7 @@ def _finish(batches: tf.data.Dataset) -> tf.data.Dataset:
     return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
-def _check(
+def require_rows(
     source: Source,
     global_batch: int,
     replica_batch: int,
@@ -305,6 +308,11 @@ def _check(
     rows: int,
     micro_batches: int,
 ) -> None:
+    """Refuses rows that do not make up a batch.
+
+    Raises:
+      DataError: See `training`.
+    """
     if source.num_examples < global_batch:
         raise DataError(
             message(

@@ -13,8 +13,9 @@ import tensorflow as tf
 
 from tfssl.core.python_calls import python_call
 from tfssl.data import drawing
+from tfssl.data.objects import Objects, OfImage
 from tfssl.data.outlines import CLASS_NAMES
-from tfssl.data.source import Described, SourceOptions
+from tfssl.data.source import NO_LABEL, Described, Reading, SourceOptions
 from tfssl.data.splits import Split
 from tfssl.errors import DataError, message, unknown
 
@@ -116,6 +117,56 @@ class Shapes(Described):
         return []
 
 
+class Scenes(Shapes):
+    """Drawn scenes with `objects` of ten classes; see `drawing.draw_scene`.
+
+    Other pictures than those of `Shapes` of the same name, and no label: a scene has
+    several classes. Arguments and ids are those of `Shapes`.
+
+    Attributes:
+      objects: Boxes of what is seen of each object.
+    """
+
+    class_names = ()
+    num_classes = None
+
+    def __init__(
+        self,
+        split: Split,
+        *,
+        examples: int = DEFAULT_EXAMPLES,
+        image_size: int = 32,
+        memory: int = MEMORY,
+    ):
+        super().__init__(split, examples=examples, image_size=image_size, memory=0)
+        self.name = self.name.replace("shapes", "scenes of shapes", 1)
+        self._whole = self._whole.replace("shapes", "scenes of shapes", 1)
+        self.labels = np.full(self.num_examples, NO_LABEL, np.int64)
+        stop, size = self._start + self.num_examples, image_size
+        kept = self.num_examples * size**2 * 3 <= memory
+        self._drawn, self.objects = _scenes(self._stream, self._start, stop, size, kept)
+        self.targets_digest = self.objects.digest()
+        self.reading = Reading(notes=(self.objects.text(),))
+
+    def _draw(self, index: int) -> np.ndarray:
+        number = self._start + int(index)
+        return drawing.draw_scene(number, self._stream, self._size).image
+
+    def example(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
+        """See `Source.example`."""
+        return {**super().example(index), "label": tf.constant(NO_LABEL, tf.int64)}
+
+
+@functools.lru_cache(maxsize=4)
+def _scenes(
+    stream: str, start: int, stop: int, size: int, kept: bool
+) -> tuple[tf.Tensor | None, Objects]:
+    drawn = [drawing.draw_scene(number, stream, size) for number in range(start, stop)]
+    found = tuple(OfImage.of(scene.boxes, scene.classes) for scene in drawn)
+    pictures = [scene.image.tobytes() for scene in drawn] if kept else None
+    return pictures and tf.constant(pictures), Objects(CLASS_NAMES, found)
+
+
 def _pictures(stream: str, start: int, stop: int, size: int) -> tf.Tensor:
     # Strings, since TensorFlow keeps them on the host on every machine.
     return tf.constant(
@@ -151,5 +202,7 @@ def open_shapes(argument: str, split: Split, options: SourceOptions) -> Shapes:
             )
         )
     examples = int(argument or DEFAULT_EXAMPLES)
+    if options.targets == "boxes":
+        return Scenes(split, examples=examples, image_size=options.image_size)
     masks = options.targets == "mask"
     return Shapes(split, examples=examples, image_size=options.image_size, masks=masks)

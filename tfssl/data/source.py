@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.data.formats import MAX_PIXELS
+from tfssl.data.objects import Objects
 from tfssl.errors import printable
 
 NO_LABEL = -1
@@ -58,6 +59,7 @@ class Described:
     unknown_classes: tuple[str, ...] = ()
     several: Several | None = None
     pixel_classes: tuple[str, ...] = ()
+    objects: Objects | None = None
     targets_digest: str = ""
     reading = Reading()
 
@@ -164,6 +166,7 @@ class Source(Protocol):
       several: Where images have any number of labels: those. `labels` are -1 then, and
         there are no `class_names`.
       pixel_classes: Where examples have a `mask`: the names of its classes.
+      objects: Where they have boxes: those of all examples.
       targets_digest: Where they have other targets than a label: what tells these from
         others.
       ids: int64 `[num_examples]`, >= 0, distinct: an example's number for good.
@@ -179,6 +182,7 @@ class Source(Protocol):
     unknown_classes: tuple[str, ...]
     several: Several | None
     pixel_classes: tuple[str, ...]
+    objects: Objects | None
     targets_digest: str
     ids: np.ndarray
     may_fail: bool
@@ -235,7 +239,8 @@ class SourceOptions:
       rebuild_index: Make indexes anew.
       max_pixels: Images whose header declares more are unreadable; 0: no limit.
       orient: `"exif"`: pictures are turned upright; `"none"`: they stay as they lie.
-      targets: `"mask"`: examples also have a mask of classes; empty: only a label.
+      targets: `"mask"`: examples also have a mask of classes; `"boxes"`: the source has
+        `objects`; empty: only a label.
       tfrecord_image_key: Feature of the encoded image.
       tfrecord_label_key: Feature of the label; "": none.
       tfrecord_first_label: Number of the first class in the files.

@@ -47,7 +47,7 @@ def open_source(
                 message(
                     f"dataset={spec}, whose images have no {how.targets}",
                     f"a data set of {', '.join(having)}",
-                    f"dataset={having[1]}:…",
+                    f"dataset={having[-1]}:…",
                 )
             )
     source = opener(argument, parse_split(split), how)

@@ -37,6 +37,8 @@ class Subset(Described):
         if (several := getattr(base, "several", None)) is not None:
             self.several = Several(several.targets[places], several.class_names)
         self.pixel_classes = getattr(base, "pixel_classes", ())
+        if (objects := getattr(base, "objects", None)) is not None:
+            self.objects = objects.chosen(places)
         self.targets_digest = getattr(base, "targets_digest", "")
         self.may_fail = base.may_fail
         self.name = f"{base.name}, {what}"

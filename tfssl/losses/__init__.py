@@ -2,6 +2,7 @@
 
 from tfssl.losses.byol import byol_regression
 from tfssl.losses.cross_entropy import labelled_cross_entropy
+from tfssl.losses.detection import focal_loss, smooth_l1
 from tfssl.losses.distillation import distillation_cross_entropy
 from tfssl.losses.info_nce import (
     info_nce,
@@ -22,6 +23,7 @@ __all__ = [
     "as_float",
     "byol_regression",
     "distillation_cross_entropy",
+    "focal_loss",
     "info_nce",
     "info_nce_accuracy",
     "info_nce_batch",
@@ -31,4 +33,5 @@ __all__ = [
     "moco_normalize",
     "nt_xent",
     "nt_xent_scalars",
+    "smooth_l1",
 ]
