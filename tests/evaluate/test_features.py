@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfssl.errors import DataError, DivergenceError
-from tfssl.evaluate import Features, extract_features
+from tfssl.evaluate import Features, extract_features, rank, ranked
 
 
 def batches(total=10, batch=4, size=2):
@@ -56,6 +58,23 @@ def test_works_on_a_dataset_and_skips_masked_rows_anywhere():
     got = extract_features(lambda x: x[:, 0, 0], data)
     assert got.ids.tolist() == [0, 2, 7, 8]
     assert got.features[:, 0].tolist() == [0, 2, 7, 8]
+
+
+def test_of_logits_only_the_best_classes_are_kept():
+    weights = tf.random.stateless_normal([3, 100_000], [1, 2])
+
+    def logits(images):
+        return tf.reduce_mean(images, [1, 2]) @ weights
+
+    tracemalloc.start()
+    ranking, labels = ranked(logits, batches(total=400))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 40e6  # of all: 160 MB
+    assert ranking.shape == (400, 5) and ranking.dtype == np.int64
+    table = extract_features(logits, batches(total=10))
+    np.testing.assert_array_equal(ranking[:10], rank(table.features))
+    np.testing.assert_array_equal(labels[:10], table.labels)
 
 
 def test_nan_is_an_error_with_advice():

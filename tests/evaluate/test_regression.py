@@ -96,13 +96,13 @@ def test_the_path_chooses_by_held_out_rows_and_starts_warm(monkeypatch):
     features, labels = problem(rows=400, width=40)
     seen = []
 
-    def score(logits):
-        seen.append((logits.argmax(1) == labels[300:]).mean())
+    def score(linear):
+        seen.append((linear.logits(features[300:]).argmax(1) == labels[300:]).mean())
         return seen[-1]
 
     values = (1e-2, 1.0, 1e2, 1e6)
     best, linear, scores = path(
-        features[:300], labels[:300], features[300:], score, classes=3, values=values
+        features[:300], labels[:300], score, classes=3, values=values
     )
     assert scores == seen[::-1]  # from the strongest on
     assert best == max(
@@ -116,7 +116,7 @@ def test_the_path_chooses_by_held_out_rows_and_starts_warm(monkeypatch):
         return steps[-1]
 
     monkeypatch.setattr(regression, "fit", counted)
-    path(features, labels, features, lambda logits: 0.0, classes=3, values=(1.0, 1.01))
+    path(features, labels, lambda linear: 0.0, classes=3, values=(1.0, 1.01))
     assert steps[1].steps < steps[0].steps / 2
     cold = real(features, labels, 1.0, classes=3)
     warm = real(features, labels, 1.0, classes=3, start=linear)

@@ -24,7 +24,7 @@ from tfssl.core import runtime, variables
 from tfssl.core.paths import AnyPath
 from tfssl.data import Source, in_classes, inference, spread
 from tfssl.errors import CheckpointError, message
-from tfssl.evaluate import Features, extract_features
+from tfssl.evaluate import Features, extract_features, ranked
 from tfssl.runs import CheckpointStore, RunDirectory, checkpoint
 from tfssl.runs.scores import RAW_PIXELS, TRAINED, UNTRAINED, Score, scores_of
 from tfssl.weights import CLASSIFIER, licence_text
@@ -147,6 +147,14 @@ class Trained:
         function = (lambda x: tf.nn.softmax(logits(x))) if probabilities else logits
         return self._apply(function, images, limit, self.class_names)
 
+    def ranking(self, images: Source) -> tuple[np.ndarray, np.ndarray]:
+        """The classes of the highest logits, and labels; see `evaluate.ranked`.
+
+        Raises:
+          CheckpointError: The run has no classifier.
+        """
+        return ranked(self.logits, self._batches(images, 0, self.class_names))
+
     def embed(
         self,
         images: Source | str,
@@ -184,14 +192,7 @@ class Trained:
             named = dataclasses.replace(self.config, dataset=images)
             images = data.evaluation_source(named)
         if not isinstance(images, np.ndarray | tf.Tensor):
-            part = spread(in_classes(images, classes) if classes else images, limit)
-            batches = inference(
-                part,
-                self.transform,
-                batch=min(_BATCH, part.num_examples),
-                image_size=self.image_size,
-            )
-            return extract_features(function, batches)
+            return extract_features(function, self._batches(images, limit, classes))
         images = np.asarray(images, np.float32)
         _refuse_other_shapes(images, self.image_size)
         parts = [
@@ -199,6 +200,17 @@ class Trained:
             for i in range(0, len(images), _BATCH)
         ]
         return np.concatenate(parts) if parts else function(images).numpy()
+
+    def _batches(
+        self, images: Source, limit: int, classes: Sequence[str]
+    ) -> tf.data.Dataset:
+        part = spread(in_classes(images, classes) if classes else images, limit)
+        return inference(
+            part,
+            self.transform,
+            batch=min(_BATCH, part.num_examples),
+            image_size=self.image_size,
+        )
 
 
 def compiled_encode(model: keras.Model) -> Compiled:

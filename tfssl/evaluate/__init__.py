@@ -1,9 +1,9 @@
 """Protocols that measure a trained encoder: features, kNN, signals of collapse."""
 
 from tfssl.evaluate.collapse import CollapseSignals, collapse_signals, verdict
-from tfssl.evaluate.features import Features, extract_features
+from tfssl.evaluate.features import Features, extract_features, ranked
 from tfssl.evaluate.knn import KnnResult, knn, nearest, vote
-from tfssl.evaluate.metrics import Classification, classification, rank, top_k
+from tfssl.evaluate.metrics import Classification, classification, rank, rank_by
 
 __all__ = [
     "Classification",
@@ -16,7 +16,8 @@ __all__ = [
     "knn",
     "nearest",
     "rank",
-    "top_k",
+    "rank_by",
+    "ranked",
     "verdict",
     "vote",
 ]

@@ -86,7 +86,8 @@ def _curve(scores: np.ndarray, targets: np.ndarray) -> tuple[_Curve, _Curve]:
         raise DataError(
             message("a class without one image", "at least one", "another split")
         )
-    order = np.argsort(-scores, kind="stable")
+    # For as many classes as there are: half the memory of NumPy's own.
+    order = np.argsort(-scores, kind="stable").astype(np.int32)
     right = targets[order] == 1
 
     def ranked(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

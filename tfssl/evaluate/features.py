@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.errors import DataError, DivergenceError, message
+from tfssl.evaluate.metrics import rank
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Features:
     """The features of a data set, row by row with labels and ids.
 
     Attributes:
-      features: float32 `[n, F]`, not normalised.
+      features: float32 `[n, F]`, not normalised; or what `keep` made of them.
       labels: int64 `[n]`, -1 where there is no label.
       ids: int64 `[n]`, the example's number in its source.
     """
@@ -43,7 +44,9 @@ class Features:
 
 
 def extract_features(
-    encode: Callable[[tf.Tensor], tf.Tensor], batches: Iterable[Mapping]
+    encode: Callable[[tf.Tensor], tf.Tensor],
+    batches: Iterable[Mapping],
+    keep: Callable[[np.ndarray], np.ndarray] = lambda rows: rows,
 ) -> Features:
     """Encodes every batch and keeps the rows that are not padding.
 
@@ -56,6 +59,7 @@ def extract_features(
         encoder with `training=False`.
       batches: Dicts with `image` float32 `[b, S, S, 3]`, `label` `[b]`, `id` `[b]`
         and `mask` bool `[b]`, False for padding.
+      keep: Rows `[m, F]` of a batch to what is kept of them, `[m, K]`.
 
     Returns:
       Features in the order of the batches.
@@ -81,7 +85,7 @@ def extract_features(
         encoding = encoding or compiled.get_concrete_function(images)
         encoded = encoding(images).numpy()
         check_features(encoded, mask)
-        features.append(encoded[mask])
+        features.append(keep(encoded[mask]))
         labels.append(np.asarray(batch["label"], np.int64)[mask])
         ids.append(np.asarray(batch["id"], np.int64)[mask])
     if not features:
@@ -93,6 +97,25 @@ def extract_features(
             )
         )
     return Features(_stack(features), np.concatenate(labels), np.concatenate(ids))
+
+
+def ranked(
+    logits: Callable[[tf.Tensor], tf.Tensor], batches: Iterable[Mapping]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ranks the classes for every example; the logits of one batch are in memory.
+
+    Args:
+      logits: float32 images `[b, S, S, 3]` in [0, 1] to `[b, classes]`.
+      batches: See `extract_features`.
+
+    Returns:
+      What `classification` takes: int64 `[n, 1 to 5]` and labels int64 `[n]`.
+
+    Raises:
+      DataError, DivergenceError: As `extract_features`.
+    """
+    table = extract_features(logits, batches, keep=rank)
+    return table.features, table.labels
 
 
 def check_features(encoded: np.ndarray, mask: np.ndarray) -> None:
@@ -130,7 +153,7 @@ def check_features(encoded: np.ndarray, mask: np.ndarray) -> None:
 
 def _stack(rows: list[np.ndarray]) -> np.ndarray:
     """Concatenates and frees each part as it goes: np.concatenate needs both."""
-    out = np.empty((sum(map(len, rows)), rows[0].shape[1]), np.float32)
+    out = np.empty((sum(map(len, rows)), rows[0].shape[1]), rows[0].dtype)
     start = 0
     for i, part in enumerate(rows):
         out[start : start + len(part)] = part

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -12,8 +12,8 @@ from tfssl.errors import DataError, message
 from tfssl.evaluate.significance import bootstrap
 from tfssl.runs.scores import Confusion, Counts
 
-# Rows of logits that are sorted at once: 33 MB of indices with 1,000 classes.
-_CHUNK = 4_096
+LOGITS = 2**22
+"""Logits that are in memory at once, whatever the classes: 16 MB, and 32 of places."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,29 +149,38 @@ def rank(logits: np.ndarray, most: int = 5) -> np.ndarray:
     """
     most = min(most, logits.shape[1])
     out = np.empty((len(logits), most), np.int64)
-    for start in range(0, len(logits), _CHUNK):
-        rows = logits[start : start + _CHUNK]
+    for part in parts(len(logits), logits.shape[1]):
+        rows = logits[part]
         best = np.argpartition(-rows, most - 1, axis=1)[:, :most]
         best.sort(axis=1)
         order = np.argsort(-np.take_along_axis(rows, best, 1), axis=1, kind="stable")
-        out[start : start + _CHUNK] = np.take_along_axis(best, order, 1)
+        out[part] = np.take_along_axis(best, order, 1)
     return out
 
 
-def top_k(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
-    """Returns the share, in [0, 1], of labels among the k highest logits.
+def parts(rows: int, numbers: int) -> list[slice]:
+    """Returns slices of rows, in order, of about `LOGITS` numbers each.
 
     Args:
-      logits: `[n, classes]`.
-      labels: int `[n]`; negative ones are not scored.
-      k: At least 1.
-
-    Raises:
-      DataError: There is no label, or one is too large.
+      rows: How many there are.
+      numbers: In a row.
     """
-    known = labelled_rows(labels, logits.shape[1], "held-out")
-    best = rank(logits[known], k)
-    return float((best == labels[known, None]).any(-1).mean())
+    step = max(1, LOGITS // numbers)
+    return [slice(start, start + step) for start in range(0, rows, step)]
+
+
+def rank_by(
+    logits: Callable[[np.ndarray], np.ndarray], features: np.ndarray, classes: int
+) -> np.ndarray:
+    """Returns `rank` of the logits of features, of which a part is in memory.
+
+    Args:
+      logits: Features `[m, F]` to logits `[m, classes]`.
+      features: `[n, F]`.
+      classes: At least 1.
+    """
+    found = [rank(logits(features[part])) for part in parts(len(features), classes)]
+    return np.concatenate(found)
 
 
 def interval(hits: int, images: int) -> tuple[float, float]:

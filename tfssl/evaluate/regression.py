@@ -19,6 +19,8 @@ import numpy as np
 from scipy import optimize
 from threadpoolctl import threadpool_limits
 
+from tfssl.evaluate.metrics import LOGITS
+
 L2_VALUES: tuple[float, ...] = tuple(np.logspace(-6, 5, 45).tolist())
 """The papers' 45 values, four a decade."""
 
@@ -26,7 +28,7 @@ L2_VALUES: tuple[float, ...] = tuple(np.logspace(-6, 5, 45).tolist())
 TOLERANCE, PRECISE = 1e-4, 1e-6
 _ROUNDING = 1e-4
 _STEPS, _PRECISE_STEPS = 100, 1_000
-_CHUNK = 4_096  # rows at once: the logits of all would be memory of their own
+_CHUNK = 4_096  # rows at most at once: the logits of all would be memory of their own
 _SMALL = 10**8  # multiplications of a step
 _WIDEST = 4_096  # features up to which their covariance is worth its eigenvectors
 
@@ -116,7 +118,7 @@ def fit(
 ) -> Linear:
     """Minimises the loss at one L2 value.
 
-    Memory beyond the features: 25 times W, and some thousand rows of logits. Products
+    Memory beyond the features: 25 times W, and some million logits. Products
     are in the features' type, sums in float64.
 
     Args:
@@ -136,6 +138,7 @@ def fit(
     kind = features.dtype
     axes = axes or Axes.of(features, principal=False)
     scales = axes.scales(l2, classes)[:, None]
+    step = max(1, min(_CHUNK, LOGITS // classes))
     rise = np.sqrt(classes / count)  # of the bias, as `scales` of the weights
     first = np.zeros(shape)
     if start is not None:
@@ -148,11 +151,11 @@ def fit(
         weights = axes.turned(along).astype(kind)
         bias = (both[-1] * rise - axes.mean @ weights).astype(kind)
         total, slope, sums = 0.0, np.zeros((width, classes)), np.zeros(classes)
-        for begin in range(0, count, _CHUNK):
-            rows = features[begin : begin + _CHUNK]
+        for begin in range(0, count, step):
+            rows = features[begin : begin + step]
             logits = rows @ weights
             logits += bias
-            total += _loss(logits, targets[begin : begin + _CHUNK])
+            total += _loss(logits, targets[begin : begin + step])
             slope += rows.T @ logits
             sums += logits.sum(axis=0, dtype=np.float64)
         slope -= np.outer(axes.mean, sums)
@@ -188,8 +191,7 @@ def fit(
 def path(
     features: np.ndarray,
     targets: np.ndarray,
-    held_out: np.ndarray,
-    score: Callable[[np.ndarray], float],
+    score: Callable[[Linear], float],
     *,
     classes: int,
     values: Sequence[float] = L2_VALUES,
@@ -200,8 +202,7 @@ def path(
     Args:
       features: `[n, F]`.
       targets: As of `fit`.
-      held_out: `[m, F]`, features of the images to choose by.
-      score: Their logits `[m, C]` to what is to be large.
+      score: A classifier to what is to be large, on the images to choose by.
       classes: C.
       values: L2 values; they are tried from the strongest to the weakest.
       progress: Told how many are done.
@@ -225,7 +226,7 @@ def path(
             tolerance=TOLERANCE,
             steps=_STEPS,
         )
-        scores[value] = score(last.logits(held_out))
+        scores[value] = score(last)
         if best is None or scores[value] > best[0]:
             best = scores[value], value, last
         progress(done)

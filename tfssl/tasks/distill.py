@@ -7,6 +7,8 @@ import json
 import os
 from typing import Any
 
+import numpy as np
+
 from tfssl import build
 from tfssl.build import teacher as teachers
 from tfssl.build import trained
@@ -19,7 +21,7 @@ from tfssl.config.flagfile import from_flagfile
 from tfssl.config.groups import Data, Images, Network, Training
 from tfssl.data import Source, inference, require_labels, spread
 from tfssl.errors import RunDirectoryError, message
-from tfssl.evaluate import classification, extract_features, rank
+from tfssl.evaluate import classification, ranked
 from tfssl.runs import RunDirectory
 from tfssl.runs.scores import TEACHER, TRAINED, Confusion, Score, add_score
 from tfssl.show import console
@@ -166,15 +168,14 @@ def _scores(
         console.say(f"distill: no accuracy, since {different}")
         return []
     student = trained.load(own.path)
-    tables = {
+    rankings = {
         TEACHER: _said(made.teacher, evaluation),
-        TRAINED: student.classify(evaluation, probabilities=False),
+        TRAINED: student.ranking(evaluation),
     }
     found = []
-    for subject, table in tables.items():
+    for subject, ranking in rankings.items():
         scored = classification(
-            rank(table.features),
-            table.labels,
+            *ranking,
             made.teacher.width,
             class_names=images.class_names,
             images=evaluation.num_examples,
@@ -194,14 +195,14 @@ def _scores(
     return found
 
 
-def _said(teacher: Teacher, evaluation: Source) -> Any:
+def _said(teacher: Teacher, evaluation: Source) -> tuple[np.ndarray, np.ndarray]:
     batches = inference(
         spread(evaluation, 0),
         teacher.transform,
         batch=min(256, evaluation.num_examples),
         image_size=teacher.image_size,
     )
-    return extract_features(teacher.says, batches)
+    return ranked(teacher.says, batches)
 
 
 def _settings(config: Config, made: Distillation) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from tfssl.config.tasks import FINETUNE_RATES
 from tfssl.core import runtime, seeds
 from tfssl.data import Source, balanced, require_labels, tenth, without_tenth
 from tfssl.errors import RunDirectoryError, message
-from tfssl.evaluate import classification, rank
+from tfssl.evaluate import classification
 from tfssl.runs import RunDirectory
 from tfssl.runs.scores import (
     SCRATCH,
@@ -278,10 +278,8 @@ def _score(
     how: str,
 ) -> tuple[Score, Confusion]:
     """Accuracy on held-out images, in float32 with moving statistics."""
-    table = run.classify(evaluation, probabilities=False)
     found = classification(
-        rank(table.features),
-        table.labels,
+        *run.ranking(evaluation),
         data.num_classes,
         class_names=data.class_names,
         images=evaluation.num_examples,

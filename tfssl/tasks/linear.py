@@ -21,7 +21,7 @@ from tfssl.core import runtime, seeds
 from tfssl.core.paths import write_whole
 from tfssl.data import Source, require_labels, tenth, without_tenth
 from tfssl.errors import ConfigError
-from tfssl.evaluate import Features, classification, rank, top_k
+from tfssl.evaluate import classification, rank_by
 from tfssl.methods import LinearProbe
 from tfssl.runs import RunDirectory
 from tfssl.runs.scores import TRAINED, Confusion, Score, add_score
@@ -99,13 +99,18 @@ def _evaluate(
     best, chosen_on = 0, "the only learning rate"
     if len(rates) > 1:
         held_out = subject.features(tenth(data))
-        accuracy = [top_k(row, held_out.labels, 1) for row in _logits(probe, held_out)]
-        best = int(np.argmax(accuracy))
+        found = [
+            classification(
+                _ranking(probe, i, held_out.features), held_out.labels, data.num_classes
+            )
+            for i in range(len(rates))
+        ]
+        best = int(np.argmax([each.metrics["top1"] for each in found]))
         chosen_on = f"best of {len(rates)} rates on {len(held_out)} held-out images"
     _keep(probe, best, data, own)
     test = subject.features(evaluation)
     found = classification(
-        rank(_logits(probe, test)[best]),
+        _ranking(probe, best, test.features),
         test.labels,
         data.num_classes,
         class_names=data.class_names,
@@ -219,6 +224,11 @@ def _remove_another(settings: Config, own: RunDirectory) -> None:
         own.log.unlink(missing_ok=True)
 
 
-def _logits(probe: LinearProbe, data: Features) -> np.ndarray:
-    """`[probes, n, classes]`."""
-    return probe.bank(tf.constant(data.features)).numpy()
+def _ranking(probe: LinearProbe, number: int, features: np.ndarray) -> np.ndarray:
+    """The best classes of features `[n, F]`, by one of the classifiers."""
+    kernel, bias = probe.bank.kernel[number], probe.bank.bias[number]
+    return rank_by(
+        lambda rows: (tf.matmul(rows, kernel) + bias).numpy(),
+        features,
+        probe.bank.classes,
+    )

@@ -23,10 +23,10 @@ from tfssl.data.folds import shots
 from tfssl.embeddings.principal import normalized
 from tfssl.embeddings.shard_files import replacing
 from tfssl.embeddings.writing import Writer
-from tfssl.evaluate import Features, classification, knn, rank
+from tfssl.evaluate import Features, classification, knn, rank_by
 from tfssl.evaluate.average_precision import mean_average_precision
 from tfssl.evaluate.metrics import Classification
-from tfssl.evaluate.regression import fit, path
+from tfssl.evaluate.regression import Linear, fit, path
 from tfssl.runs.scores import Confusion, Counts
 
 FEW_SHOT_L2 = 1.0
@@ -129,24 +129,23 @@ class Bench:
         fit_, first, tested = self._features()
         targets, classes = self._targets(fit_), len(self._folds.class_names)
 
-        def score(logits: np.ndarray) -> float:
-            found = self._measured(
-                logits, targets[first:], fit_.ids[first:], interval=False
-            )
+        held_out = Features(
+            fit_.features[first:], fit_.labels[first:], fit_.ids[first:]
+        )
+
+        def score(linear: Linear) -> float:
+            found = self._measured(linear, held_out, interval=False)
             return found.metrics[self._folds.metric]
 
         l2, start, scores = path(
             fit_.features[:first],
             targets[:first],
-            fit_.features[first:],
             score,
             classes=classes,
             values=l2_values,
         )
         final = fit(fit_.features, targets, l2, classes=classes, start=start)
-        found = self._measured(
-            final.logits(tested.features), self._targets(tested), tested.ids
-        )
+        found = self._measured(final, tested)
         notes = [found.note]
         if l2 in (min(l2_values), max(l2_values)):
             notes.append(f"the best L2 value {l2:g} is at an end of those tried")
@@ -182,16 +181,14 @@ class Bench:
         """Means over draws of some images a class, by a linear classifier and kNN."""
         fit_, _, tested = self._features()
         classes = len(self._folds.class_names)
-        unit_tested = normalized(tested.features)
+        unit_tested = dataclasses.replace(tested, features=normalized(tested.features))
         values: dict[str, list[float]] = {"linear": [], "knn": []}
         for draw in range(draws):
             rows = shots(fit_.labels, fit_.ids, images, draw)
             part = Features(fit_.features[rows], fit_.labels[rows], fit_.ids[rows])
             unit = normalized(part.features)
             linear = fit(unit, part.labels, FEW_SHOT_L2, classes=classes)
-            measured = self._measured(
-                linear.logits(unit_tested), tested.labels, tested.ids, interval=False
-            )
+            measured = self._measured(linear, unit_tested, interval=False)
             values["linear"].append(measured.metrics[self._folds.metric])
             got = knn(
                 part,
@@ -223,24 +220,21 @@ class Bench:
         )
 
     def _measured(
-        self,
-        logits: np.ndarray,
-        targets: np.ndarray,
-        ids: np.ndarray,
-        *,
-        interval: bool = True,
+        self, linear: Linear, rows: Features, *, interval: bool = True
     ) -> Result:
-        if targets.ndim == 2:
-            return self._of_several(logits, targets, ids, interval)
+        if self.several:
+            logits = linear.logits(rows.features)  # all: their order is the score
+            return self._of_several(logits, self._targets(rows), rows.ids, interval)
+        names = self._folds.class_names
+        ranking = rank_by(linear.logits, rows.features, len(names))
         found = classification(
-            rank(logits),
-            targets,
-            logits.shape[1],
-            class_names=self._folds.class_names,
+            ranking,
+            rows.labels,
+            len(names),
+            class_names=names,
             images=self._folds.test.num_examples if interval else None,
         )
-        features = Features(np.empty((len(ids), 0)), targets, ids)
-        return self._of(found, rank(logits, 1)[:, 0], features, intervals=interval)
+        return self._of(found, ranking[:, 0], rows, intervals=interval)
 
     def _of(
         self,
