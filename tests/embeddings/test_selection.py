@@ -42,6 +42,40 @@ def test_coverage_is_k_centre_greedy(labelled, spread):
     assert found.tolist() == greedy(normalized(rows), 30, labelled)
 
 
+@pytest.mark.parametrize("data", ["clusters", "copies", "alike", "line"])
+def test_coverage_is_the_same_by_parts(monkeypatch, data):
+    rng = np.random.default_rng(1)
+    rows = {
+        "clusters": clusters([90, 60, 40, 10], spread=0.3)[0],
+        "copies": np.repeat(rng.standard_normal((40, 6)), 5, 0),
+        "alike": np.ones((200, 3)),
+        "line": np.stack([np.ones(200), np.linspace(-1, 1, 200) ** 3], 1),
+    }[data]
+    unit = normalized(np.round(rows, 2))
+    whole = select(unit, 60, "coverage", labelled=NONE)
+    compared = []
+    real = selection._compare
+
+    def spy(unit, near, centres):
+        compared.append(len(centres))
+        real(unit, near, centres)
+
+    monkeypatch.setattr(selection, "_compare", spy)
+    monkeypatch.setattr(selection, "FARTHEST", 8)
+    parts = select(unit, 60, "coverage", labelled=NONE)
+    assert sum(compared) == 60 and 2 < len(compared) < 30
+
+    def radii(chosen):
+        """Each choice's distance from those before it."""
+        cosines = unit[chosen] @ unit[chosen].T
+        return [1 - cosines[i, :i].max() for i in range(1, len(chosen))]
+
+    # Rows as far as each other may come in another order.
+    np.testing.assert_allclose(radii(parts), radii(whole), atol=1e-6)
+    if data == "clusters":
+        np.testing.assert_array_equal(parts, whole)
+
+
 def test_coverage_visits_every_far_cluster_first():
     rows, of = clusters([200, 50, 20, 3, 1], spread=0.01)
     assert sorted(of[select(rows, 5, "coverage", labelled=NONE)]) == [0, 1, 2, 3, 4]

@@ -7,9 +7,6 @@ rows in the order of choice, so that the first 20 of 100 are a choice of 20 as w
 
 from __future__ import annotations
 
-import concurrent.futures
-import functools
-import os
 from collections.abc import Callable
 
 import numpy as np
@@ -20,6 +17,7 @@ from tfssl.errors import DataError, message, unknown
 
 NEIGHBOURS = 20  # of the typicality; TypiClust's K_NN
 SMALLEST = 5  # clusters of at most so many are passed over: MIN_CLUSTER_SIZE
+FARTHEST = 1_024  # rows to choose among before all are compared: at first
 CLUSTERS = 500  # MAX_NUM_CLUSTERS, for the 50,000 images of CIFAR
 ROWS_A_CLUSTER = 100  # the same for any number of rows
 
@@ -68,9 +66,10 @@ def coverage(
     """K-centre greedy: always the row that is farthest from all chosen ones.
 
     Sener and Savarese 2018, algorithm 1: at most twice the smallest possible radius.
-    It begins with the labelled rows, or with the row nearest the mean. Rows nearer to
-    their own centre than half its distance from the new one cannot come nearer by it
-    and are not compared (triangle inequality), which changes no choice.
+    It begins with the labelled rows, or with the row nearest the mean. Distances only
+    fall as rows are chosen, so among the rows that are farthest now one chooses until
+    all of them are nearer than every other row was; only then are all rows compared,
+    with all that was chosen by one product of matrices. That changes no choice.
 
     Args:
       unit: float32 `[n, D]`, of length 1.
@@ -82,59 +81,53 @@ def coverage(
       int64 `[count]`.
     """
     del seed
-    chosen: list[int] = []
-    if not len(labelled):
-        chosen = [int((unit @ unit.mean(axis=0)).argmax())]
-    centres = np.concatenate([labelled, chosen]).astype(np.int64)
-    places = np.empty(len(centres) + count, np.int64)
-    places[: len(centres)] = centres
-    known = len(centres)
-    # Cosine to the nearest centre, and which one that is.
-    near = np.full(len(unit), -np.inf, np.float32)
-    of = np.zeros(len(unit), np.int32)
-    for i in range(0, known, 256):
-        block = unit @ unit[centres[i : i + 256]].T
-        best = block.argmax(axis=1)
-        value = block[np.arange(len(unit)), best]
-        better = value > near
-        near[better], of[better] = value[better], best[better] + i
-    near[centres] = np.inf  # never chosen again
-    visit = _visit()
-    parts = np.linspace(0, len(unit), (os.cpu_count() or 1) + 1).astype(np.int64)
-    with concurrent.futures.ThreadPoolExecutor(len(parts) - 1) as threads:
-        while len(chosen) < count:
-            row = int(near.argmin())
-            chosen.append(row)
-            # |a - c| < 2 |a - x| with |a - b|^2 = 2 - 2 cos: only then x can move.
-            bound = (1 - unit[places[:known]] @ unit[row]) / 4
-            jobs = [
-                threads.submit(visit, unit, near, of, bound, unit[row], known, i, j)
-                for i, j in zip(parts[:-1], parts[1:], strict=True)
-            ]
-            for job in jobs:
-                job.result()
-            near[row] = np.inf
-            places[known] = row
-            known += 1
-    return np.array(chosen, np.int64)
+    near = np.full(len(unit), -np.inf, np.float32)  # cosine to the nearest centre
+    first = labelled if len(labelled) else [(unit @ unit.mean(axis=0)).argmax()]
+    chosen = [np.asarray([] if len(labelled) else first, np.int64)]
+    left = count - len(chosen[0])
+    _compare(unit, near, np.asarray(first, np.int64))
+    size = FARTHEST
+    while left:
+        rows, others = _farthest(near, size)
+        own, cosines = unit[rows], near[rows]
+        found: list[int] = []
+        while len(found) < left:
+            place = int(cosines.argmin())
+            if (cosines[place], rows[place]) > others:
+                break
+            found.append(rows[place])
+            np.maximum(cosines, own @ own[place], out=cosines)
+            cosines[place] = np.inf
+        chosen.append(np.array(found, np.int64))
+        left -= len(found)
+        _compare(unit, near, chosen[-1])
+        # About as much time for the choices as for comparing with all rows.
+        work = len(found) * size
+        size = 2 * size if 2 * work < len(unit) else size
+        size = size // 2 if work > 4 * len(unit) and size > FARTHEST else size
+    return np.concatenate(chosen)
 
 
-@functools.cache
-def _visit() -> Callable[..., None]:
-    """Compiles the visit of a new centre, which takes numba a second."""
-    import numba
+def _compare(unit: np.ndarray, near: np.ndarray, centres: np.ndarray) -> None:
+    """Raises `near` to the cosines of new centres, which are never chosen again."""
+    for i in range(0, len(centres), 1_024):
+        columns = np.ascontiguousarray(unit[centres[i : i + 1_024]]).T
+        for start in range(0, len(unit), 8_192):
+            part = near[start : start + 8_192]
+            cosines = unit[start : start + 8_192] @ columns
+            np.maximum(part, cosines.max(axis=1), out=part)
+    near[centres] = np.inf
 
-    def visit(unit, near, of, bound, centre, number, start, stop):  # type: ignore
-        for i in range(start, stop):
-            if bound[of[i]] < 1 - near[i]:
-                cosine = np.float32(0)
-                for j in range(len(centre)):
-                    cosine += unit[i, j] * centre[j]
-                if cosine > near[i]:
-                    near[i] = cosine
-                    of[i] = number
 
-    return numba.njit(nogil=True, fastmath={"reassoc", "contract"})(visit)
+def _farthest(near: np.ndarray, size: int) -> tuple[np.ndarray, tuple[float, int]]:
+    """The `size` rows of lowest cosine, ascending, and cosine and row of the next."""
+    if size >= len(near):
+        return np.arange(len(near)), (np.inf, len(near))
+    limit = np.partition(near, size)[size]
+    below, equal = np.flatnonzero(near < limit), np.flatnonzero(near == limit)
+    taken = size - len(below)
+    rows = np.sort(np.concatenate([below, equal[:taken]]))
+    return rows, (float(limit), int(equal[taken]))
 
 
 def typical(
