@@ -512,6 +512,18 @@ def test_weights_of_another_network_are_no_start(tmp_path, flag):
         ({"mode": "search", "search": "outliers", "query": "a.png"}, "neighbours"),
         ({"mode": "select"}, "--select=100"),
         ({"mode": "embed", "embed_also": ("projection",)}, "--embed_also=projections"),
+        (
+            {"mode": "pretrain,embed", "embed_also": ("probabilities",)},
+            "--embed_also=probabilities of what --mode=pretrain trains",
+        ),
+        (
+            {"mode": "finetune,embed", "embed_also": ("projections",)},
+            "--embed_also=projections of what --mode=finetune trains",
+        ),
+        (
+            {"mode": "embed", "encoder": "resnet18_cifar", "embed_pca": 513},
+            "--embed_pca=512 or less",
+        ),
         ({"mode": "embed", "run_dir": "gs://b/run"}, "--init_from=gs://b/run"),
         ({"mode": "search", "search_threshold": -1.0}, "search_threshold"),
     ],

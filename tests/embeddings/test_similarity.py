@@ -65,7 +65,9 @@ def test_fewer_rows_than_neighbours():
     np.testing.assert_allclose(found, [1, 1], atol=1e-6)
 
 
-def test_retrieval_by_hand():
+@pytest.mark.parametrize("answers", [similarity.ANSWERS, 9, 1])
+def test_retrieval_by_hand(monkeypatch, answers):
+    monkeypatch.setattr(similarity, "ANSWERS", answers)  # queries at once
     # From 0 degrees outwards: a b a a | b; labels of the rows at 0 7 15 24 40 degrees.
     rows = angles(0, 7, 15, 24, 40)
     labels = np.array([0, 1, 0, 0, 1])

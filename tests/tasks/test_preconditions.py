@@ -12,8 +12,12 @@ from tests.tasks.test_end_to_end import argv
 from tfssl import build
 from tfssl.config import Config, resolve
 from tfssl.config.rules import validate
-from tfssl.errors import ConfigError, DataError
+from tfssl.embeddings.reading import Embeddings
+from tfssl.embeddings.shard_files import Shard
+from tfssl.embeddings.writing import Writer
+from tfssl.errors import ConfigError, DataError, RunDirectoryError
 from tfssl.main import main
+from tfssl.tasks import embed, search, selection
 from tfssl.tasks.preconditions import passed_over
 
 
@@ -242,3 +246,78 @@ def test_what_was_passed_over_and_unreadable_stands_in_the_results(tmp_path, cap
     (held_out,) = (v for name, v in found["data"].items() if name.endswith("/test"))
     assert held_out["unknown_classes"] == {"other": 2} and held_out["unlabelled"] == 1
     assert left_out in (tmp_path / "run" / "report" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("modes", "flags", "words"),
+    [
+        ("embed,select", {"select": 41}, "select=41 of 40 images.*from 1 to 40"),
+        ("embed,select", {"select": 39, "labelled": "two"}, "select=39 of 38 images"),
+        ("embed,select", {"select": 1, "labelled": "none"}, "none of whose 1 names"),
+        ("embed", {"embed_pca": 41}, "embed_pca=41 of the 40 images.*at most 40"),
+        ("embed,search", {"query": "nowhere.jpg"}, "nowhere.jpg, which is not there"),
+        ("select", {"select": 1}, "holds no embeddings.*mode=embed"),
+        ("search", {"search": "duplicates"}, "holds no embeddings.*mode=embed"),
+    ],
+)
+def test_what_vectors_are_for_is_found_before_a_training(tmp_path, modes, flags, words):
+    labelled(tmp_path / "data")
+    (tmp_path / "two").write_text("a/p0.png\nb/p1000.png\n")
+    (tmp_path / "none").write_text("c/p0.png\n")
+    if "labelled" in flags:
+        flags = flags | {"labelled": str(tmp_path / flags["labelled"])}
+    asked = config(tmp_path / "data", run_dir=str(tmp_path / "run"), **flags)
+    with pytest.raises(ConfigError, match=words):
+        passed_over(asked, ["pretrain", *modes.split(",")])
+
+
+def test_scores_of_retrieval_need_labels(tmp_path):
+    pictures(tmp_path / "train", 30)
+    asked = config(tmp_path, search="scores")
+    with pytest.raises(ConfigError, match="no two have the same label"):
+        passed_over(asked, ["pretrain", "embed", "search"])
+
+
+@pytest.fixture
+def embeddings(tmp_path):
+    """Six vectors of three classes, on disk."""
+    plan = {"format": "npy", "dtype": "float32", "shard_rows": 4, "num_examples": 6}
+    more = {"class_names": ["a", "b", "c"], "also": [], "pca": 0, "normalized": False}
+    writer = Writer(tmp_path / "vectors", plan | more, {"flags": {}, "split": "all"})
+    for number in writer.missing():
+        rows = np.arange(*writer.bounds(number))
+        keys = [f"{row}.png" for row in rows]
+        arrays = {"features": np.eye(6, dtype=np.float32)[rows]}
+        writer.write(number, Shard(rows, keys, rows % 3, arrays, []))
+    writer.finish()
+    return {"embeddings": str(tmp_path / "vectors"), "run_dir": str(tmp_path / "run")}
+
+
+@pytest.mark.parametrize(
+    ("task", "flags", "words"),
+    [
+        (selection, {"select": 7}, "select=7 of 6 images"),
+        (search, {"query": "nowhere.jpg"}, "nowhere.jpg, which is not there"),
+        (search, {"query": "list:nowhere"}, "nowhere"),
+    ],
+)
+def test_no_vector_is_read_for_what_cannot_be(
+    embeddings, monkeypatch, task, flags, words
+):
+    def read(*_):
+        raise AssertionError("a vector was read")
+
+    monkeypatch.setattr(Embeddings, "_array", read)
+    with pytest.raises(DataError, match=words):
+        task.run(Config(**embeddings, **flags))
+
+
+def test_a_full_disk_is_found_before_a_vector_is_made(monkeypatch):
+    disk = types.SimpleNamespace(free=9)
+    monkeypatch.setattr(embed.shutil, "disk_usage", lambda _: disk)
+    writer = types.SimpleNamespace(
+        folder="x", missing=lambda: [0, 1], bounds=lambda n: (4 * n, 4 * n + 4)
+    )
+    network = types.SimpleNamespace(output_shape=[(None, 9), (None, 5)])
+    with pytest.raises(RunDirectoryError, match="0 MB for 8 vectors.*float16"):
+        embed._require_room(Config(), writer, {"projections": network})

@@ -48,16 +48,30 @@ def select(
     if strategy not in STRATEGIES:
         raise DataError(unknown("strategy", strategy, STRATEGIES))
     labelled = np.unique(np.asarray(labelled, np.int64))
-    left = len(vectors) - len(labelled)
+    require_left(count, len(vectors) - len(labelled))
+    return STRATEGIES[strategy](normalized(vectors), count, labelled, seed)
+
+
+def require_left(count: int, left: int) -> None:
+    """Refuses to choose more than there is.
+
+    Args:
+      count: How many to choose.
+      left: Rows that are not labelled.
+
+    Raises:
+      DataError: There are not so many, or none is to be chosen.
+    """
     if not 0 < count <= left:
         raise DataError(
             message(
                 f"select={count} of {left} images that are not labelled",
-                f"a number from 1 to {left}",
-                f"select={max(1, min(count, left))}",
+                f"a number from 1 to {left}" if left else "images without a label",
+                f"select={min(count, left) or 1}"
+                if left
+                else "embedding more (embed_split)",
             )
         )
-    return STRATEGIES[strategy](normalized(vectors), count, labelled, seed)
 
 
 def coverage(

@@ -12,6 +12,7 @@ from tfssl.embeddings.principal import normalized
 from tfssl.errors import DataError, message
 
 MOST_PAIRS = 5_000_000
+ANSWERS = 2**22  # neighbours of all queries at once: some tables of 32 MB
 """Pairs kept, 20 bytes each; a collapsed encoder makes all images alike."""
 
 SIDE = 8192  # rows of one side of a product: 256 MB of cosines
@@ -167,6 +168,32 @@ class Retrieval:
     queries: int
 
 
+def others_of_class(labels: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Counts the other rows of each query's class.
+
+    Args:
+      labels: int64 `[n]` of all rows, -1 where there is none.
+      own: int64 `[q]`, the row that each query is.
+
+    Returns:
+      int64 `[q]`.
+
+    Raises:
+      DataError: There is none for any query.
+    """
+    sizes = np.bincount(labels[labels >= 0], minlength=1)
+    others = np.where(labels[own] >= 0, sizes[np.maximum(labels[own], 0)] - 1, 0)
+    if not (others > 0).any():
+        raise DataError(
+            message(
+                f"{len(own)} rows of which no two have the same label",
+                "labels",
+                "embeddings of a labelled data set",
+            )
+        )
+    return others
+
+
 def retrieval(
     vectors: np.ndarray,
     own: np.ndarray,
@@ -186,27 +213,26 @@ def retrieval(
     Raises:
       DataError: No query has a label that another row has too.
     """
-    sizes = np.bincount(labels[labels >= 0], minlength=1)
-    others = np.where(labels[own] >= 0, sizes[np.maximum(labels[own], 0)] - 1, 0)
+    others = others_of_class(labels, own)
     asked = np.flatnonzero(others > 0)
-    if not len(asked):
-        raise DataError(
-            message(
-                f"{len(own)} rows of which no two have the same label",
-                "labels",
-                "embeddings of a labelled data set",
-            )
-        )
     vectors, own, others = vectors[asked], own[asked], others[asked]
     deep = min(int(max(others.max(), *ks)), len(labels) - 1)
-    rows, _ = without_self(own, *search(vectors, deep + 1))
-    # An index may find fewer: -1 is nobody's class.
-    hits = (labels[rows] == labels[own][:, None]) & (rows >= 0)
-    within = np.arange(1, deep + 1) <= others[:, None]
-    precision = np.cumsum(hits, axis=1) / np.arange(1, deep + 1)
+    recall = np.empty((len(asked), len(ks)), bool)
+    precisions, within = np.empty(len(asked)), np.empty(len(asked))
+    step = max(1, ANSWERS // deep)
+    for start in range(0, len(asked), step):
+        part = slice(start, start + step)
+        rows, _ = without_self(own[part], *search(vectors[part], deep + 1))
+        # An index may find fewer: -1 is nobody's class.
+        hits = (labels[rows] == labels[own[part]][:, None]) & (rows >= 0)
+        precision = np.cumsum(hits, axis=1) / np.arange(1, deep + 1)
+        recall[part] = np.stack([hits[:, :k].any(axis=1) for k in ks], 1)
+        hits &= np.arange(1, deep + 1) <= others[part, None]
+        precisions[part] = (precision * hits).sum(axis=1)
+        within[part] = hits.sum(axis=1)
     return Retrieval(
-        {k: float(hits[:, :k].any(axis=1).mean()) for k in ks},
-        float(((precision * hits * within).sum(axis=1) / others).mean()),
-        float(((hits & within).sum(axis=1) / others).mean()),
+        dict(zip(ks, recall.mean(axis=0).tolist(), strict=True)),
+        float((precisions / others).mean()),
+        float((within / others).mean()),
         len(asked),
     )

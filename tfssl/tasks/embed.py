@@ -21,6 +21,7 @@ from tfssl.embeddings.principal import Principal, normalized
 from tfssl.embeddings.reading import Embeddings
 from tfssl.embeddings.shard_files import FEATURES, parquet
 from tfssl.embeddings.writing import Writer
+from tfssl.errors import RunDirectoryError, message
 from tfssl.runs import RunDirectory
 from tfssl.show import console
 from tfssl.tasks import Outcome
@@ -49,6 +50,7 @@ def run(config: Config) -> Outcome:
         settings = plan(config, encoder, vectors.weights_digest(networks), source)
         writer = Writer(folder, settings, about(config, encoder))
         if not writer.finished:
+            _require_room(config, writer, networks)
             encode = vectors.vectors(networks, run_on)
             first = _unreduced(writer) if config.embed_pca else writer
             _write(config, encoder, encode, run_on.num_replicas_in_sync, source, first)
@@ -59,6 +61,29 @@ def run(config: Config) -> Outcome:
     table = Embeddings(folder)
     console.say(_summary(table))
     return Outcome(value=str(folder))
+
+
+def _require_room(config: Config, writer: Writer, networks: dict[str, Any]) -> None:
+    """Looks at the free disk before hours of encoding that would fill it.
+
+    Raises:
+      RunDirectoryError: There is not enough for the vectors that are missing.
+    """
+    # Of projectors with the outputs of all layers the last counts.
+    width = sum(int(np.ravel(n.output_shape)[-1]) for n in networks.values())
+    rows = sum(stop - start for start, stop in map(writer.bounds, writer.missing()))
+    # Those that are reduced stand there whole first.
+    numbers = rows * (width + config.embed_pca)
+    need = numbers * np.dtype(config.embed_dtype).itemsize / 1e6
+    free = shutil.disk_usage(writer.folder).free / 1e6
+    if free < need:
+        raise RunDirectoryError(
+            message(
+                f"{free:.0f} MB free in {writer.folder}",
+                f"{need:.0f} MB for {rows:,} vectors",
+                "freeing space, embeddings=DIR on another disk, or embed_dtype=float16",
+            )
+        )
 
 
 def embeddings_folder(config: Config) -> Path:

@@ -21,7 +21,8 @@ from tfssl.core import runtime, seeds
 from tfssl.core.paths import write_whole
 from tfssl.data import Source, require_labels, tenth, without_tenth
 from tfssl.errors import ConfigError
-from tfssl.evaluate import classification, rank_by
+from tfssl.evaluate import classification, rank
+from tfssl.evaluate.metrics import parts
 from tfssl.methods import LinearProbe
 from tfssl.runs import RunDirectory
 from tfssl.runs.scores import TRAINED, Confusion, Score, add_score
@@ -100,17 +101,15 @@ def _evaluate(
     if len(rates) > 1:
         held_out = subject.features(tenth(data))
         found = [
-            classification(
-                _ranking(probe, i, held_out.features), held_out.labels, data.num_classes
-            )
-            for i in range(len(rates))
+            classification(ranking, held_out.labels, data.num_classes)
+            for ranking in _rankings(probe, held_out.features)
         ]
         best = int(np.argmax([each.metrics["top1"] for each in found]))
         chosen_on = f"best of {len(rates)} rates on {len(held_out)} held-out images"
     _keep(probe, best, data, own)
     test = subject.features(evaluation)
     found = classification(
-        _ranking(probe, best, test.features),
+        _rankings(probe, test.features)[best],
         test.labels,
         data.num_classes,
         class_names=data.class_names,
@@ -224,11 +223,11 @@ def _remove_another(settings: Config, own: RunDirectory) -> None:
         own.log.unlink(missing_ok=True)
 
 
-def _ranking(probe: LinearProbe, number: int, features: np.ndarray) -> np.ndarray:
-    """The best classes of features `[n, F]`, by one of the classifiers."""
-    kernel, bias = probe.bank.kernel[number], probe.bank.bias[number]
-    return rank_by(
-        lambda rows: (tf.matmul(rows, kernel) + bias).numpy(),
-        features,
-        probe.bank.classes,
-    )
+def _rankings(probe: LinearProbe, features: np.ndarray) -> np.ndarray:
+    """The best classes of features `[n, F]` by every classifier, `[probes, n, ...]`."""
+    bank = probe.bank
+    found = [
+        [rank(each) for each in bank(tf.constant(features[part])).numpy()]
+        for part in parts(len(features), bank.probes * bank.classes)
+    ]
+    return np.concatenate(found, axis=1)

@@ -12,9 +12,13 @@ from tfssl.build import teacher
 from tfssl.config import Config
 from tfssl.config.label_cells import cells, is_curve
 from tfssl.config.tasks import TASKS
-from tfssl.data import Source, tenth
+from tfssl.data import Source, every_class, tenth
+from tfssl.embeddings.reading import Embeddings
+from tfssl.embeddings.selection import require_left
+from tfssl.embeddings.similarity import others_of_class
 from tfssl.errors import ConfigError, DataError, TfsslError, message
-from tfssl.tasks import transfer
+from tfssl.tasks import search, selection, transfer
+from tfssl.tasks.embed import embeddings_folder
 
 LOOKED_AT = 1000
 """Held-out images, all unreadable, after which one of more may still be readable."""
@@ -43,8 +47,6 @@ def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
     if not reading:
         return {}
     train = build.source(config, config.train_split, memory=0)
-    if "embed" in reading and config.embed_split:
-        build.source(config, config.embed_split, memory=0)  # refused, if there is none
     labelled = [mode for mode in reading if TASKS[mode].labels]
     if labelled and not (train.labels >= 0).any():
         reason = f"{train.name} has no labels"
@@ -52,6 +54,8 @@ def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
         if "finetune" in over and _taught_by_the_run_before(config, modes):
             over["distill"] = f"{reason} to fine-tune a teacher on"
         if not set(modes) <= over.keys():
+            if problems := _vectors(config, modes):
+                raise ConfigError(problems)
             return over
         raise DataError(
             message(
@@ -60,7 +64,7 @@ def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
                 "sorting the images into class folders, or another dataset",
             )
         )
-    problems: list[str] = []
+    problems = _vectors(config, modes)
     if {"pretrain", "distill"} & set(reading):
         problems += _problem(build.require_batch, config, train, "batch_size")
     if labelled:
@@ -71,6 +75,44 @@ def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
     if problems:
         raise ConfigError(problems)
     return {}
+
+
+def _vectors(config: Config, modes: list[str]) -> list[str]:
+    """What is embedded, searched, and chosen from."""
+    readers = [mode for mode in modes if mode in ("search", "select")]
+    if "embed" not in modes[: modes.index(readers[0])] if readers else ():
+        return _problem(Embeddings, embeddings_folder(config))
+    if "embed" not in modes:
+        return []
+    # Refused, if there is none.
+    split = config.embed_split or config.train_split
+    images = build.source(config, split, memory=0)
+    count = images.num_examples
+    problems = []
+    if config.embed_pca > count:
+        problems.append(
+            message(
+                f"embed_pca={config.embed_pca} of the {count} images of {images.name}",
+                f"at most {count}",
+                f"embed_pca={count} or less",
+            )
+        )
+    if "select" in readers:
+        problems += _problem(_to_choose, config, images)
+    if "search" in readers and config.query:
+        problems += _problem(search.queries, config)
+    if "search" in readers and config.search == "scores":
+        labels = every_class(images).labels
+        problems += _problem(others_of_class, labels, np.arange(count))
+    return problems
+
+
+def _to_choose(config: Config, images: Source) -> None:
+    labelled = 0
+    if config.labelled:
+        where = [images.where(i) for i in range(images.num_examples)]
+        labelled = len(selection.named_rows(config.labelled, where))
+    require_left(config.select, images.num_examples - labelled)
 
 
 def _problem(check: Callable[..., object], *arguments: object) -> list[str]:

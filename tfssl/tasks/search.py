@@ -18,8 +18,13 @@ from tfssl.embeddings.approximate import Approximate
 from tfssl.embeddings.neighbours import Exact, Search
 from tfssl.embeddings.reading import Embeddings
 from tfssl.embeddings.shard_files import FEATURES
-from tfssl.embeddings.similarity import duplicates, loneliness, retrieval
-from tfssl.errors import CheckpointError, message
+from tfssl.embeddings.similarity import (
+    duplicates,
+    loneliness,
+    others_of_class,
+    retrieval,
+)
+from tfssl.errors import CheckpointError, DataError, message, printable
 from tfssl.runs import RunDirectory
 from tfssl.runs.scores import TRAINED, Score, add_score
 from tfssl.show import console
@@ -60,13 +65,16 @@ def _index(config: Config, table: Embeddings) -> Search:
 
 def _neighbours(config: Config, table: Embeddings, findings: Findings) -> str:
     """The nearest rows of `--query`."""
-    run, queries = _same_encoder(config, table), _queries(config)
-    ((_, asked),) = vectors.shards(run, queries, {0: (0, queries.num_examples)})
+    asked_about, run = queries(config), _same_encoder(config, table)
+    index = _index(config, table)
+    if config.search_k > len(table):
+        console.say(f"search_k={config.search_k}: there are {len(table)} images")
+    ((_, asked),) = vectors.shards(run, asked_about, {0: (0, asked_about.num_examples)})
     for key, reason in asked.unreadable:
         console.say(f"not readable: {key} ({reason})")
-    classes = [queries.class_names[i] if i >= 0 else "" for i in asked.labels]
+    classes = [asked_about.class_names[i] if i >= 0 else "" for i in asked.labels]
     unit = reduced(asked.arrays[FEATURES], table.manifest, table.folder)
-    rows, cosines = _index(config, table)(unit, config.search_k)
+    rows, cosines = index(unit, config.search_k)
     findings.write_table(
         "neighbours.csv",
         ("query", "rank", "cosine"),
@@ -78,8 +86,8 @@ def _neighbours(config: Config, table: Embeddings, findings: Findings) -> str:
         ),
     )
     count = min(len(asked), config.search_shown)
-    indices = np.flatnonzero(np.isin(queries.ids, asked.ids))[:count]
-    images = pictures.pictures(queries, indices, run.transform, run.image_size)
+    indices = np.flatnonzero(np.isin(asked_about.ids, asked.ids))[:count]
+    images = pictures.pictures(asked_about, indices, run.transform, run.image_size)
     findings.load_pictures(rows[:count].ravel())
     shown = []
     for i, image in enumerate(images):
@@ -162,6 +170,7 @@ def _scores(config: Config, table: Embeddings, findings: Findings) -> Score:
     """Retrieval by class: rows as queries, among all others."""
     labels = table.rows.labels
     own = np.unique(np.arange(QUERIES) * len(table) // QUERIES)
+    others_of_class(labels, own)  # refused before an index is built
     found = retrieval(table.take(own), own, labels, _index(config, table))
     recall = {f"recall_at_{k}": share for k, share in found.recall.items()}
     score = Score(
@@ -216,11 +225,23 @@ def _same_encoder(config: Config, table: Embeddings) -> Trained:
     return run
 
 
-def _queries(config: Config) -> Source:
-    """`--query` as a data set: a file, a folder of images, or a list."""
+def queries(config: Config) -> Source:
+    """`--query` as a data set: a file, a folder of images, or a list.
+
+    Raises:
+      DataError: There is none.
+    """
     query = config.query
     if not query.startswith("list:"):
         if not os.path.isdir(query):
+            if not os.path.isfile(query):
+                raise DataError(
+                    message(
+                        f"query={printable(query)}, which is not there",
+                        "an image, a folder of images, or list:FILE",
+                        "another path",
+                    )
+                )
             return one_file(query, config.max_image_pixels)
         query = f"folder:{query}"
     # What is asked about has nothing to do with where the run's own data are.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tfssl.config import Config
@@ -9,8 +11,8 @@ from tfssl.data.file_list import read_list
 from tfssl.data.labelled import is_named
 from tfssl.embeddings.principal import Principal
 from tfssl.embeddings.reading import Embeddings
-from tfssl.embeddings.selection import select
-from tfssl.errors import DataError, message
+from tfssl.embeddings.selection import require_left, select
+from tfssl.errors import DataError, message, printable
 from tfssl.runs import RunDirectory
 from tfssl.show import console
 from tfssl.show.report.gallery import PictureRow
@@ -32,7 +34,8 @@ def run(config: Config) -> Outcome:
     """
     with RunDirectory(config.run_dir) as directory:
         table = Embeddings(embeddings_folder(config))
-        labelled = _labelled(config.labelled, table)
+        labelled = named_rows(config.labelled, table.rows.keys)
+        require_left(config.select, len(table) - len(labelled))
         strategy = config.select_strategy
         rows = select(
             _vectors(table),
@@ -78,17 +81,21 @@ def _vectors(table: Embeddings) -> np.ndarray:
     return out
 
 
-def _labelled(file: str, table: Embeddings) -> np.ndarray:
-    """Rows that a list names, see `tfssl.data.labelled`."""
+def named_rows(file: str, keys: Sequence[str]) -> np.ndarray:
+    """Rows that a list names, see `tfssl.data.labelled`; none where there is no list.
+
+    Raises:
+      DataError: The list names none of them.
+    """
     if not file:
         return np.empty(0, np.int64)
     names = read_list(file).keys()
-    rows = np.flatnonzero([is_named(key, names) for key in table.rows.keys])
+    rows = np.flatnonzero([is_named(key, names) for key in keys])
     if not len(rows):
         raise DataError(
             message(
-                f"none of the {len(names)} names of labelled={file} in {table.folder}",
-                f"names of its images, such as {table.rows.keys[0]}",
+                f"labelled={file}, none of whose {len(names)} names is embedded",
+                f"names of images that are, such as {printable(keys[0])}",
                 "another file",
             )
         )

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tfssl.config.config import Config, modes
+from tfssl.config.encoder_name import is_foreign, parse_encoder
 from tfssl.config.method_row import Rule
 from tfssl.config.remote import is_remote
 from tfssl.config.tables import without_extra
 from tfssl.config.tasks import EMBED_ALSO
 from tfssl.errors import message, unknown
+
+_LACKS = {
+    "pretrain": "probabilities",
+    "finetune": "projections",
+    "distill": "projections",
+}
+"""Mode to what its run cannot give."""
 
 
 def _also(config: Config) -> Iterator[str]:
@@ -47,6 +55,30 @@ def _query(config: Config) -> Iterator[str]:
         )
 
 
+def _of_the_run(config: Config) -> Iterator[str]:
+    """What the encoder that is embedded will not have, said before it is trained."""
+    asked = modes(config)
+    if "embed" not in asked:
+        return
+    trained = [mode for mode in asked[: asked.index("embed")] if mode in _LACKS]
+    lacks = _LACKS[trained[-1]] if trained else ""
+    if lacks in config.embed_also:
+        yield message(
+            f"--embed_also={lacks} of what --mode={trained[-1]} trains",
+            "networks of that run",
+            "projections of a pre-trained run, or probabilities of a fine-tuned one",
+        )
+    if config.embed_pca and not is_foreign(config.encoder):
+        width = parse_encoder(config.encoder).feature_dim
+        if config.embed_pca > width:
+            yield message(
+                f"--embed_pca={config.embed_pca} of the {width} features of "
+                f"{config.encoder}",
+                f"at most {width}",
+                f"--embed_pca={width} or less",
+            )
+
+
 def _select(config: Config) -> Iterator[str]:
     if "select" in modes(config) and not config.select:
         yield message(
@@ -68,4 +100,4 @@ def _extras(config: Config) -> Iterator[str]:
 
 
 FIELD_RULES: tuple[Rule, ...] = (_also, _on_this_disk)
-RULES: tuple[Rule, ...] = (_query, _select, _extras)
+RULES: tuple[Rule, ...] = (_query, _of_the_run, _select, _extras)
