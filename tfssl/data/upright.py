@@ -2,7 +2,11 @@
 
 Cameras write pixels as their sensor lies, and which way is up beside them. JPEG keeps
 that in an APP1 segment, PNG in a chunk `eXIf`, WebP in a chunk `EXIF`: a small TIFF
-whose entry 0x0112 is a number from 1 (upright) to 8 (CIPA DC-008, 4.6.4).
+whose entry 0x0112 is a number from 1 (upright) to 8 (CIPA DC-008, 4.6.4). Where that
+says nothing, XMP may: a text in the same places in which `tiff:Orientation` is the
+number. Pillow's `ImageOps.exif_transpose` reads both, in this order. What it reads and
+this does not: PNG's compressed texts, which XMP may not be (XMP part 3, 1.1.5), and the
+hexadecimal ones of old ImageMagicks.
 """
 
 from __future__ import annotations
@@ -30,17 +34,20 @@ def orientation(data: tf.Tensor) -> tf.Tensor:
     png = tf.equal(tf.strings.substr(first, 0, 4), b"\x89PNG")
     webp = tf.equal(tf.strings.substr(first, 8, 4), b"WEBP")
     kind = tf.where(jpeg, 0, tf.where(png, 1, tf.where(webp, 2, 3)))
-    start = tf.switch_case(
+    nothing = tf.constant([-1, 0, 0], tf.int64)
+    found = tf.switch_case(
         kind,
         [
             lambda: _walk(data, 2, _segment),
             lambda: _walk(data, 8, _png_chunk),
             lambda: _walk(data, 12, _webp_chunk),
-            lambda: tf.constant(-1, tf.int64),
+            lambda: nothing,
         ],
     )
-    upright_way = tf.constant(1)
-    return tf.cond(start < 0, lambda: upright_way, lambda: _entry(data, start))
+    none = tf.constant(0)
+    way = tf.cond(found[0] < 0, lambda: none, lambda: _entry(data, found[0]))
+    text = (way < 1) & (found[2] > 0)
+    return tf.maximum(tf.cond(text, lambda: _in_text(data, found), lambda: way), 1)
 
 
 def turn(image: tf.Tensor, way: tf.Tensor) -> tf.Tensor:
@@ -89,27 +96,44 @@ def number(found: tf.Tensor, big_endian: bool | tf.Tensor = False) -> tf.Tensor:
     return tf.reduce_sum(found * powers, -1)
 
 
+_EXIF, _XMP = 1, 2
+_XMP_NAME = b"http://ns.adobe.com/xap/1.0/\0"
+_PNG_NAME = b"XML:com.adobe.xmp\0"
+_WINDOW = 4 + len(_XMP_NAME)
+_LONGEST_TEXT = 2**20
+_KEY = b"tiff:Orientation"
+
 Step = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
+"""The first bytes of a block to its size, what it holds, and whether it is the last."""
 
 
 def _walk(data: tf.Tensor, start: int, step: Step) -> tf.Tensor:
-    """Where the TIFF of the first block with EXIF begins, int64; -1 without one."""
+    """Finds the blocks that may tell the orientation.
+
+    Returns:
+      int64 `[3]`: where the TIFF of the first block with EXIF begins, -1 without one;
+      where the last block with XMP begins, and its bytes, 0 without one.
+    """
     length = tf.cast(tf.strings.length(data), tf.int64)
 
     def goes_on(place: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
-        return (place < length) & (found < 0)
+        return place < length
 
     def body(place: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        size, is_exif, last = step(bytes_at(data, place, 16))
+        size, what, last = step(bytes_at(data, place, _WINDOW))
+        size = tf.maximum(size, 1)
+        what = tf.where(last, 0, what)
         inside = place + (10 if start == 2 else 8)
-        return (
-            tf.where(last, length, place + tf.maximum(size, 1)),
-            tf.where(is_exif & ~last, inside, found),
-        )
+        exif = tf.where(tf.equal(what, _EXIF) & (found[0] < 0), inside, found[0])
+        text = tf.where(tf.equal(what, _XMP), tf.stack([place, size]), found[1:])
+        return tf.where(last, length, place + size), tf.concat([[exif], text], 0)
 
-    none = tf.constant(-1, tf.int64)
-    state = (tf.constant(start, tf.int64), none)
+    state = (tf.constant(start, tf.int64), tf.constant([-1, 0, 0], tf.int64))
     return tf.while_loop(goes_on, body, state, maximum_iterations=_LONGEST)[1]
+
+
+def _what(exif: tf.Tensor, xmp: tf.Tensor) -> tf.Tensor:
+    return tf.where(exif, _EXIF, tf.where(xmp, _XMP, 0))
 
 
 def _is(found: tf.Tensor, text: bytes) -> tf.Tensor:
@@ -117,27 +141,46 @@ def _is(found: tf.Tensor, text: bytes) -> tf.Tensor:
 
 
 def _segment(found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Of a JPEG: how long it is, whether it holds EXIF, whether it is the last."""
-    is_exif = tf.equal(found[1], 0xE1) & _is(found[4:10], b"Exif\0\0")
+    """Of a JPEG."""
+    own = tf.equal(found[1], 0xE1)
+    what = _what(own & _is(found[4:10], b"Exif\0\0"), own & _is(found[4:], _XMP_NAME))
     # 0xff may be repeated in front of a mark.
     long = 2 + number(found[2:4], True)
     size = tf.where(tf.equal(found[1], 255), tf.ones_like(long), long)
     last = tf.not_equal(found[0], 255) | tf.reduce_any(tf.equal(found[1], [0xDA, 0xD9]))
-    return size, is_exif, last
+    return size, what, last
 
 
 def _png_chunk(found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     size = 12 + number(found[:4], True)
-    return size, _is(found[4:8], b"eXIf"), _is(found[4:8], b"IEND")
+    name = _is(found[8 : 8 + len(_PNG_NAME)], _PNG_NAME)
+    plain = tf.equal(found[8 + len(_PNG_NAME)], 0)  # of iTXt: not compressed
+    text = _is(found[4:8], b"tEXt") | (_is(found[4:8], b"iTXt") & plain)
+    return size, _what(_is(found[4:8], b"eXIf"), text & name), _is(found[4:8], b"IEND")
 
 
 def _webp_chunk(found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     size = number(found[4:8])
-    return 8 + size + size % 2, _is(found[:4], b"EXIF"), tf.constant(False)
+    what = _what(_is(found[:4], b"EXIF"), _is(found[:4], b"XMP "))
+    return 8 + size + size % 2, what, tf.constant(False)
+
+
+def _in_text(data: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
+    """The orientation in the XMP of a block, as an attribute or an element; int32."""
+    text = tf.strings.substr(data, found[1], tf.minimum(found[2], _LONGEST_TEXT))
+    after = tf.strings.split(text, _KEY)[1:]
+    heads = tf.strings.substr(tf.strings.join([after, b"\0" * 3]), 0, 3)
+    first, second, third = tf.unstack(tf.io.decode_raw(heads, tf.uint8), 3, axis=1)
+    element = tf.equal(first, ord(">"))
+    attribute = tf.equal(first, ord("=")) & tf.equal(second, ord('"'))
+    value = tf.cast(tf.where(element, second, third), tf.int32) - ord("0")
+    said = (element | attribute) & (value >= 0) & (value <= 9)
+    value = tf.where(value > 8, 1, value)
+    return tf.concat([tf.boolean_mask(value, said), [0]], 0)[0]
 
 
 def _entry(data: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
-    """The orientation in the TIFF that begins at a place."""
+    """The orientation in the TIFF that begins at a place; 0 where it has none."""
     # Some write the JPEG's introduction before it, wherever it stands.
     introduced = _is(bytes_at(data, start, 6), b"Exif\0\0")
     start += tf.where(introduced, tf.constant(6, tf.int64), 0)
@@ -155,6 +198,8 @@ def _entry(data: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
     own = tf.boolean_mask(entries, tf.equal(number(entries[:, :2], big), _TAG))
     wide = tf.equal(number(own[:, 2:4], big), 4)  # a number of four bytes
     values = tf.where(wide, number(own[:, 8:12], big), number(own[:, 8:10], big))
-    value = tf.reduce_max(tf.concat([values[:1], [1]], 0))
-    sound = (big | _is(head[:2], b"II")) & (value <= 8)
-    return tf.cast(tf.where(sound, value, tf.ones_like(value)), tf.int32)
+    sound = big | _is(head[:2], b"II")
+    # What is there and no orientation is upright, as Pillow has it.
+    value = tf.where((values < 1) | (values > 8), tf.ones_like(values), values)
+    first = tf.concat([value, tf.zeros([1], tf.int64)], 0)[0]
+    return tf.cast(tf.where(sound, first, tf.zeros_like(first)), tf.int32)
