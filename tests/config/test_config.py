@@ -491,6 +491,22 @@ def test_stored_config_from_a_run_or_a_checkpoint_in_it(tmp_path):
         assert stored_config(str(path)) == STORED
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"linear_features": "cached", "linear_epochs": 3}, "--linear_epochs=3 with"),
+        ({"linear_features": "cached", "linear_batch_size": 8}, "--linear_batch_size"),
+        ({"linear_flips": True}, "=augmented, which does not read it"),
+        ({"linear_features": "cached", "run_dir": "gs://b/r"}, "--init_from=gs://b/r"),
+        ({"linear_features": "kept"}, "--linear_features"),
+    ],
+)
+def test_the_two_ways_of_a_linear_evaluation_read_their_own_flags(flags, words):
+    problems = validate(config(mode="linear", **flags))
+    assert any(words in text for text in problems), problems
+    assert not validate(config(mode="linear", linear_features="cached"))
+
+
 @pytest.mark.parametrize("flag", ["encoder", "encoder_family", "normalization"])
 def test_weights_of_another_network_are_no_start(tmp_path, flag):
     (tmp_path / "flags.cfg").write_text(to_flagfile(resolve(config(method="moco"))))

@@ -114,6 +114,13 @@ class LinearFlags(Flags, title="linear", scope="free"):
         "reported",
         kind=NUMBERS,
     )
+    linear_features: str = flag(
+        "augmented",
+        "augmented: a crop and a flip of every image each epoch, as published; cached: "
+        "features of the centres, made once, and logistic regression by L-BFGS",
+        choices=("augmented", "cached"),
+    )
+    linear_flips: bool = flag(False, "cached features also of the mirrored images")
 
 
 @dataclasses.dataclass(frozen=True)

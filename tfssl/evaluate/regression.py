@@ -235,6 +235,34 @@ def path(
     return best[1], best[2], [scores[value] for value in values]
 
 
+def chosen(
+    features: np.ndarray,
+    targets: np.ndarray,
+    first: int,
+    score: Callable[[Linear], float],
+    *,
+    classes: int,
+    values: Sequence[float] = L2_VALUES,
+) -> tuple[float, Linear, list[float]]:
+    """Chooses the L2 value by the last rows, and fits again to all.
+
+    Args:
+      features: `[n, F]`.
+      targets: As of `fit`.
+      first: Rows that stand before those to choose by.
+      score: As of `path`, on these.
+      classes: C.
+      values: L2 values.
+
+    Returns:
+      What `path` does, its classifier trained on all rows.
+    """
+    l2, start, scores = path(
+        features[:first], targets[:first], score, classes=classes, values=values
+    )
+    return l2, fit(features, targets, l2, classes=classes, start=start), scores
+
+
 def _loss(logits: np.ndarray, targets: np.ndarray) -> float:
     """The sum of the losses; `logits` become their gradient."""
     if targets.ndim == 1:

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import io
 import json
+import time
 from collections.abc import Sequence
 
 import keras
@@ -16,19 +17,20 @@ from tfssl import build, optim
 from tfssl.build import Trained, trained
 from tfssl.build.views import supervised_recipe
 from tfssl.config import Config
-from tfssl.config.flagfile import from_flagfile
+from tfssl.config.flagfile import from_flagfile, to_flagfile
 from tfssl.core import runtime, seeds
 from tfssl.core.paths import write_whole
 from tfssl.data import Source, require_labels, tenth, without_tenth
 from tfssl.errors import ConfigError
 from tfssl.evaluate import classification, rank
 from tfssl.evaluate.metrics import parts
+from tfssl.evaluate.regression import Linear
 from tfssl.methods import LinearProbe
 from tfssl.runs import RunDirectory
 from tfssl.runs.scores import TRAINED, Confusion, Score, add_score
 from tfssl.show import console
 from tfssl.show.scores import score_line
-from tfssl.tasks import Outcome
+from tfssl.tasks import Outcome, linear_cached
 
 MOMENTUM = 0.9
 
@@ -41,7 +43,8 @@ def run(config: Config) -> Outcome:
     Protocol: SGD with Nesterov momentum .9, cosine, no decay, crop and flip; one
     classifier per rate of `--linear_learning_rates`, all at once. With several rates a
     tenth of the training images is held out to choose among them, as in BYOL's
-    appendix C.1; the held-out split is looked at once, by the chosen one.
+    appendix C.1; the held-out split is looked at once, by the chosen one. Another
+    protocol is `--linear_features=cached`, see `linear_cached`.
 
     `run_dir/linear` holds the training: its log stays; its checkpoints stay until the
     score is written, so that the same command goes on where it was stopped. With other
@@ -63,12 +66,15 @@ def run(config: Config) -> Outcome:
         scored = trained.subjects(config)
         folders = {key: _folder(directory, key) for key in scored}
         for key, subject in scored.items():
+            started = time.monotonic()
             with folders[key] as own:
-                score, confusion = _evaluate(
+                score, confusion, linear = _WAYS[config.linear_features](
                     config, key, subject, data, evaluation, own
                 )
+                _keep(linear, data, own)
             add_score(directory, score, confusion)
             console.say(score_line(score))
+            console.say(f"linear: {time.monotonic() - started:.1f} s")
         for own in folders.values():
             own.checkpoint_store().remove_all()
     return Outcome(value=score)
@@ -93,7 +99,7 @@ def _evaluate(
     data: Source,
     evaluation: Source,
     own: RunDirectory,
-) -> tuple[Score, Confusion]:
+) -> tuple[Score, Confusion, Linear]:
     rates = learning_rates(config)
     fit = without_tenth(data) if len(rates) > 1 else data
     probe = _train(config, subject, fit, rates, own)
@@ -106,7 +112,6 @@ def _evaluate(
         ]
         best = int(np.argmax([each.metrics["top1"] for each in found]))
         chosen_on = f"best of {len(rates)} rates on {len(held_out)} held-out images"
-    _keep(probe, best, data, own)
     test = subject.features(evaluation)
     found = classification(
         _rankings(probe, test.features)[best],
@@ -136,14 +141,31 @@ def _evaluate(
         f"batch {config.linear_batch_size}, crop and flip, no decay, learning rate "
         f"{rate}/256 ({chosen_on}), scored on {found.counts}",
     )
-    return score, found.confusion
+    kernel, bias = probe.bank.kernel.numpy()[best], probe.bank.bias.numpy()[best, 0]
+    return score, found.confusion, Linear(kernel, bias)
 
 
-def _keep(probe: LinearProbe, best: int, data: Source, own: RunDirectory) -> None:
+def _cached(
+    config: Config,
+    key: str,
+    subject: Trained,
+    data: Source,
+    evaluation: Source,
+    own: RunDirectory,
+) -> tuple[Score, Confusion, Linear]:
+    settings = _settings(config, subject, own)
+    _remove_another(settings, own)
+    own.write_atomic(own.flags, to_flagfile(settings))
+    return linear_cached.evaluate(config, key, subject, data, evaluation, own)
+
+
+_WAYS = {"augmented": _evaluate, "cached": _cached}
+
+
+def _keep(linear: Linear, data: Source, own: RunDirectory) -> None:
     """Writes the chosen classifier, with which the run can teach (`--teacher`)."""
     content = io.BytesIO()
-    kernel, bias = probe.bank.kernel.numpy()[best], probe.bank.bias.numpy()[best, 0]
-    np.savez(content, kernel=kernel, bias=bias)
+    np.savez(content, kernel=linear.weights, bias=linear.bias)
     write_whole(own.path / trained.PROBE_FILE, content.getvalue())
     names = json.dumps(list(data.class_names))
     own.write_atomic(own.path / trained.CLASSES, names)
@@ -175,12 +197,7 @@ def _train(
         flag="linear_batch_size",
         seed=seeds.init_seed(config.seed, "linear"),
     )
-    settings = dataclasses.replace(
-        config,
-        mode="linear",
-        run_dir=str(own.path),
-        init_from=str(subject.checkpoint or ""),
-    )
+    settings = _settings(config, subject, own)
     _remove_another(settings, own)
     job.run(
         build.recorder(
@@ -195,6 +212,14 @@ def _train(
         )
     )
     return job.state.method
+
+
+def _settings(config: Config, subject: Trained, own: RunDirectory) -> Config:
+    """The flags of the evaluation, in its folder."""
+    start = str(subject.checkpoint or "")
+    return dataclasses.replace(
+        config, mode="linear", run_dir=str(own.path), init_from=start
+    )
 
 
 def _probe(subject: Trained, data: Source, rates: Sequence[float]) -> LinearProbe:

@@ -17,7 +17,7 @@ from tfssl.embeddings.reading import Embeddings
 from tfssl.embeddings.selection import require_left
 from tfssl.embeddings.similarity import others_of_class
 from tfssl.errors import ConfigError, DataError, TfsslError, message
-from tfssl.tasks import search, selection, transfer
+from tfssl.tasks import linear_cached, search, selection, transfer
 from tfssl.tasks.embed import embeddings_folder
 
 LOOKED_AT = 1000
@@ -200,9 +200,11 @@ def _learners(config: Config, modes: list[str]) -> list[str]:
     tuned = {"finetune", "supervised"} & set(learners)
     if tuned:
         problems += _problem(build.require_batch, config, data, "finetune_batch_size")
+    cached = "linear" in learners and config.linear_features == "cached"
+    problems += _problem(linear_cached.held_out, data) if cached else []
     several = "linear" in learners and len(config.linear_learning_rates) > 1
     swept = len(config.finetune_learning_rate) * len(config.finetune_epochs) > 1
-    if several:
+    if several and not cached:
         return problems + _problem(tenth, data)
     one = "one finetune_learning_rate and one finetune_epochs"
     return problems + (_problem(tenth, data, one) if tuned and swept else [])

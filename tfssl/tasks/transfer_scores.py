@@ -26,7 +26,7 @@ from tfssl.embeddings.writing import Writer
 from tfssl.evaluate import Features, classification, knn, rank_by
 from tfssl.evaluate.average_precision import mean_average_precision
 from tfssl.evaluate.metrics import Classification
-from tfssl.evaluate.regression import Linear, fit, path
+from tfssl.evaluate.regression import Linear, chosen, fit
 from tfssl.runs.scores import Confusion, Counts
 
 FEW_SHOT_L2 = 1.0
@@ -137,14 +137,9 @@ class Bench:
             found = self._measured(linear, held_out, interval=False)
             return found.metrics[self._folds.metric]
 
-        l2, start, scores = path(
-            fit_.features[:first],
-            targets[:first],
-            score,
-            classes=classes,
-            values=l2_values,
+        l2, final, scores = chosen(
+            fit_.features, targets, first, score, classes=classes, values=l2_values
         )
-        final = fit(fit_.features, targets, l2, classes=classes, start=start)
         found = self._measured(final, tested)
         notes = [found.note]
         if l2 in (min(l2_values), max(l2_values)):

@@ -1,4 +1,4 @@
-"""Rules on the data sets to transfer to."""
+"""Rules on the data sets to transfer to, and on features that are kept."""
 
 from __future__ import annotations
 
@@ -48,6 +48,28 @@ def _shots(config: Config) -> Iterator[str]:
             return
 
 
+def _cached_features(config: Config) -> Iterator[str]:
+    if "linear" not in modes(config):
+        return
+    cached = config.linear_features == "cached"
+    names = ("epochs", "batch_size", "learning_rates") if cached else ("flips",)
+    for name in (f"linear_{each}" for each in names):
+        if getattr(config, name) != config.specs[name].default:
+            yield message(
+                f"--{name}={config.text(name)} with "
+                f"--linear_features={config.linear_features}, which does not read it",
+                "flags of one of the two ways",
+                f"leaving --{name} away, or --linear_features="
+                f"{'augmented' if cached else 'cached'}",
+            )
+    if cached and is_remote(config.run_dir):
+        yield message(
+            f"--linear_features=cached in {config.run_dir}",
+            "a folder on this disk, whose features can be mapped into memory",
+            f"--init_from={config.run_dir} with a --run_dir here",
+        )
+
+
 def _on_this_disk(config: Config) -> Iterator[str]:
     if "transfer" in modes(config) and is_remote(config.run_dir):
         yield message(
@@ -57,5 +79,5 @@ def _on_this_disk(config: Config) -> Iterator[str]:
         )
 
 
-FIELD_RULES: tuple[Rule, ...] = (_shots, _on_this_disk)
+FIELD_RULES: tuple[Rule, ...] = (_shots, _on_this_disk, _cached_features)
 RULES: tuple[Rule, ...] = (_sets,)

@@ -1,0 +1,138 @@
+"""`--linear_features=cached`: linear evaluation on features that are made once."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tfssl.build import Trained, vectors
+from tfssl.build.kept_features import gathered, kept
+from tfssl.config import Config
+from tfssl.data import Source
+from tfssl.data.folds import validation_rows
+from tfssl.embeddings.shard_files import FEATURES
+from tfssl.embeddings.writing import Writer
+from tfssl.evaluate import classification, rank_by
+from tfssl.evaluate.regression import L2_VALUES, Linear, chosen
+from tfssl.runs import RunDirectory
+from tfssl.runs.scores import Confusion, Score
+from tfssl.show import console
+
+NOTHING = np.empty(0, np.int64)
+
+
+def evaluate(
+    config: Config,
+    key: str,
+    subject: Trained,
+    data: Source,
+    evaluation: Source,
+    own: RunDirectory,
+) -> tuple[Score, Confusion, Linear]:
+    """Fits logistic regression by L-BFGS to features of the images' centres.
+
+    45 L2 values, as in transfer; chosen on a tenth of each class, trained again with
+    them. `own/features` keeps the features: a command that was stopped goes
+    on, and the next one with the same encoder and images begins with them.
+
+    Args:
+      config: Resolved configuration.
+      key: The encoder, as scores name it.
+      subject: The encoder.
+      data: Training images.
+      evaluation: Held-out images.
+      own: The folder of this evaluation.
+    """
+    started = time.monotonic()
+    ways = (False, True) if config.linear_flips else (False,)
+    last = held_out(data)
+    seen = [(_features(config, subject, data, own, way), last) for way in ways]
+    train, first, count = gathered(seen)
+    test_writer = _features(config, subject, evaluation, own, False)
+    test, _, _ = gathered([(test_writer, NOTHING)], unlabelled=True)
+    made = time.monotonic()
+    classes = data.num_classes
+
+    def accuracy(linear: Linear) -> float:
+        rows = slice(first, count)
+        ranking = rank_by(linear.logits, train.features[rows], classes)
+        return classification(ranking, train.labels[rows], classes).metrics["top1"]
+
+    l2, linear, _ = chosen(
+        train.features[:count],
+        train.labels[:count],
+        first,
+        accuracy,
+        classes=classes,
+    )
+    found = classification(
+        rank_by(linear.logits, test.features, classes),
+        test.labels,
+        classes,
+        class_names=data.class_names,
+        images=evaluation.num_examples,
+    )
+    console.say(
+        f"linear, cached features: {made - started:.1f} s for those of "
+        f"{data.num_examples + evaluation.num_examples:,} images, "
+        f"{time.monotonic() - made:.1f} s for {len(L2_VALUES)} classifiers"
+    )
+    fraction = config.text("label_fraction")
+    flips = ", also mirrored" if config.linear_flips else ""
+    score = Score(
+        "linear",
+        evaluation.name,
+        key,
+        found.metrics,
+        {
+            "features": "cached",
+            "flips": config.linear_flips,
+            "label_fraction": fraction,
+        },
+        found.intervals,
+        found.counts,
+        {"l2": l2, "converged": linear.converged},
+        f"multinomial logistic regression by L-BFGS on kept features of the centres of "
+        f"{data.num_examples} images{flips} (label fraction {fraction}), L2 {l2:g} "
+        f"(best of {len(L2_VALUES)} on {count - first} held-out rows), scored on "
+        f"{found.counts}",
+    )
+    return score, found.confusion, linear
+
+
+def held_out(data: Source) -> np.ndarray:
+    """Chooses the ids of a tenth of the labelled images, of each class at least one.
+
+    Raises:
+      DataError: A class has one image only.
+    """
+    count = max(round(int((data.labels >= 0).sum()) / 10), 1)
+    rows = validation_rows(data.labels, data.ids, count, data.class_names, data.name)
+    return data.ids[rows]
+
+
+def _features(
+    config: Config, subject: Trained, data: Source, own: RunDirectory, mirrored: bool
+) -> Writer:
+    networks = {FEATURES: subject.encoder}
+    forward, weights = vectors.vectors(networks), vectors.weights_digest(networks)
+    encode = forward
+    if mirrored:
+        weights += ", mirrored"
+
+        def encode(images: tf.Tensor) -> dict[str, tf.Tensor]:
+            return forward(tf.image.flip_left_right(images))
+
+    title = f"{data.name}{', mirrored' if mirrored else ''}, {subject.title}"
+    with console.Counter(data.num_examples, title, shown=config.progress) as counter:
+        return kept(
+            subject,
+            data,
+            Path(own.path) / "features",
+            encode=encode,
+            weights=weights,
+            progress=counter.show,
+        )
