@@ -1,5 +1,7 @@
 """Every kind of source gives the same examples after a resume and on any replicas."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -51,6 +53,15 @@ def masks(tmp_path, files):
     return f"masks:{tmp_path}"
 
 
+def coco(tmp_path, files):
+    files.tree(tmp_path / "images", ["a", "b"], 10)
+    names = [f"{c}/{n:03}.png" for c in "ab" for n in range(10)]
+    images = [{"id": n, "file_name": name} for n, name in enumerate(names)]
+    content = {"images": images, "annotations": [], "categories": []}
+    (tmp_path / "all.json").write_text(json.dumps(content))
+    return f"coco:{tmp_path}"
+
+
 MAKE = {
     "shapes": lambda *_: "shapes:20",
     "folder": folder,
@@ -58,11 +69,13 @@ MAKE = {
     "tfrecord": tfrecord,
     "arrays": arrays,
     "masks": masks,
+    "coco": coco,
 }
 
 
 def test_every_kind_is_here():
-    assert set(MAKE) == set(DATASETS) - {"tfds"}  # test_tfds_source.py prepares one
+    # test_tfds_source.py prepares one; voc and yolo are coco's class.
+    assert set(MAKE) == set(DATASETS) - {"tfds", "voc", "yolo"}
 
 
 def check_order(source):

@@ -82,9 +82,10 @@ def missing(dataset: str, data_dir: str | None = None) -> list[str]:
     if kind == "folder":
         paths = folders(argument, data_dir)
         return [p for p in paths if "://" not in p and not os.path.isdir(p)]
-    if kind == "masks" and argument:
+    if kind in ("masks", "coco", "voc", "yolo") and argument:
         path = located(argument, data_dir)
-        return [] if "://" in path or os.path.isdir(path) else [path]
+        there = os.path.exists if kind == "coco" else os.path.isdir
+        return [] if "://" in path or there(path) else [path]
     if kind in ("list", "tfrecord", "arrays") and argument:
         path = located(argument, None if kind == "list" else data_dir)
         if "://" in path:

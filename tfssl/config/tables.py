@@ -44,7 +44,7 @@ NORMALIZATIONS = ("batch", "group_ws", "none")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 DATASET_FORMS = (
     "shapes, shapes:N, folder:DIR, list:FILE, tfds:NAME, tfrecord:GLOB, arrays:FILE, "
-    "masks:DIR"
+    "masks:DIR, coco:DIR, voc:DIR, yolo:DIR"
 )
 
 STRATEGIES: Mapping[str, str] = {
@@ -64,12 +64,15 @@ DATASETS: Mapping[str, str] = {
     "tfrecord": "tfssl.data.tfrecord_source:open_tfrecord",
     "arrays": "tfssl.data.arrays:open_arrays",
     "masks": "tfssl.data.masks:open_masks",
+    "coco": "tfssl.data.box_folder:open_coco",
+    "voc": "tfssl.data.box_folder:open_voc",
+    "yolo": "tfssl.data.box_folder:open_yolo",
 }
 """KIND of `--dataset=KIND:ARGUMENT` to a function of (argument, split, options)."""
 
 TARGETS: Mapping[str, tuple[str, ...]] = {
     "mask": ("shapes", "masks", "tfds"),
-    "boxes": ("shapes",),
+    "boxes": ("shapes", "coco", "voc", "yolo", "tfds"),
 }
 """What examples may have beside a label (`SourceOptions.targets`), to the KINDs that
 have it."""

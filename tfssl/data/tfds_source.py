@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -155,6 +156,12 @@ class TfdsSource(Encoded):
         ]
         keys = [key, *(k for k in images if k != key)]
         return [bytes(row[key]) for row in _rows(tfds, self._builder, part, keys)]
+
+    def rows_with(self, key: str) -> Iterator[tuple[bytes, Any]]:
+        """The bytes of each image, and another feature of its example."""
+        image = self._keys[0]
+        for row in _rows(_import_tfds(), self._builder, self._part, [image, key]):
+            yield bytes(row[image]), row[key]
 
     @property
     def features(self) -> dict[str, Any]:
@@ -314,4 +321,8 @@ def open_tfds(argument: str, split: Split, options: SourceOptions) -> Source:
         from tfssl.data.tfds_masks import open_with_masks
 
         return open_with_masks(argument, split, orient=options.orient, **how)
+    if options.targets == "boxes":
+        from tfssl.data.tfds_boxes import TfdsBoxes
+
+        return TfdsBoxes(argument, split, **how)
     return TfdsSource(argument, split, **how)

@@ -1,0 +1,381 @@
+"""Reads annotations of boxes: COCO JSON, Pascal VOC XML, YOLO text. No TensorFlow.
+
+None of what people's files hold ends a run: each kind of `DIRT` is counted, and told
+with an example of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tfssl.errors import printable
+
+PLAIN, DIFFICULT, CROWD = 0, 1, 2
+
+DIRT: Mapping[str, str] = {
+    "unreadable": "annotations that cannot be read: their images are left out",
+    "encoding": "annotations that are no UTF-8: read as Latin-1",
+    "bare": "images without an annotation: left out",
+    "lone": "annotations without an image: left out",
+    "twin_files": "images of one name: the first of them counts",
+    "twin_ids": "images with the id of another: the first counts",
+    "twin_objects": "objects with the id of another: both count",
+    "no_image_row": "objects of images that the file does not list: left out",
+    "broken_image": "images that cannot be read: left out",
+    "size": "images of another size than their annotation says: left out",
+    "no_size": "annotations that say no size: the file's is taken",
+    "turned": "images lie turned by EXIF: they are turned as the annotator saw them",
+    "columns": "lines with another number of columns: left out",
+    "polygons": "polygons: the boxes around them count",
+    "not_numbers": "boxes that are not four finite numbers: left out",
+    "no_area": "boxes without an area: left out",
+    "outside": "boxes outside of their image: left out",
+    "clipped": "boxes that leave their image: clipped",
+    "unknown": "objects of a class without a name: left out",
+    "no_name": "objects that name no class: left out",
+}
+"""Everything that can be wrong, in words, in the order in which it is told."""
+
+
+class Tally:
+    """Counts kinds of dirt, and remembers where each was met first."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self._first: dict[str, str] = {}
+
+    def add(self, kind: str, where: str, count: int = 1) -> None:
+        """Counts a kind of `DIRT`."""
+        self.counts[kind] = self.counts.get(kind, 0) + count
+        self._first.setdefault(kind, where)
+
+    def notes(self) -> list[str]:
+        """`"3 boxes without an area: left out, such as a.xml"`, one a kind."""
+        return [
+            f"{self.counts[kind]} {text}, such as {printable(self._first[kind])}"
+            for kind, text in DIRT.items()
+            if kind in self.counts
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """One object as a file has it.
+
+    Attributes:
+      label: Name of its class.
+      corners: y0, x0, y1, x1, in pixels, or as shares of the image.
+      kind: `PLAIN`, `DIFFICULT` or `CROWD`.
+      area: Of the object in pixels, None where only its box is known.
+    """
+
+    label: str
+    corners: tuple[float, float, float, float]
+    kind: int = PLAIN
+    area: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotation:
+    """All objects of one image.
+
+    Attributes:
+      boxes: In the order of the file.
+      size: Height and width that the file says the image has; None: it says none.
+      relative: Corners are shares of the image's sides.
+    """
+
+    boxes: tuple[Box, ...]
+    size: tuple[int, int] | None
+    relative: bool = False
+
+
+def _bytes(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _text(data: bytes, where: str, tally: Tally) -> str:
+    for mark, encoding in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
+        if data.startswith(mark):
+            return data.decode(encoding, "replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        tally.add("encoding", where)
+        return data.decode("latin-1")
+
+
+def read_voc(path: str, tally: Tally) -> Annotation | None:
+    """Reads Pascal VOC's XML; None where that cannot be done.
+
+    Its corners count pixels from 1 and the last one belongs to the box, so that x0 is
+    `xmin - 1` and x1 is `xmax`.
+    """
+    try:
+        data = _bytes(path)
+        try:
+            root = ElementTree.fromstring(data)
+        except ElementTree.ParseError:
+            # The encoding that a file declares is not always the one that it has.
+            text = re.sub(r"^\s*<\?xml[^>]*\?>", "", _text(data, path, tally))
+            root = ElementTree.fromstring(text)
+    except (OSError, ElementTree.ParseError, ValueError, LookupError):
+        tally.add("unreadable", path)
+        return None
+    boxes = []
+    for found in root.iter("object"):
+        label = (found.findtext("name") or "").strip()
+        names = ("ymin", "xmin", "ymax", "xmax")
+        corners = _numbers([found.findtext(f"bndbox/{name}") for name in names])
+        if not label or corners is None:
+            tally.add("not_numbers" if label else "no_name", path)
+            continue
+        y0, x0, y1, x1 = corners
+        # Some programs count from 0: a box at the border does not leave the image.
+        y0, x0 = (value - 1 if value >= 1 else min(value, 0.0) for value in (y0, x0))
+        y0, x0 = (0.0 if -1 <= value < 0 else value for value in (y0, x0))
+        difficult = (found.findtext("difficult") or "").strip() == "1"
+        boxes.append(Box(label, (y0, x0, y1, x1), DIFFICULT if difficult else PLAIN))
+    size = _numbers([root.findtext(f"size/{name}") for name in ("height", "width")])
+    return Annotation(tuple(boxes), _whole(size, path, tally))
+
+
+def _whole(
+    size: Sequence[float] | None, where: str, tally: Tally
+) -> tuple[int, int] | None:
+    if size is None or min(size) < 1:
+        tally.add("no_size", where)
+        return None
+    return int(size[0]), int(size[1])
+
+
+def _numbers(texts: Sequence[Any]) -> list[float] | None:
+    """Finite numbers, or None."""
+    try:
+        found = [float(text) for text in texts]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if all(map(math.isfinite, found)) else None
+
+
+def read_yolo(path: str, names: Sequence[str], tally: Tally) -> Annotation | None:
+    """Reads YOLO's text: `class cx cy w h` a line, shares of the image's sides.
+
+    `class x0 y0 x1 y1 x2 y2 ...` is a polygon, whose box is taken.
+
+    Args:
+      path: The file; an empty one is an image without objects.
+      names: Of the classes; empty: they are called by their numbers.
+      tally: Counts what is wrong.
+    """
+    try:
+        text = _text(_bytes(path), path, tally)
+    except OSError:
+        tally.add("unreadable", path)
+        return None
+    if "\0" in text:
+        tally.add("unreadable", path)
+        return None
+    boxes = []
+    for line in filter(str.strip, text.splitlines()):
+        words = line.replace(",", " ").split()
+        polygon = len(words) >= 7 and len(words) % 2 == 1
+        if len(words) != 5 and not polygon:
+            tally.add("columns", path)
+            continue
+        found = _numbers(words)
+        if found is None:
+            tally.add("not_numbers", path)
+            continue
+        label = _called(found[0], names)
+        if not label:
+            tally.add("unknown", path)
+            continue
+        if polygon:
+            tally.add("polygons", path)
+            xs, ys = found[1::2], found[2::2]
+            corners = (min(ys), min(xs), max(ys), max(xs))
+        else:
+            _, x, y, w, h = found
+            corners = (y - h / 2, x - w / 2, y + h / 2, x + w / 2)
+        boxes.append(Box(label, corners))
+    return Annotation(tuple(boxes), None, relative=True)
+
+
+def _called(number: float, names: Sequence[str]) -> str:
+    """The name of a class; "" where there is none."""
+    if number != int(number) or number < 0:
+        return ""
+    if not names:
+        return f"class {int(number)}"
+    return names[int(number)] if number < len(names) else ""
+
+
+YOLO_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names",
+              "labels.txt")  # fmt: skip
+"""Files that name YOLO's classes, the first that is there counts."""
+
+
+def yolo_names(folder: str) -> tuple[tuple[str, ...], str]:
+    """Names of a folder's classes, and the file that says them; both empty if none."""
+    for file in YOLO_NAMES:
+        path = os.path.join(folder, file)
+        if os.path.isfile(path):
+            lines = _text(_bytes(path), path, Tally()).splitlines()
+            if file.endswith(("yaml", "yml")):
+                found = tuple(_yaml_names(lines))
+            else:
+                found = tuple(filter(None, map(str.strip, lines)))
+            if found:
+                return found, file
+    return (), ""
+
+
+def _yaml_names(lines: Sequence[str]) -> Iterator[str]:
+    """The value of `names:`: in brackets, a line each, or `0: name` lines."""
+    text = "\n".join(re.sub(r"(^|\s)#.*", "", line) for line in lines)
+    match = re.search(r"^names\s*:[ \t]*(.*)", text, re.M)
+    if not match:
+        return
+    rest = text[match.start(1) :]
+    if rest.lstrip().startswith(("[", "{")):
+        inside = re.split(r"[\]}]", rest.lstrip()[1:])[0]
+        parts = [part.strip() for part in inside.split(",")]
+    else:
+        parts = []
+        for line in rest.splitlines()[1:]:
+            if line.strip() and not line.startswith((" ", "\t", "-")):
+                break  # the next key
+            parts.append(line.strip().removeprefix("-").strip())
+    for part in filter(None, parts):
+        yield re.sub(r"^\d+\s*:\s*", "", part).strip("\"' ")
+
+
+@dataclasses.dataclass(frozen=True)
+class CocoFile:
+    """A COCO JSON.
+
+    Attributes:
+      names: Of the classes, in the order of their ids.
+      images: File name, as it stands there, to its annotation.
+    """
+
+    names: tuple[str, ...]
+    images: dict[str, Annotation]
+
+
+def read_coco(path: str, tally: Tally) -> CocoFile | None:
+    """Reads COCO's JSON of instances; None where that cannot be done."""
+    try:
+        content = json.loads(_text(_bytes(path), path, tally))
+        images, rows = content["images"], content["annotations"]
+        categories = content.get("categories") or []
+        if not all(isinstance(part, list) for part in (images, rows, categories)):
+            raise ValueError(path)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        tally.add("unreadable", path)
+        return None
+    named = {
+        row["id"]: str(row["name"]).strip()
+        for row in categories
+        if isinstance(row, dict) and "id" in row and str(row.get("name", "")).strip()
+    }
+    files: dict[Any, str] = {}
+    sizes: dict[str, tuple[int, int] | None] = {}
+    for row in images:
+        file = row.get("file_name") if isinstance(row, dict) else None
+        if not isinstance(file, str) or not isinstance(row.get("id"), int | str):
+            tally.add("unreadable", path)
+        elif row["id"] in files:
+            tally.add("twin_ids", f"{file} in {path}")
+        elif file in sizes:
+            tally.add("twin_files", f"{file} in {path}")
+        else:
+            files[row["id"]] = file
+            size = _numbers([row.get("height"), row.get("width")])
+            sizes[file] = _whole(size, f"{file} in {path}", tally)
+    boxes: dict[str, list[Box]] = {file: [] for file in sizes}
+    seen: set[Any] = set()
+    for row in rows:
+        _coco_object(row, path, files, named, boxes, seen, tally)
+    found = {f: Annotation(tuple(boxes[f]), size) for f, size in sizes.items()}
+    order = sorted(named, key=lambda number: (str(type(number)), number))
+    return CocoFile(tuple(dict.fromkeys(named[n] for n in order)), found)
+
+
+def _coco_object(
+    row: Any,
+    path: str,
+    files: Mapping[Any, str],
+    named: Mapping[Any, str],
+    boxes: dict[str, list[Box]],
+    seen: set[Any],
+    tally: Tally,
+) -> None:
+    """Puts one row of `annotations` to its image."""
+    if not isinstance(row, dict):
+        tally.add("not_numbers", path)
+        return
+    number, of = row.get("id"), row.get("image_id")
+    if isinstance(number, int | str):
+        if number in seen:
+            tally.add("twin_objects", f"id {number} in {path}")
+        seen.add(number)
+    if not isinstance(of, int | str) or of not in files:
+        tally.add("no_image_row", f"image_id {of} in {path}")
+        return
+    where, category = f"{files[of]} in {path}", row.get("category_id")
+    if not isinstance(category, int | str) or category not in named:
+        tally.add("unknown", where)
+        return
+    box = row.get("bbox")
+    found = _numbers(box) if isinstance(box, list) and len(box) == 4 else None
+    if found is None:
+        tally.add("not_numbers", where)
+        return
+    x, y, w, h = found
+    area = _numbers([row.get("area")])
+    kind = CROWD if row.get("iscrowd") in (1, True) else PLAIN
+    boxes[files[of]].append(
+        Box(named[category], (y, x, y + h, x + w), kind, area[0] if area else None)
+    )
+
+
+def within(
+    found: Annotation, size: tuple[int, int], where: str, tally: Tally
+) -> list[Box]:
+    """The boxes in pixels of the image, clipped to it; what is none is left out.
+
+    Args:
+      found: As the file has it.
+      size: Height and width of the image as the annotator saw it.
+      where: For the tally.
+      tally: Counts what is wrong.
+    """
+    height, width = size
+    kept = []
+    for box in found.boxes:
+        y0, x0, y1, x1 = box.corners
+        if found.relative:
+            y0, x0, y1, x1 = y0 * height, x0 * width, y1 * height, x1 * width
+        if y1 <= y0 or x1 <= x0:
+            tally.add("no_area", where)
+            continue
+        top, left = max(y0, 0.0), max(x0, 0.0)
+        bottom, right = min(y1, float(height)), min(x1, float(width))
+        if bottom <= top or right <= left:
+            tally.add("outside", where)
+            continue
+        # Shares have five digits or so: less than half a pixel is no mistake.
+        if max(top - y0, left - x0, y1 - bottom, x1 - right) > 0.5:
+            tally.add("clipped", where)
+        kept.append(dataclasses.replace(box, corners=(top, left, bottom, right)))
+    return kept
