@@ -75,7 +75,7 @@ def test_own_images(tmp_path, monkeypatch):
             "PHOTOS": str(photos),
             "TRAINING": {
                 "method": "simclr",
-                "encoder": "resnet18x0.125_cifar",
+                "encoder": "resnet10x0.125_cifar",
                 "image_size": 16,
                 "batch_size": 8,
                 "train_steps": 2,
@@ -98,7 +98,7 @@ def test_own_images(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_colab_tpu_with_a_cpu(tmp_path, monkeypatch):
     flags = "--flagfile={}/flags/quickstart.cfg --mode=pretrain,report --train_steps=2"
-    flags += " --dataset=shapes:64 --encoder=resnet18x0.125_cifar --batch_size=16"
+    flags += " --dataset=shapes:64 --encoder=resnet10x0.125_cifar --batch_size=16"
     settings = {"PYTHON": sys.executable, "FLAGS": flags.format(ROOT)}
     book = executed("colab_tpu", settings, tmp_path, monkeypatch)
     shown = str(book.cells[-1].outputs)

@@ -27,7 +27,7 @@ def test_a_server_gives_the_encoders_features(tmp_path):
         run_dir=tmp_path / "run",
         dataset="shapes:64",
         image_size=16,
-        encoder="resnet18x0.125_cifar",
+        encoder="resnet10x0.125_cifar",
         batch_size=16,
         train_steps=1,
         progress=False,

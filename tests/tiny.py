@@ -5,7 +5,7 @@ from tfssl.config import Config, resolve
 COMMON = {
     "dataset": "shapes:64",
     "image_size": 16,
-    "encoder": "resnet18x0.125_cifar",
+    "encoder": "resnet10x0.125_cifar",
     "batch_size": 16,
     "train_steps": 6,
     "warmup_epochs": 0.5,

@@ -43,7 +43,7 @@ def noisy(model, seed=0):
 
 @pytest.fixture(scope="module")
 def encoder():
-    return noisy(Encoder("resnet18x0.125_cifar", family="byol",
+    return noisy(Encoder("resnet10x0.125_cifar", family="byol",
                                image_size=SIZE, seed=3, **NORMAL))  # fmt: skip
 
 
@@ -157,12 +157,12 @@ def test_mixed_precision_is_exported_in_float32(tmp_path, files):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        half = Encoder("resnet18x0.125_cifar", family="simclr",
+        half = Encoder("resnet10x0.125_cifar", family="simclr",
                              image_size=SIZE, seed=3)  # fmt: skip
     finally:
         keras.config.set_dtype_policy(before)
     noisy(half)
-    full = Encoder("resnet18x0.125_cifar", family="simclr",
+    full = Encoder("resnet10x0.125_cifar", family="simclr",
                          image_size=SIZE, seed=3)  # fmt: skip
     full.set_weights(half.get_weights())
     images = np.random.default_rng(0).uniform(size=(2, SIZE, SIZE, 3))

@@ -26,7 +26,7 @@ def batch():
 )
 def test_the_loss_is_what_the_definitions_say(smoothing, weights):
     encoder = models.Encoder(
-        "resnet18x0.125_cifar", family="simclr", image_size=16, seed=1
+        "resnet10x0.125_cifar", family="simclr", image_size=16, seed=1
     )
     head = models.linear_head(encoder.output_shape[-1], CLASSES, seed=1)
     method = FineTune(encoder, head, label_smoothing=smoothing, class_weights=weights)

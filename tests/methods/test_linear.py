@@ -18,7 +18,7 @@ def data():
 
 def make(rates):
     encoder = models.Encoder(
-        "resnet18x0.125_cifar", family="moco", image_size=16, seed=1
+        "resnet10x0.125_cifar", family="moco", image_size=16, seed=1
     )
     probe = LinearProbe(
         encoder,

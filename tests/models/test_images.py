@@ -18,7 +18,7 @@ from tfssl.models import (
     normalize,
 )
 
-NAME, SIZE = "resnet18x0.125_cifar", 16
+NAME, SIZE = "resnet10x0.125_cifar", 16
 NORMAL = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
 
 

@@ -23,7 +23,7 @@ from tfssl.models.normalization import Affine, group_count
 from tfssl.models.standardized import StandardizedConv, StandardizedDense
 from tfssl.optim.exclude import DEFAULT_EXCLUDE, excluded
 
-TINY = "resnet18x0.125_cifar"
+TINY = "resnet10x0.125_cifar"
 OTHERS = ["group_ws", "none"]
 
 

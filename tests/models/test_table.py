@@ -8,7 +8,12 @@ from tfssl.config.encoder_name import parse_encoder
 from tfssl.models import FAMILIES, Encoder
 from tfssl.models.table import encoder_table
 
-NAMES = ["resnet18x0.25", "resnet18x0.125_cifar", "resnet50x0.25_sk"]
+NAMES = [
+    "resnet18x0.25",
+    "resnet10x0.125_cifar",
+    "resnet18x0.125_cifar",
+    "resnet50x0.25_sk",
+]
 NAMES += [
     pytest.param(name, marks=pytest.mark.slow)
     for name in ("resnet34x0.5", "resnet50x0.25", "resnet50x0.25_sk_cifar")

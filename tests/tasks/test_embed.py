@@ -35,7 +35,7 @@ def run(tmp_path_factory):
         run_dir=root / "run",
         dataset=f"folder:{root}/photos",
         image_size=16,
-        encoder="resnet18x0.125_cifar",
+        encoder="resnet10x0.125_cifar",
         batch_size=16,
         train_steps=2,
         projector_dim=8,

@@ -38,7 +38,7 @@ def labelled(root, train=20, classes=("a", "b"), held_out=4):
 
 def config(root, **flags):
     flags = {"batch_size": 8, "finetune_batch_size": 8, "image_size": 32} | flags
-    encoder = "resnet18x0.125_cifar"
+    encoder = "resnet10x0.125_cifar"
     return resolve(Config(dataset=f"folder:{root}", encoder=encoder, **flags))
 
 
@@ -206,7 +206,7 @@ def test_nothing_is_written_before(tmp_path, capsys):
             "--mode=pretrain,finetune",
             f"--dataset=folder:{tmp_path}/images",
             f"--run_dir={tmp_path}/run",
-            *("--encoder=resnet18x0.125_cifar", "--batch_size=8", "--image_size=32"),
+            *("--encoder=resnet10x0.125_cifar", "--batch_size=8", "--image_size=32"),
             *("--train_steps=2", "--noprogress"),
         ]
     )

@@ -21,7 +21,7 @@ from tfssl.tasks.transfer_scores import Result
 TINY = {
     "dataset": "shapes:64",
     "image_size": 16,
-    "encoder": "resnet18x0.125_cifar",
+    "encoder": "resnet10x0.125_cifar",
     "batch_size": 16,
     "train_steps": 2,
     "projector_dim": 8,

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from tfssl.errors import ConfigError, message
 
 BLOCKS: dict[int, tuple[int, int, int, int]] = {
+    10: (1, 1, 1, 1),
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
     50: (3, 4, 6, 3),
@@ -21,7 +22,10 @@ BLOCKS: dict[int, tuple[int, int, int, int]] = {
     152: (3, 8, 36, 3),
     200: (3, 24, 36, 3),
 }
-"""Residual blocks per stage, by depth (SimCLR `tf2/resnet.py`, haiku `ResNet`)."""
+"""Residual blocks per stage, by depth (SimCLR `tf2/resnet.py`, haiku `ResNet`).
+
+10 is ours, the smallest of this form: for a CPU, and as a student.
+"""
 
 BOTTLENECK_FROM = 50
 MIN_CHANNELS = 8

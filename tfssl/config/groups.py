@@ -102,7 +102,7 @@ class Network(Flags, title="network", scope="encoder"):
     )
     encoder: str = flag(
         "resnet18_cifar",
-        "resnet18 ... resnet200, then xW (width), _sk, _cifar (32-pixel stem); or "
+        "resnet10 ... resnet200, then xW (width), _sk, _cifar (32-pixel stem); or "
         "MODULE:FUNCTION, such as keras.applications:MobileNetV3Small",
     )
     encoder_family: str = flag(

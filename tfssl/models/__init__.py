@@ -12,6 +12,7 @@ from tfssl.models.images import Normalize, normalization_of, normalize
 from tfssl.models.normalization import NORMALIZATIONS, GroupNorm
 from tfssl.models.resnet import (
     Encoder,
+    resnet10,
     resnet18,
     resnet34,
     resnet50,
@@ -38,6 +39,7 @@ __all__ = [
     "normalization_of",
     "normalize",
     "parse_encoder",
+    "resnet10",
     "resnet18",
     "resnet34",
     "resnet50",

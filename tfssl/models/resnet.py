@@ -17,7 +17,7 @@ from tfssl.models.normalization import get_normalization
 
 @keras.saving.register_keras_serializable(package="tfssl")
 class Encoder(keras.Model):
-    """ResNet of depth 18 to 200 as SimCLR, BYOL or MoCo define it.
+    """ResNet of depth 10 to 200 as SimCLR, BYOL or MoCo define it.
 
     Images `[b, H, W, 3]`, RGB in [0, 1], to features `[b, F]`, the mean over positions
     of the last stage's output (after its ReLU).
@@ -192,6 +192,7 @@ def _of_depth(depth: int) -> Callable[..., Encoder]:
     return build
 
 
+resnet10 = _of_depth(10)
 resnet18 = _of_depth(18)
 resnet34 = _of_depth(34)
 resnet50 = _of_depth(50)
