@@ -97,7 +97,7 @@ def child(count: int, seed: int) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         path = export_saved_model(
-            Encoder("resnet18x0.125_cifar", family="moco", image_size=_SIZE),
+            Encoder("resnet10x0.125_cifar", family="moco", image_size=_SIZE),
             EVAL_TRANSFORMS["moco"],
             f"{folder}/model",
             image_size=_SIZE,
