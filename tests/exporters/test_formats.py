@@ -14,7 +14,7 @@ from tests.exporters.test_saved_model import noisy
 from tfssl.augment.recipes import EVAL_TRANSFORMS, IMAGENET_MEAN, IMAGENET_STD
 from tfssl.config import tables
 from tfssl.errors import TfsslError
-from tfssl.exporters import CARD, METADATA, About, Inference, formats
+from tfssl.exporters import CARD, METADATA, About, Inference, formats, verify
 from tfssl.exporters.reader import OPENERS
 from tfssl.exporters.serving_files import BATCHING, WARM_UP, write_serving_files
 from tfssl.exporters.verify import Sample, compared, verified
@@ -45,7 +45,7 @@ def given():
         on_error="fail",
         dtype="float32",
         sample=lambda: np.float32(images),
-        linear=None,
+        linear=(np.eye(64, 5, dtype=np.float32), np.zeros(5, np.float32)),
     )
 
 
@@ -82,6 +82,12 @@ def test_a_format_gives_the_features(kind, dtype, given, tmp_path):
     assert found["bytes"] > share * given.encoder.count_params()
     if kind == "litert":
         assert found["bytes"] < share * given.encoder.count_params() + 100_000
+    if kind == "keras":
+        assert "probabilities" not in found
+    else:
+        shares = found["probabilities"]
+        assert 0 <= shares["largest_deviation"] < allowed
+        assert 0.2 <= shares["largest_probability"] <= 1
     assert found["milliseconds_an_image"] > 0 and found["milliseconds_one_image"] > 0
 
 
@@ -95,19 +101,48 @@ def test_a_file_that_is_wrong_does_not_take_its_place(given, tmp_path):
     (path / METADATA).write_text("{}")
     sample = Sample(given.sample(), lambda x: 2 * encode(given, x), "noise")
     about = About({}, {}, lambda folder: verified(folder, "onnx", given, sample))
-    with pytest.raises(TfsslError, match="from the encoder's"):
+    with pytest.raises(TfsslError, match="from the run's"):
         formats.onnx(given, path, about)
     assert [p.name for p in path.iterdir()] == [METADATA]
     with pytest.raises(TfsslError, match="cannot run"):
         verified(path, "onnx", given, sample)
 
 
+@pytest.mark.parametrize("kind", ["saved_model", "onnx", "litert", "torchvision"])
+def test_other_probabilities_do_not_take_their_place(
+    given, tmp_path, monkeypatch, kind
+):
+    """Of another classifier, and of a file that has none."""
+    features = encode(given, given.sample())
+    kernel, bias = given.linear
+    shares = tf.nn.softmax(
+        features @ kernel + bias
+        if kind == "torchvision"
+        else given.classifier(features)
+    ).numpy()
+    said = {"features": features, "probabilities": shares}
+    said |= {f"{name}_of_bytes": array for name, array in said.items()}
+    said |= {"seconds": 1.0, "one_seconds": 1.0}
+    monkeypatch.setattr(verify, "_read", lambda *_: said)
+    monkeypatch.setattr(verify, "_decoded", lambda *_: given.sample())
+    sample = Sample(given.sample(), lambda x: encode(given, x), "noise")
+    found = verified(tmp_path, kind, given, sample)
+    assert found["probabilities"]["largest_deviation"] < 1e-6
+    assert "probabilities by" in verify.line(found)
+    said["probabilities"] = np.roll(shares, 1, axis=1)
+    with pytest.raises(TfsslError, match="probabilities of .* from the run's"):
+        verified(tmp_path, kind, given, sample)
+    del said["probabilities"]
+    with pytest.raises(TfsslError, match=r"probabilities \(0,\).*\(12, 5\)"):
+        verified(tmp_path, kind, given, sample)
+
+
 @pytest.mark.parametrize(
     ("got", "words"),
     [
-        (np.full((2, 3), np.nan), "nan from the encoder's"),
+        (np.full((2, 3), np.nan), "nan from the run's"),
         (np.ones((2, 3)), "at most 0.01"),
-        (np.zeros((2, 4)), r"\(2, 3\), as the encoder gives"),
+        (np.zeros((2, 4)), r"\(2, 3\), as the run gives"),
     ],
 )
 def test_what_is_compared_must_be_equal(got, words):

@@ -4,8 +4,9 @@
 
 `INPUTS` holds `images` float32 `[n, S, S, 3]`, `mean` and `std` (empty where the file
 normalises by itself), and encoded images as `bytes` uint8 with their `lengths`.
-`OUTPUTS` gets `features` and `seconds` of all images at once, `one_seconds` of the
-first alone, and of a SavedModel `features_of_bytes`. See `exporters.verify`.
+`OUTPUTS` gets what the file says of the images, `features` and `probabilities` if it
+has them, and of a SavedModel also `features_of_bytes` and so on; `seconds` of all
+images at once, and `one_seconds` of the first alone. See `exporters.verify`.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from typing import Any
 
 import numpy as np
 
-Run = Callable[[np.ndarray], np.ndarray]
+Arrays = Mapping[str, np.ndarray]
+Run = Callable[[np.ndarray], Arrays]
+OUTPUTS = ("features", "probabilities")
 SECONDS, MOST = 1.0, 20
 """A time is the median of so many seconds' calls, at most so many of them."""
 
 
-def saved_model(folder: Path, given: Mapping[str, Any]) -> tuple[Run, np.ndarray]:
+def saved_model(folder: Path, given: Mapping[str, Any]) -> tuple[Run, Arrays]:
     """In a session, as TensorFlow Serving loads it; also what it makes of bytes."""
     import tensorflow as tf
 
@@ -34,9 +37,10 @@ def saved_model(folder: Path, given: Mapping[str, Any]) -> tuple[Run, np.ndarray
             session, ["serve"], str(folder)
         ).signature_def
 
-    def call(name: str, argument: str, value: Any) -> np.ndarray:
+    def call(name: str, argument: str, value: Any) -> Arrays:
         signature = signatures[name]
-        fetch = signature.outputs["features"].name
+        there = signature.outputs
+        fetch = {name: there[name].name for name in OUTPUTS if name in there}
         return session.run(fetch, {signature.inputs[argument].name: value})
 
     ends = np.cumsum(given["lengths"])
@@ -57,7 +61,7 @@ def keras_file(folder: Path, given: Mapping[str, Any]) -> tuple[Run, None]:
 
     del given
     model = keras.saving.load_model(folder / "encoder.keras")
-    return lambda images: np.asarray(model(images, training=False)), None
+    return lambda images: {"features": np.asarray(model(images, training=False))}, None
 
 
 def onnx(folder: Path, given: Mapping[str, Any]) -> tuple[Run, None]:
@@ -68,7 +72,12 @@ def onnx(folder: Path, given: Mapping[str, Any]) -> tuple[Run, None]:
     session = onnxruntime.InferenceSession(
         folder / "encoder.onnx", providers=["CPUExecutionProvider"]
     )
-    return lambda images: session.run(["features"], {"images": images})[0], None
+    names = [output.name for output in session.get_outputs()]
+
+    def run(images: np.ndarray) -> Arrays:
+        return dict(zip(names, session.run(names, {"images": images}), strict=True))
+
+    return run, None
 
 
 def litert(folder: Path, given: Mapping[str, Any]) -> tuple[Run, None]:
@@ -80,7 +89,11 @@ def litert(folder: Path, given: Mapping[str, Any]) -> tuple[Run, None]:
         str(folder / "encoder.tflite"), num_threads=os.cpu_count()
     )
     runner = interpreter.get_signature_runner("features")
-    return lambda images: runner(images=images)["features"].copy(), None
+
+    def run(images: np.ndarray) -> Arrays:
+        return {name: array.copy() for name, array in runner(images=images).items()}
+
+    return run, None
 
 
 def torchvision(folder: Path, given: Mapping[str, Any]) -> tuple[Run, None]:
@@ -111,7 +124,7 @@ def torchvision(folder: Path, given: Mapping[str, Any]) -> tuple[Run, None]:
             x = convolve(x, f"{name}.downsample.0", f"{name}.downsample.1", stride)
         return (out + x).relu()
 
-    def run(images: np.ndarray) -> np.ndarray:
+    def run(images: np.ndarray) -> Arrays:
         x = torch.from_numpy(images)
         x = ((x - mean) / std if len(mean) else x).permute(0, 3, 1, 2)
         x = convolve(x, "conv1", "bn1", 2).relu()
@@ -122,9 +135,15 @@ def torchvision(folder: Path, given: Mapping[str, Any]) -> tuple[Run, None]:
                 stride = 2 if stage > 1 and number == 0 else 1
                 x = block(x, f"layer{stage}.{number}", stride)
                 number += 1
-        return x.mean((2, 3)).numpy()
+        found = {"features": x.mean((2, 3))}
+        if "fc.weight" in state:
+            logits = functional.linear(
+                found["features"], state["fc.weight"], state["fc.bias"]
+            )
+            found["probabilities"] = logits.softmax(1)
+        return {name: value.numpy() for name, value in found.items()}
 
-    def without_gradient(images: np.ndarray) -> np.ndarray:
+    def without_gradient(images: np.ndarray) -> Arrays:
         with torch.inference_mode():
             return run(images)
 
@@ -156,14 +175,11 @@ def main(kind: str, folder: str, inputs: str, outputs: str) -> None:
     given = np.load(inputs)
     run, of_bytes = OPENERS[kind](Path(folder), given)
     images = given["images"]
-    more: dict[str, Any] = {} if of_bytes is None else {"features_of_bytes": of_bytes}
-    np.savez(
-        outputs,
-        features=run(images),
-        seconds=seconds(run, images),
-        one_seconds=seconds(run, images[:1]),
-        **more,
-    )
+    found: dict[str, Any] = {**run(images)}
+    found |= {f"{name}_of_bytes": array for name, array in (of_bytes or {}).items()}
+    found["seconds"] = seconds(run, images)
+    found["one_seconds"] = seconds(run, images[:1])
+    np.savez(outputs, **found)
 
 
 if __name__ == "__main__":

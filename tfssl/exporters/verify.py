@@ -1,4 +1,4 @@
-"""Opens an export in a process of its own and compares it with the encoder.
+"""Opens an export in a process of its own and compares it with the run.
 
 That process knows what a user of the file has: TensorFlow's session loader, Keras,
 onnxruntime, LiteRT or PyTorch (`exporters.reader`). It uses no accelerator, which this
@@ -67,19 +67,30 @@ def verified(
 
     Returns:
       `images`, `images_of`, `bytes` on disk, `largest_deviation`, `mean_deviation` (of
-      features, absolute) and `largest_feature` beside it, `milliseconds_an_image` of
-      all at once and `milliseconds_one_image` alone, on `cores`.
+      features, absolute) and `largest_feature` beside it, the same of `probabilities`
+      where the file has them, `milliseconds_an_image` of all at once and
+      `milliseconds_one_image` alone, on `cores`.
 
     Raises:
-      TfsslError: It cannot be opened, or gives other features.
+      TfsslError: It cannot be opened, or gives other features or probabilities.
     """
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     files = _encoded(sample.images) if kind == "saved_model" else []
     got = _read(folder, kind, sample.images, files, given)
-    pairs = [(got["features"], sample.encode(sample.images))]
+    wanted = {"": sample.encode(sample.images)}
     if files:
-        pairs.append((got["features_of_bytes"], sample.encode(_decoded(files, given))))
-    found = compared(pairs, given.dtype, f"the {kind} file of {given.encoder.name}")
+        wanted["_of_bytes"] = sample.encode(_decoded(files, given))
+    what = f"the {kind} file of {given.encoder.name}"
+    pairs = [(got[f"features{of}"], features) for of, features in wanted.items()]
+    found: dict[str, Any] = compared(pairs, given.dtype, what)
+    if say := _classifier(kind, given):
+        pairs = [
+            (got.get(f"probabilities{of}", np.empty(0)), say(features))
+            for of, features in wanted.items()
+        ]
+        found["probabilities"] = compared(
+            pairs, given.dtype, what, ("probabilities", "probability")
+        )
     return {
         "images": len(sample.images),
         "images_of": sample.of,
@@ -91,15 +102,33 @@ def verified(
     }
 
 
+def _classifier(
+    kind: str, given: Inference
+) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Features to the probabilities that a file serves; None where it serves none."""
+    if kind == "keras" or (kind == "torchvision" and given.linear is None):
+        return None
+    if kind == "torchvision":
+        kernel, bias = given.linear  # type: ignore[misc]
+        return lambda features: tf.nn.softmax(features @ kernel + bias).numpy()
+    if (classifier := given.classifier) is None:
+        return None
+    return lambda features: tf.nn.softmax(classifier(features, training=False)).numpy()
+
+
 def compared(
-    pairs: list[tuple[np.ndarray, np.ndarray]], dtype: str, what: str
+    pairs: list[tuple[np.ndarray, np.ndarray]],
+    dtype: str,
+    what: str,
+    name: tuple[str, str] = ("features", "feature"),
 ) -> dict[str, float]:
-    """Deviations of features from what they should be.
+    """Deviations of features, or of probabilities, from what they should be.
 
     Args:
       pairs: Got and wanted, `[n, F]` each.
       dtype: A key of `BOUNDS`.
       what: For the message.
+      name: Of all numbers, and of one.
 
     Raises:
       TfsslError: A shape differs, a number is not finite, or one is too far away.
@@ -108,8 +137,8 @@ def compared(
         if got.shape != want.shape:
             raise TfsslError(
                 message(
-                    f"features {got.shape} of {what}",
-                    f"{want.shape}, as the encoder gives",
+                    f"{name[0]} {got.shape} of {what}",
+                    f"{want.shape}, as the run gives",
                     "another format; please report it",
                 )
             )
@@ -119,8 +148,8 @@ def compared(
     if not float(apart.max()) <= BOUNDS[dtype] * (largest or 1):
         raise TfsslError(
             message(
-                f"features of {what} that are up to {apart.max():.3g} from the "
-                f"encoder's, of which the largest is {largest:.3g}",
+                f"{name[0]} of {what} that are up to {apart.max():.3g} from the "
+                f"run's, of which the largest is {largest:.3g}",
                 f"at most {BOUNDS[dtype]:g} of that for {dtype}",
                 "another format or export_dtype; the older export is still there",
             )
@@ -128,18 +157,22 @@ def compared(
     return {
         "largest_deviation": float(apart.max()),
         "mean_deviation": float(apart.mean()),
-        "largest_feature": largest,
+        f"largest_{name[1]}": largest,
     }
 
 
 def line(found: dict[str, Any]) -> str:
     """What `verified` found, as one line."""
+    more = ""
+    if "probabilities" in found:
+        more = f", probabilities by {found['probabilities']['largest_deviation']:.2g}"
     return (
         f"{found['bytes'] / 1e6:.2f} MB; features of {found['images_of']} differ from "
         f"the encoder's by at most {found['largest_deviation']:.2g} (mean "
         f"{found['mean_deviation']:.2g}, largest feature "
-        f"{found['largest_feature']:.3g}); {found['milliseconds_an_image']:.2f} ms an "
-        f"image, {found['milliseconds_one_image']:.2f} ms one alone, on "
+        f"{found['largest_feature']:.3g}){more}; "
+        f"{found['milliseconds_an_image']:.2f} ms an image, "
+        f"{found['milliseconds_one_image']:.2f} ms one alone, on "
         f"{found['cores']} cores"
     )
 
