@@ -15,7 +15,14 @@ from tfssl.build.devices import replica_batch, strategy
 from tfssl.build.distillation import distillation
 from tfssl.build.optimizer import learning_rate, total_steps
 from tfssl.build.trained import Trained, load
-from tfssl.build.training import is_chief, pretraining, recorder, state, supervised
+from tfssl.build.training import (
+    is_chief,
+    pretraining,
+    recorder,
+    refuse_other_flags,
+    state,
+    supervised,
+)
 from tfssl.build.views import pretraining_input, recipe, transform
 
 __all__ = [
@@ -33,6 +40,7 @@ __all__ = [
     "pretraining_input",
     "recipe",
     "recorder",
+    "refuse_other_flags",
     "replica_batch",
     "require_batch",
     "source",

@@ -78,10 +78,23 @@ def method(config: Config, classes: int | None, steps: int, examples: int) -> Me
 
 
 def fine_tune(
-    config: Config, classes: int, class_weights: Sequence[float] | None = None
+    config: Config,
+    classes: int,
+    class_weights: Sequence[float] | None = None,
+    momentum: float | None = None,
 ) -> FineTune:
-    """Returns encoder, kept projector layers and classifier for `--mode=finetune`."""
+    """Returns encoder, kept projector layers and classifier for `--mode=finetune`.
+
+    Args:
+      config: Resolved configuration.
+      classes: Of the labels.
+      class_weights: See `FineTune`.
+      momentum: Of BatchNorm's statistics; None: the family's.
+    """
     network = encoder(config, config.seed)
+    for layer in network.layers if momentum is not None else ():
+        if isinstance(layer, keras.layers.BatchNormalization | models.BatchNorm):
+            layer.momentum = momentum
     if config.freeze != "none":
         freeze_below(network, config.freeze)
     width, stem = network.output_shape[-1], None

@@ -147,8 +147,8 @@ class Trained:
         function = (lambda x: tf.nn.softmax(logits(x))) if probabilities else logits
         return self._apply(function, images, limit, self.class_names)
 
-    def ranking(self, images: Source) -> tuple[np.ndarray, np.ndarray]:
-        """The classes of the highest logits, and labels; see `evaluate.ranked`.
+    def ranking(self, images: Source) -> Features:
+        """The classes of the highest logits; see `evaluate.ranked`.
 
         Raises:
           CheckpointError: The run has no classifier.

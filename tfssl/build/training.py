@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -22,12 +22,14 @@ from tfssl.build.first_views import VIEWS, first_views
 from tfssl.build.optimizer import learning_rate, peak_rate, total_steps
 from tfssl.build.same_data import DATA, refuse_other_data
 from tfssl.build.views import pretraining_input
-from tfssl.config import Config, launch, modes
-from tfssl.config.flagfile import to_flagfile
+from tfssl.config import Config, difference, launch, modes
+from tfssl.config.encoder_name import is_import_path
+from tfssl.config.flagfile import from_flagfile, to_flagfile
 from tfssl.config.groups import Recording
 from tfssl.config.tasks import TASKS
 from tfssl.core import runtime
 from tfssl.data import Source
+from tfssl.errors import RunDirectoryError, message
 from tfssl.methods import Method
 from tfssl.runs import RunDirectory
 from tfssl.show import console
@@ -101,7 +103,7 @@ def supervised(
     optimizer_at: OptimizerAt,
     *,
     peak: float,
-    epochs: int,
+    steps: int,
     batch_size: int,
     seed: int,
     flag: str,
@@ -118,7 +120,7 @@ def supervised(
       method: Makes what trains, in the strategy's scope.
       optimizer_at: Makes its optimiser from step to learning rate.
       peak: The first learning rate.
-      epochs: Passes over the images.
+      steps: Updates.
       batch_size: Images of a step over all replicas.
       seed: Of order and crops; one of its own for each protocol.
       flag: Which flag said the batch size, for messages.
@@ -142,9 +144,8 @@ def supervised(
         on_device=False,
         flag=flag,
     )
-    total = epochs * source.num_examples // batch_size
     with run_on.scope():
-        cosine = optim.build_schedule("cosine", peak=peak, total=total)
+        cosine = optim.build_schedule("cosine", peak=peak, total=steps)
         own_rates = {
             part: functools.partial(_times, factor, cosine)
             for part, factor in (rate_factors or {}).items()
@@ -157,7 +158,7 @@ def supervised(
         batches=given.batches,
         views=given.views,
         batch_size=batch_size,
-        total_steps=total,
+        total_steps=steps,
         micro_batches=micro_batches,
         initialize=initialize,
     )
@@ -165,6 +166,51 @@ def supervised(
 
 def _times(factor: float, rate: Rate, step: Any) -> Any:
     return factor * rate(step)
+
+
+def refuse_other_flags(
+    settings: Config,
+    own: RunDirectory,
+    names: Iterable[str],
+    what: str,
+    began: str = "",
+) -> None:
+    """Refuses to go on with a training that began with other flags.
+
+    Args:
+      settings: Flags of the run to be.
+      own: Its directory.
+      names: The flags that make it what it is. Of runs the place counts, not how it is
+        written.
+      what: "a fine-tuning".
+      began: The `init_from` of stored flags that name none.
+
+    Raises:
+      RunDirectoryError: The directory holds another one.
+    """
+    if not own.flags.exists():
+        return
+    stored = from_flagfile(own.flags.read_text("utf-8"))
+    places = {"init_from": stored.init_from or began, "teacher": stored.teacher}
+    for flag, place in places.items():
+        if _same_place(place, getattr(settings, flag)):
+            stored = dataclasses.replace(stored, **{flag: getattr(settings, flag)})
+    if found := difference(settings, stored, names):
+        flags = ", ".join(
+            f"{n}={settings.text(n)} instead of {stored.text(n)}" for n, _, _ in found
+        )
+        raise RunDirectoryError(
+            message(
+                f"{what} with other flags in {own.path}: {flags}",
+                "the same flags, to go on with it",
+                "those, another run_dir, or removing that folder",
+            )
+        )
+
+
+def _same_place(a: str, b: str) -> bool:
+    local = not any("://" in path or is_import_path(path) for path in (a, b))
+    return bool(a and b) and local and os.path.realpath(a) == os.path.realpath(b)
 
 
 def is_chief(config: Config) -> bool:

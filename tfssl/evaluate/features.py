@@ -101,7 +101,7 @@ def extract_features(
 
 def ranked(
     logits: Callable[[tf.Tensor], tf.Tensor], batches: Iterable[Mapping]
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Features:
     """Ranks the classes for every example; the logits of one batch are in memory.
 
     Args:
@@ -109,13 +109,12 @@ def ranked(
       batches: See `extract_features`.
 
     Returns:
-      What `classification` takes: int64 `[n, 1 to 5]` and labels int64 `[n]`.
+      What `classification` takes: in place of features int64 `[n, 1 to 5]`.
 
     Raises:
       DataError, DivergenceError: As `extract_features`.
     """
-    table = extract_features(logits, batches, keep=rank)
-    return table.features, table.labels
+    return extract_features(logits, batches, keep=rank)
 
 
 def check_features(encoded: np.ndarray, mask: np.ndarray) -> None:

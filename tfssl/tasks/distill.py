@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from typing import Any
-
-import numpy as np
 
 from tfssl import build
 from tfssl.build import teacher as teachers
 from tfssl.build import trained
 from tfssl.build.distillation import Distillation, epochs
 from tfssl.build.teacher import Teacher
-from tfssl.config import Config, difference
-from tfssl.config.encoder_name import is_import_path
+from tfssl.config import Config
 from tfssl.config.flag import specs_of
-from tfssl.config.flagfile import from_flagfile
 from tfssl.config.groups import Data, Images, Network, Training
 from tfssl.data import Source, inference, require_labels, spread
-from tfssl.errors import RunDirectoryError, message
-from tfssl.evaluate import classification, ranked
+from tfssl.evaluate import Features, classification, ranked
 from tfssl.runs import RunDirectory
 from tfssl.runs.scores import TEACHER, TRAINED, Confusion, Score, add_score
 from tfssl.show import console
@@ -91,7 +85,8 @@ def _train(
     settings = dataclasses.replace(
         config, mode="distill", run_dir=str(own.path), finetune_layer=0
     )
-    _refuse_other_flags(settings, own)
+    names = _RECIPE | {n for n in settings.specs if n.startswith("distill_")}
+    build.refuse_other_flags(settings, own, names - _PLACES, "a distillation")
     made = build.distillation(config, images, labelled, own)
     texts = trained.provenance_texts(config.init_from) | made.texts
     names = made.teacher.class_names
@@ -126,30 +121,6 @@ def _train(
     return made
 
 
-def _refuse_other_flags(settings: Config, own: RunDirectory) -> None:
-    if not own.flags.exists():
-        return
-    stored = from_flagfile(own.flags.read_text("utf-8"))
-    for flag in ("teacher", "init_from"):
-        if _same_place(getattr(stored, flag), getattr(settings, flag)):
-            stored = dataclasses.replace(stored, **{flag: getattr(settings, flag)})
-    recipe = _RECIPE | {n for n in settings.specs if n.startswith("distill_")}
-    if found := difference(settings, stored, recipe - _PLACES):
-        flags = ", ".join(f"{n}={a} instead of {b}" for n, a, b in found)
-        raise RunDirectoryError(
-            message(
-                f"a distillation with other flags in {own.path}: {flags}",
-                "the same flags, to go on with it",
-                "those, another run_dir, or removing that folder",
-            )
-        )
-
-
-def _same_place(a: str, b: str) -> bool:
-    local = not any("://" in p or is_import_path(p) for p in (a, b))
-    return bool(a and b) and local and os.path.realpath(a) == os.path.realpath(b)
-
-
 def _scores(
     config: Config,
     images: Source,
@@ -168,14 +139,15 @@ def _scores(
         console.say(f"distill: no accuracy, since {different}")
         return []
     student = trained.load(own.path)
-    rankings = {
+    tables = {
         TEACHER: _said(made.teacher, evaluation),
         TRAINED: student.ranking(evaluation),
     }
     found = []
-    for subject, ranking in rankings.items():
+    for subject, table in tables.items():
         scored = classification(
-            *ranking,
+            table.features,
+            table.labels,
             made.teacher.width,
             class_names=images.class_names,
             images=evaluation.num_examples,
@@ -195,7 +167,7 @@ def _scores(
     return found
 
 
-def _said(teacher: Teacher, evaluation: Source) -> tuple[np.ndarray, np.ndarray]:
+def _said(teacher: Teacher, evaluation: Source) -> Features:
     batches = inference(
         spread(evaluation, 0),
         teacher.transform,

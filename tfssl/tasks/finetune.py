@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import os
-from typing import Any
 
-import keras
 import numpy as np
 
-from tfssl import build, optim
-from tfssl.build import Trained, networks, trained
-from tfssl.build.training import Rate
+from tfssl import build
+from tfssl.build import Trained, trained
+from tfssl.build.finetuning import finetuning, learning_rate
 from tfssl.build.views import supervised_recipe
-from tfssl.config import Config, difference
-from tfssl.config.flagfile import from_flagfile
-from tfssl.config.tasks import FINETUNE_RATES
-from tfssl.core import runtime, seeds
-from tfssl.data import Source, balanced, require_labels, tenth, without_tenth
-from tfssl.errors import RunDirectoryError, message
+from tfssl.config import Config
+from tfssl.data import Source, require_labels, tenth, without_tenth
 from tfssl.evaluate import classification
 from tfssl.runs import RunDirectory
 from tfssl.runs.scores import (
@@ -34,7 +27,6 @@ from tfssl.runs.scores import (
 from tfssl.show import console
 from tfssl.show.scores import number, score_line
 from tfssl.tasks import Outcome
-from tfssl.train import Job
 
 _RECIPE = ("label_fraction", "precision", "dataset", "train_split", "seed", "init_from")
 _RECIPE += ("micro_batches", "freeze", "label_smoothing", "class_balance")
@@ -162,16 +154,9 @@ def _train(config: Config, data: Source, own: RunDirectory | None, name: str) ->
         _refuse_other_flags(settings, own)
         texts = trained.provenance_texts(settings.init_from)
         texts[trained.CLASSES] = json.dumps(list(data.class_names))
-    job = _job(config, data, name)
+    job = finetuning(config, data, _start(config) if name == "finetune" else "")
     views = supervised_recipe(config)
     job.run(build.recorder(settings, job, own, views, name=name, texts=texts))
-
-
-def learning_rate(config: Config) -> float:
-    """The peak rate: the flag's, or the published one, scaled as published."""
-    base, scaling = FINETUNE_RATES[config.finetune_optimizer]
-    (rate,) = config.finetune_learning_rate
-    return optim.scaled_learning_rate(rate or base, config.finetune_batch_size, scaling)
 
 
 def _start(config: Config) -> str:
@@ -187,86 +172,10 @@ def _settings(config: Config, own: RunDirectory, name: str) -> Config:
 
 
 def _refuse_other_flags(settings: Config, own: RunDirectory) -> None:
-    if not own.flags.exists():
-        return
-    stored = from_flagfile(own.flags.read_text("utf-8"))
-    if settings.init_from:
-        # Before it was written down, a fine-tuning began from the run that it lies in.
-        began = stored.init_from or os.path.dirname(settings.run_dir)
-        if os.path.realpath(began) == os.path.realpath(settings.init_from):
-            stored = dataclasses.replace(stored, init_from=settings.init_from)
     names = [n for n in settings.specs if n.startswith("finetune_") or n in _RECIPE]
-    if found := difference(settings, stored, names):
-        flags = ", ".join(
-            f"{n}={settings.text(n)} instead of {stored.text(n)}" for n, _, _ in found
-        )
-        raise RunDirectoryError(
-            message(
-                f"a fine-tuning with other flags in {own.path}: {flags}",
-                "the same flags, to go on with it",
-                "those, or removing that folder",
-            )
-        )
-
-
-def _job(config: Config, data: Source, name: str) -> Job:
-    batch = config.finetune_batch_size
-    build.require_batch(config, data, "finetune_batch_size")
-    runtime.set_precision(config.precision)
-    classes = data.num_classes
-    weights = class_weights(data) if config.class_balance == "loss" else None
-    if config.class_balance == "sampling":
-        data = balanced(data)
-    (epochs,) = config.finetune_epochs
-    job = build.supervised(
-        config,
-        data,
-        supervised_recipe(config),
-        lambda: networks.fine_tune(config, classes, weights),
-        functools.partial(_optimizer, config),
-        peak=learning_rate(config),
-        epochs=epochs,
-        batch_size=batch,
-        flag="finetune_batch_size",
-        seed=seeds.init_seed(config.seed, "finetune"),
-        micro_batches=config.micro_batches,
-        rate_factors=networks.stage_rate_factors(config),
-    )
-    if name == "supervised":
-        return job
-
-    def initialize() -> None:
-        # Encoder and kept projector layers; the classifier starts afresh.
-        items = job.state.method.checkpoint_items()
-        pretrained = {n: v for n, v in items.items() if n.startswith("online/")}
-        trained.assign_items(pretrained, trained.checkpoint_folder(_start(config)))
-
-    return dataclasses.replace(job, initialize=initialize)
-
-
-def class_weights(data: Source) -> list[float]:
-    """Returns `n / (classes * n_c)` of each class c: 1 on average over the n images.
-
-    A class without an image weighs nothing, and does not count as one.
-    """
-    counts = np.bincount(data.labels[data.labels >= 0], minlength=data.num_classes)
-    there = counts > 0
-    weights = counts.sum() / (there.sum() * np.maximum(counts, 1))
-    return np.where(there, weights, 0.0).tolist()
-
-
-def _optimizer(config: Config, rate: Rate) -> keras.optimizers.Optimizer:
-    more: dict[str, Any] = {"nesterov": True}
-    if config.finetune_optimizer == "lars":
-        # As in pre-training, the classifier's rate is not adapted by its norm.
-        more = {"exclude": [*optim.DEFAULT_EXCLUDE, networks.PROBE]}
-    return optim.build_optimizer(
-        config.finetune_optimizer,
-        rate,
-        momentum=0.9,
-        weight_decay=config.finetune_weight_decay,
-        **more,
-    )
+    # Before it was written down, a fine-tuning began from the run that it lies in.
+    began = os.path.dirname(settings.run_dir)
+    build.refuse_other_flags(settings, own, names, "a fine-tuning", began)
 
 
 def _score(
@@ -278,8 +187,10 @@ def _score(
     how: str,
 ) -> tuple[Score, Confusion]:
     """Accuracy on held-out images, in float32 with moving statistics."""
+    table = run.ranking(evaluation)
     found = classification(
-        *run.ranking(evaluation),
+        table.features,
+        table.labels,
         data.num_classes,
         class_names=data.class_names,
         images=evaluation.num_examples,

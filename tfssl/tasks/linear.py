@@ -192,7 +192,7 @@ def _train(
             optim.build_optimizer, "sgd", momentum=MOMENTUM, nesterov=True
         ),
         peak=rates[0],
-        epochs=config.linear_epochs,
+        steps=config.linear_epochs * data.num_examples // batch,
         batch_size=batch,
         flag="linear_batch_size",
         seed=seeds.init_seed(config.seed, "linear"),

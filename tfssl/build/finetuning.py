@@ -1,0 +1,103 @@
+"""From `Config` to the fine-tuning of a whole network on labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfssl import optim
+from tfssl.build import networks, trained
+from tfssl.build.data import require_batch
+from tfssl.build.training import Rate, supervised
+from tfssl.build.views import supervised_recipe
+from tfssl.config import Config
+from tfssl.config.tasks import FINETUNE_RATES
+from tfssl.core import runtime, seeds
+from tfssl.data import Source, balanced
+from tfssl.train import Job
+
+
+def finetuning(config: Config, data: Source, start: str, steps: int = 0) -> Job:
+    """The fine-tuning that the flags describe.
+
+    Args:
+      config: Resolved configuration, with one rate and one number of epochs.
+      data: Labelled images.
+      start: The run whose encoder and kept projector layers it begins with; "": those
+        of the seed. The classifier starts afresh.
+      steps: Updates in place of `finetune_epochs`; BatchNorm's statistics follow them
+        as in SimCLR's appendix B.8.2.
+
+    Raises:
+      DataError: The images are not enough for a batch.
+    """
+    batch = config.finetune_batch_size
+    require_batch(config, data, "finetune_batch_size")
+    runtime.set_precision(config.precision)
+    classes = data.num_classes
+    weights = class_weights(data) if config.class_balance == "loss" else None
+    if config.class_balance == "sampling":
+        data = balanced(data)
+    (epochs,) = config.finetune_epochs
+    momentum = None
+    if steps:
+        momentum = max(1 - 10 * batch / data.num_examples, 0.9)
+    job = supervised(
+        config,
+        data,
+        supervised_recipe(config),
+        lambda: networks.fine_tune(config, classes, weights, momentum),
+        functools.partial(_optimizer, config),
+        peak=learning_rate(config),
+        steps=steps or epochs * data.num_examples // batch,
+        batch_size=batch,
+        flag="finetune_batch_size",
+        seed=seeds.init_seed(config.seed, "finetune"),
+        micro_batches=config.micro_batches,
+        rate_factors=networks.stage_rate_factors(config),
+    )
+    if not start:
+        return job
+
+    def initialize() -> None:
+        items = job.state.method.checkpoint_items()
+        pretrained = {n: v for n, v in items.items() if n.startswith("online/")}
+        trained.assign_items(pretrained, trained.checkpoint_folder(start))
+
+    return dataclasses.replace(job, initialize=initialize)
+
+
+def learning_rate(config: Config) -> float:
+    """The peak rate: the flag's, or the published one, scaled as published."""
+    base, scaling = FINETUNE_RATES[config.finetune_optimizer]
+    (rate,) = config.finetune_learning_rate
+    return optim.scaled_learning_rate(rate or base, config.finetune_batch_size, scaling)
+
+
+def class_weights(data: Source) -> list[float]:
+    """Returns `n / (classes * n_c)` of each class c: 1 on average over the n images.
+
+    A class without an image weighs nothing, and does not count as one.
+    """
+    counts = np.bincount(data.labels[data.labels >= 0], minlength=data.num_classes)
+    there = counts > 0
+    weights = counts.sum() / (there.sum() * np.maximum(counts, 1))
+    return np.where(there, weights, 0.0).tolist()
+
+
+def _optimizer(config: Config, rate: Rate) -> keras.optimizers.Optimizer:
+    more: dict[str, Any] = {"nesterov": True}
+    if config.finetune_optimizer == "lars":
+        # As in pre-training, the classifier's rate is not adapted by its norm.
+        more = {"exclude": [*optim.DEFAULT_EXCLUDE, networks.PROBE]}
+    return optim.build_optimizer(
+        config.finetune_optimizer,
+        rate,
+        momentum=0.9,
+        weight_decay=config.finetune_weight_decay,
+        **more,
+    )
