@@ -40,7 +40,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 RUNTIME = Path(__file__).parents[1] / "examples" / "serving" / "mlserver"
 NAME = "encoder"
 GOOD = ("one", "four")
-HOSTILE = ("broken", "mixed", "empty", "huge", "other_input", "no_base64", "no_json")
+MALFORMED = ("other_input", "wrong_shape", "no_base64", "no_json")
+HOSTILE = ("broken", "mixed", "empty", "huge", *MALFORMED)
 PATIENCE, START = 120.0, 600.0  # seconds for an answer, and for a server to come up
 
 
@@ -217,7 +218,7 @@ class HttpClient:
         tensor = {
             "name": "pictures" if asked.kind == "other_input" else "image_bytes",
             "datatype": "BYTES",
-            "shape": [len(data)],
+            "shape": [len(data) + (asked.kind == "wrong_shape")],
             "data": data,
         }
         body = json.dumps({"inputs": [tensor]})
@@ -257,7 +258,7 @@ class GrpcClient:
         tensor = pb.ModelInferRequest.InferInputTensor(
             name="pictures" if asked.kind == "other_input" else "image_bytes",
             datatype="FP32" if asked.kind == "no_base64" else "BYTES",
-            shape=[len(images)],
+            shape=[len(images) + (asked.kind == "wrong_shape")],
             contents=pb.InferTensorContents(bytes_contents=images),
         )
         model = "no_such_model" if asked.kind == "no_json" else NAME
@@ -319,7 +320,9 @@ class Expected:
 
     def wrong(self, asked: Request, answer: Answer) -> str:
         """What is wrong with an answer; empty if nothing."""
-        malformed = asked.kind in ("other_input", "no_base64", "no_json")
+        malformed = asked.kind in MALFORMED
+        if malformed and answer.refused and not _says_what(asked, answer):
+            return f"{asked.kind} was refused without a word: {answer.refused[:200]}"
         if malformed or not (self.zeros or all(asked.valid)):
             return "" if answer.refused else f"{asked.kind} was answered"
         if answer.refused:
@@ -333,6 +336,13 @@ class Expected:
         if self.zeros and answer.outputs["valid"].tolist() != list(asked.valid):
             return f"{asked.kind}: valid is {answer.outputs['valid'].tolist()}"
         return ""
+
+
+def _says_what(asked: Request, answer: Answer) -> bool:
+    """Whether a client can tell from a refusal what to send instead."""
+    if asked.kind == "no_json":  # the server's own words, before any of ours
+        return True
+    return "expected" in answer.refused and "try" in answer.refused
 
 
 def campaign(

@@ -70,7 +70,15 @@ def _images(payload: InferenceRequest) -> list[bytes]:
         raise MLServerError(
             f"got inputs {names or 'none'}; expected {INPUT} (BYTES); try it alone"
         )
-    return [_decoded(n, item) for n, item in enumerate(given[INPUT].data.root)]
+    data, shape = list(given[INPUT].data.root), list(given[INPUT].shape)
+    # Clients of the protocol also write one element a row: [N, 1].
+    fits = shape[:1] == [len(data)] and all(side == 1 for side in shape[1:])
+    if not fits or any(isinstance(item, list) for item in data):
+        raise MLServerError(
+            f"got {INPUT} of shape {shape} with {len(data)} elements; expected one "
+            f"element an image; try shape [{len(data)}]"
+        )
+    return [_decoded(n, item) for n, item in enumerate(data)]
 
 
 def _decoded(number: int, item: object) -> bytes:
