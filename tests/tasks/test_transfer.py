@@ -4,19 +4,24 @@ import csv
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfssl
 from tests.pictures import tree
-from tfssl.build import kept_features
+from tfssl.build import kept_features, transfer_finetuning
 from tfssl.config import Config, resolve
 from tfssl.config.rules import validate
+from tfssl.config.transfer_sets import SWEEPS, Sweep
+from tfssl.data import open_source
+from tfssl.data.subset import Joined
 from tfssl.embeddings.writing import Writer
 from tfssl.errors import ConfigError, DataError
+from tfssl.evaluate.result import Result
 from tfssl.tasks import transfer, transfer_scores, transfer_tables
-from tfssl.tasks.transfer_scores import Result
 
 TINY = {
     "dataset": "shapes:64",
@@ -104,6 +109,66 @@ def _names(root):
 
 
 @pytest.mark.slow
+def test_fine_tuning_sweeps_chooses_and_goes_on_where_it_was_stopped(
+    compared, tmp_path, monkeypatch
+):
+    root, flags, _ = compared
+    shutil.copytree(root / "run/checkpoints", tmp_path / "checkpoints")
+    shutil.copy(root / "run/flags.cfg", tmp_path)
+    few = {key: Sweep(2, (1e-3, 1e-1), (0.0, 1e-4)) for key in SWEEPS}
+    monkeypatch.setattr(transfer, "SWEEPS", few)
+    flags = {**flags, "run_dir": tmp_path, "transfer": sets(root)[1:3],
+             "transfer_runs": [], "transfer_shots": [],
+             "transfer_sweep": "short"}  # fmt: skip
+    made, real = [], transfer_finetuning.finetuning
+
+    def counted(settings, data, start, steps):
+        if len(made) == stop_at:
+            raise KeyboardInterrupt
+        made.append((Path(settings.run_dir).name, data.num_examples, bool(start)))
+        assert settings.finetune_learning_rate[0] * settings.finetune_weight_decay in (
+            0.0,
+            pytest.approx(1e-4),
+        )
+        return real(settings, data, start, steps)
+
+    monkeypatch.setattr(transfer_finetuning, "finetuning", counted)
+    stop_at = 7  # of the trained encoder the third, after five of the untrained one
+    with pytest.raises(KeyboardInterrupt):
+        tfssl.transfer(**flags)
+    stop_at = None
+    found = tfssl.transfer(**flags)
+    names = [f"rate-{r}-decay-{d}" for r in ("0.001", "0.1") for d in ("0", "0.0001")]
+    assert [name for name, _, _ in made] == [*names, "best"] * 2
+    assert [images for _, images, _ in made] == [22, 22, 22, 22, 24] * 2
+    assert [began for *_, began in made] == [False] * 5 + [True] * 5
+    (table,) = [each for each in found["tables"] if each["protocol"] == "finetune"]
+    assert table["sets"] == ["tones"]  # not the set with several labels
+    titles = [row["name"] for row in table["rows"]]
+    assert titles == ["Untrained encoder", "Trained encoder"]
+    scores = [s for s in tfssl.load(tmp_path).scores if "finetune" in s.protocol]
+    assert {score.subject for score in scores} == {"untrained", "trained"}
+    for score in scores:
+        assert score.found["rate"] in (1e-3, 1e-1) and score.counts.scored == 12
+    assert not [*tmp_path.glob("transfer/finetune/*/*/checkpoints/step-*")]
+
+
+def test_two_sources_one_after_the_other():
+    first, second = (
+        open_source("shapes:40", s, image_size=16) for s in ("train", "test")
+    )
+    both = Joined(first, second)
+    assert both.num_examples == first.num_examples + second.num_examples
+    rows = tf.data.Dataset.from_tensor_slices([0, 39, 40, 41]).map(both.example)
+    for index, row in zip((0, 39, 40, 41), rows.as_numpy_iterator(), strict=True):
+        part, place = (first, index) if index < 40 else (second, index - 40)
+        want = part.example(tf.constant(place, tf.int64))
+        np.testing.assert_array_equal(row["image"], want["image"])
+        assert row["id"] == both.ids[index] and row["label"] == both.labels[index]
+        assert both.where(index) == part.where(place)
+
+
+@pytest.mark.slow
 def test_scores_and_files(compared):
     root, _, found = compared
     results = json.loads((root / "run/results.json").read_text())
@@ -145,7 +210,7 @@ def test_goes_on_after_an_end_anywhere_and_is_equal(compared, monkeypatch):
     done = sorted((root / "run/transfer/results").iterdir())
     kept = {file.name: file.read_bytes() for file in done}
     # In the middle of writing features, and in the middle of a sweep.
-    write, fit, fits = Writer.write, transfer_scores.path, []
+    write, fit, fits = Writer.write, transfer_scores.chosen, []
 
     def stopping(self, number, shard):
         if number == 2:
@@ -161,7 +226,7 @@ def test_goes_on_after_an_end_anywhere_and_is_equal(compared, monkeypatch):
     again = {**flags, "run_dir": root / "again", "init_from": root / "run"}
     for owner, name, instead in (
         (Writer, "write", stopping),
-        (transfer_scores, "path", stopping_fit),
+        (transfer_scores, "chosen", stopping_fit),
     ):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(owner, name, instead)
@@ -169,7 +234,7 @@ def test_goes_on_after_an_end_anywhere_and_is_equal(compared, monkeypatch):
     result = json.dumps(tfssl.transfer(**again))
     assert result == whole
     # The same command once more measures nothing.
-    monkeypatch.setattr(transfer_scores, "path", None)
+    monkeypatch.setattr(transfer_scores, "chosen", None)
     monkeypatch.setattr(Writer, "write", None)
     assert json.dumps(tfssl.transfer(**again)) == whole
     assert {f.name for f in (root / "again/transfer/results").iterdir()} == set(kept)

@@ -40,6 +40,41 @@ class TransferFlags(Flags, title="transfer", scope="free"):
         kind=NUMBERS,
     )
     transfer_draws: int = flag(5, "draws of the few-shot images", low=1)
+    transfer_sweep: str = flag(
+        "none",
+        "fine-tuning beside the linear classifiers: none; papers (SimCLR's B.8.2: 56 "
+        "trainings of 20,000 steps a set); short (3 of 1,000 steps)",
+        choices=("none", "short", "papers"),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """What fine-tuning tries on each data set.
+
+    Attributes:
+      steps: Updates of each training.
+      rates: Learning rates, at a batch of 256.
+      decays: Weight decays, to be divided by the learning rate.
+    """
+
+    steps: int
+    rates: tuple[float, ...]
+    decays: tuple[float, ...]
+
+
+def _spaced(low: float, high: float, count: int) -> tuple[float, ...]:
+    step = (high - low) / (count - 1)
+    return tuple(round(10 ** (low + i * step), 10) for i in range(count))
+
+
+SWEEPS: Mapping[tuple[str, bool], Sweep] = {
+    ("papers", True): Sweep(20_000, _spaced(-4, -1, 7), (0.0, *_spaced(-6, -3, 7))),
+    ("papers", False): Sweep(40_000, _spaced(-3, 0, 7), _spaced(-5, -1.5, 8)),
+    ("short", True): Sweep(1_000, (1e-3, 1e-2, 1e-1), (0.0,)),
+    ("short", False): Sweep(1_000, (1e-2, 1e-1, 1.0), (0.0,)),
+}
+"""`--transfer_sweep`, and whether the encoder is trained, to the sweep."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,14 +172,25 @@ _LINEAR = {
     ("BYOL", "resnet50"): (75.3, 91.3, 78.4, 57.2, 62.2, 67.8, 60.6, 82.5, 75.5, 90.4,
                            94.2, 96.1),
 }  # fmt: skip
-"""Per cent, of linear classifiers after 1,000 epochs on ImageNet, in SUITE's order."""
+
+_FINETUNED = {
+    ("SimCLR", "resnet50x4"): (89.4, 98.6, 89.0, 78.2, 68.1, 92.1, 87.0, 86.6, 77.8,
+                               92.1, 94.1, 97.6),
+    ("BYOL", "resnet50"): (88.5, 97.8, 86.1, 76.3, 63.7, 91.6, 88.1, 85.4, 76.2, 91.7,
+                           93.8, 97.0),
+}  # fmt: skip
+_PUBLISHED = {"linear": _LINEAR, "finetune": _FINETUNED}
+"""Per cent, after 1,000 epochs on ImageNet, in SUITE's order."""
 
 
-def published(encoder: str, names: Sequence[str]) -> dict[str, list[float | None]]:
-    """Returns what the papers report for linear classifiers on a backbone.
+def published(
+    encoder: str, names: Sequence[str], protocol: str = "linear"
+) -> dict[str, list[float | None]]:
+    """Returns what the papers report for a protocol on a backbone.
 
     Args:
       encoder: `--encoder`.
+      protocol: `"linear"` or `"finetune"`; of others there is nothing.
       names: Of data sets; others than the twelve have no number.
 
     Returns:
@@ -155,7 +201,7 @@ def published(encoder: str, names: Sequence[str]) -> dict[str, list[float | None
             dict(zip(SUITE, (v / 100 for v in row), strict=True)).get(name)
             for name in names
         ]
-        for (method, backbone), row in _LINEAR.items()
+        for (method, backbone), row in _PUBLISHED.get(protocol, {}).items()
         if backbone == encoder and set(names) & set(SUITE)
     }
 

@@ -64,6 +64,61 @@ class Subset(Described):
         return self._base.skipped()
 
 
+class Joined(Described):
+    """Two sources of the same classes, one after the other.
+
+    Args:
+      first: The one whose classes and way of reading it has.
+      second: Labels in the same numbering; other ids.
+    """
+
+    def __init__(self, first: Source, second: Source):
+        self._parts = first, second
+        self._first = first.num_examples
+        self.reading = getattr(first, "reading", Reading())
+        self.num_examples = first.num_examples + second.num_examples
+        self.num_classes, self.class_names = first.num_classes, first.class_names
+        self.unknown_classes: tuple[str, ...] = ()
+        self.labels = np.concatenate([part.labels for part in self._parts])
+        self.ids = np.concatenate([part.ids for part in self._parts])
+        self.may_fail = first.may_fail or second.may_fail
+        self.name = f"{first.name} and {second.name}"
+
+    def example(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
+        """See `Source.example`."""
+        index, last = tf.cast(index, tf.int64), self._first - 1
+        return tf.cond(
+            index <= last,
+            lambda: _plain(self._parts[0].example(tf.minimum(index, last))),
+            lambda: _plain(self._parts[1].example(tf.maximum(index - last - 1, 0))),
+        )
+
+    def where(self, index: int) -> str:
+        """See `Source.where`."""
+        part, place = _part(int(index), self._first)
+        return self._parts[part].where(place)
+
+    def failed(self, index: int) -> str:
+        """See `Source.failed`."""
+        part, place = _part(int(index), self._first)
+        return self._parts[part].failed(place)
+
+    def skipped(self) -> list[dict[str, str]]:
+        """See `Source.skipped`."""
+        return [row for part in self._parts for row in part.skipped()]
+
+
+def _part(index: int, first: int) -> tuple[int, int]:
+    """Which of two parts an index is in, and where in it."""
+    return (1, index - first) if index >= first else (0, index)
+
+
+def _plain(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """The fields that all sources have, in shapes that all have."""
+    image = tf.ensure_shape(example["image"], [None, None, 3])
+    return {"image": image, "label": example["label"], "id": example["id"]}
+
+
 def chosen(base: Source, places: np.ndarray, what: str) -> Source:
     """The examples at some indices, int64 `[n]`, in that order."""
     table = Numbers(places)

@@ -15,17 +15,18 @@ from tfssl.build import Trained, trained, vectors
 from tfssl.build.kept_features import kept
 from tfssl.build.transfer_folds import Folds, open_folds
 from tfssl.config import Config
-from tfssl.config.transfer_sets import TransferSet, chosen_sets
+from tfssl.config.transfer_sets import SWEEPS, TransferSet, chosen_sets
 from tfssl.embeddings.shard_files import FEATURES
 from tfssl.errors import DataError, NotPreparedError, message
 from tfssl.evaluate.regression import L2_VALUES
+from tfssl.evaluate.result import Result
 from tfssl.runs import RunDirectory
-from tfssl.runs.scores import Score, add_score
+from tfssl.runs.scores import RAW_PIXELS, UNTRAINED, Score, add_score
 from tfssl.show import console
 from tfssl.show.scores import score_line, subject_title
 from tfssl.show.transfer import MARK, TransferTable, as_csv, as_latex, console_rows
 from tfssl.tasks import Outcome
-from tfssl.tasks.transfer_scores import Bench, Result
+from tfssl.tasks.transfer_scores import Bench
 from tfssl.tasks.transfer_tables import Key, tables
 
 _SENTENCES = {
@@ -33,6 +34,9 @@ _SENTENCES = {
     "L-BFGS on the features of the resized image's centre, no augmentation; "
     f"{len(L2_VALUES)} L2 values from 1e-6 to 1e5, chosen on validation images, "
     "trained again with those, tested once",
+    "finetune": "whole network fine-tuned with crop and flip (SimCLR's B.8.2: SGD "
+    "Nesterov 0.9, cosine, batch 256 or all images), learning rate and weight decay "
+    "chosen on validation images, trained again with those, tested once",
     "knn": "weighted kNN among all training images",
     "few_shot": "logistic regression (L2 1) on features of length 1 of a few images a "
     "class, and weighted kNN among them; means over draws",
@@ -59,7 +63,7 @@ def run(config: Config) -> Outcome:
             results[row.name], asked = {}, [*_asked(config, folds)]
             for key, each in runs.items():
                 bench = _bench(config, directory, each, folds)
-                for protocol, name, settings in asked:
+                for protocol, name, settings in (*asked, *_sweep(config, folds, key)):
                     found = bench.result(protocol, settings)
                     results[row.name][name, key] = found
                     score = _score(protocol, row, folds, key, settings, found)
@@ -157,7 +161,7 @@ def _bench(
     last = [folds.held_out]
     last += [folds.validation.ids] if folds.validation is not None else []
     parts = list(zip(fitted, last, strict=True))
-    return Bench(config, folds, parts, tested, folder / "results")
+    return Bench(config, folds, parts, tested, folder / "results", each.run)
 
 
 def _asked(config: Config, folds: Folds) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -182,6 +186,20 @@ def _asked(config: Config, folds: Folds) -> Iterator[tuple[str, str, dict[str, A
             )
 
 
+def _sweep(
+    config: Config, folds: Folds, key: str
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The same of fine-tuning: of one label an image, and of an encoder that learns."""
+    if config.transfer_sweep == "none" or key == RAW_PIXELS:
+        return
+    if folds.train.several is not None:
+        return
+    tries = SWEEPS[config.transfer_sweep, key != UNTRAINED]
+    more = {"rates": list(tries.rates), "decays": list(tries.decays)}
+    sweep = {"sweep": config.transfer_sweep, "steps": tries.steps}
+    yield "finetune", "finetune", {**sweep, **more}
+
+
 def _score(
     protocol: str,
     row: TransferSet,
@@ -190,7 +208,7 @@ def _score(
     settings: dict[str, Any],
     found: Result,
 ) -> Score:
-    said = {n: v for n, v in settings.items() if n != "l2_values"}
+    said = {n: v for n, v in settings.items() if not isinstance(v, list)}
     return Score(
         f"transfer_{protocol}",
         folds.test.name,

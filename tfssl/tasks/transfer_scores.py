@@ -1,4 +1,4 @@
-"""What one encoder's features of one data set are worth: linear, kNN, few-shot.
+"""What one encoder is worth on one data set: linear, kNN, fine-tuned, few-shot.
 
 Every result is a file in `RUN/transfer/results`, by a digest of all that it depends on:
 a command that was stopped goes on, and one more run or data set costs its own time.
@@ -15,50 +15,23 @@ from typing import Any
 
 import numpy as np
 
+from tfssl.build import Trained
 from tfssl.build.kept_features import gathered
+from tfssl.build.transfer_finetuning import best_of
 from tfssl.build.transfer_folds import Folds
 from tfssl.config import Config
-from tfssl.config.transfer_sets import PER_CLASS
+from tfssl.config.transfer_sets import Sweep
 from tfssl.data.folds import shots
 from tfssl.embeddings.principal import normalized
-from tfssl.embeddings.shard_files import replacing
 from tfssl.embeddings.writing import Writer
 from tfssl.evaluate import Features, classification, knn, rank_by
-from tfssl.evaluate.average_precision import mean_average_precision
-from tfssl.evaluate.metrics import Classification
 from tfssl.evaluate.regression import Linear, chosen, fit
-from tfssl.runs.scores import Confusion, Counts
+from tfssl.evaluate.result import Result, of_answers, of_scores
 
 FEW_SHOT_L2 = 1.0
 """On features of length 1: scikit-learn's default, as Tian et al. 2020 use it."""
 
 _VERSION = 1  # of what the numbers depend on beside the settings: this file
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """One protocol on one data set.
-
-    Attributes:
-      metrics: The leading one first.
-      intervals: Of some metrics, 95 %.
-      found: What came out beside them.
-      counts: Of how many images it speaks.
-      note: Empty, or what differs from what was asked for.
-      ids: int64 `[n]`, of the test images scored.
-      credit: `[n]`, what each adds to the accuracy that tests compare: of mean per
-        class its class's share, of several labels its share of right answers.
-      confusion: Of one label an image.
-    """
-
-    metrics: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
-    found: dict[str, Any]
-    counts: Counts
-    note: str
-    ids: np.ndarray
-    credit: np.ndarray
-    confusion: Confusion | None
 
 
 class Bench:
@@ -70,6 +43,7 @@ class Bench:
       fitted: Kept features to learn from, and the ids of their rows to choose with.
       tested: Kept features to score.
       folder: Where results are kept.
+      run: The encoder.
     """
 
     def __init__(
@@ -79,8 +53,10 @@ class Bench:
         fitted: list[tuple[Writer, np.ndarray]],
         tested: Writer,
         folder: Path,
+        run: Trained,
     ):
         self._config, self._folds, self._folder = config, folds, folder
+        self._run = run
         self._parts, self._tested = fitted, tested
         self._loaded: tuple[Features, int, Features] | None = None
         names = folds.targets(folds.test.ids, folds.test.labels)
@@ -94,15 +70,14 @@ class Bench:
         """Measures, or reads what was measured before.
 
         Args:
-          protocol: `"linear"`, `"knn"` or `"few_shot"`.
+          protocol: `"linear"`, `"knn"`, `"finetune"` or `"few_shot"`.
           settings: Of it; all that may differ.
         """
         key = json.dumps([self._own, protocol, settings], sort_keys=True)
-        digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-        file = self._folder / f"{protocol}-{digest}.npz"
+        file = self._folder / f"{protocol}-{_digest(key)}.npz"
         if not file.exists():
-            _save(file, _PROTOCOLS[protocol](self, **settings))
-        return _load(file)
+            _PROTOCOLS[protocol](self, **settings).save(file)
+        return Result.load(file)
 
     @property
     def several(self) -> bool:
@@ -169,8 +144,20 @@ class Bench:
             class_names=self._folds.class_names,
             images=self._folds.test.num_examples,
         )
-        found = self._of(got.classification, got.predictions, tested, intervals=True)
+        found = of_answers(
+            got.classification, got.predictions, tested, self._folds.metric
+        )
         return dataclasses.replace(found, found={"k": got.k}, note=got.note)
+
+    def _finetune(
+        self, sweep: str, steps: int, rates: list[float], decays: list[float]
+    ) -> Result:
+        """The papers' fine-tuning of the whole network."""
+        key = json.dumps([self._own, steps, rates, decays])
+        folder = self._folder.parent / "finetune" / _digest(key)
+        tries = Sweep(steps, tuple(rates), tuple(decays))
+        table, found = best_of(self._config, self._run, self._folds, tries, folder)
+        return dataclasses.replace(self._of_ranking(table), found=found)
 
     def _few_shot(self, images: int, draws: int, k: int, temperature: float) -> Result:
         """Means over draws of some images a class, by a linear classifier and kNN."""
@@ -217,106 +204,43 @@ class Bench:
     def _measured(
         self, linear: Linear, rows: Features, *, interval: bool = True
     ) -> Result:
+        images = self._folds.test.num_examples if interval else len(rows)
         if self.several:
             logits = linear.logits(rows.features)  # all: their order is the score
-            return self._of_several(logits, self._targets(rows), rows.ids, interval)
+            return of_scores(
+                dataclasses.replace(rows, features=logits),
+                self._targets(rows),
+                self._folds.metric,
+                images=images,
+                interval=interval,
+            )
+        classes = len(self._folds.class_names)
+        ranking = rank_by(linear.logits, rows.features, classes)
+        table = dataclasses.replace(rows, features=ranking)
+        return self._of_ranking(table, images=images, interval=interval)
+
+    def _of_ranking(
+        self, table: Features, *, images: int | None = None, interval: bool = True
+    ) -> Result:
         names = self._folds.class_names
-        ranking = rank_by(linear.logits, rows.features, len(names))
         found = classification(
-            ranking,
-            rows.labels,
+            table.features,
+            table.labels,
             len(names),
             class_names=names,
-            images=self._folds.test.num_examples if interval else None,
+            images=images or self._folds.test.num_examples,
         )
-        return self._of(found, ranking[:, 0], rows, intervals=interval)
-
-    def _of(
-        self,
-        found: Classification,
-        answers: np.ndarray,
-        tested: Features,
-        *,
-        intervals: bool,
-    ) -> Result:
-        known = tested.labels >= 0
-        labels = tested.labels[known]
-        credit = (answers[known] == labels).astype(float)
-        if self._folds.metric == PER_CLASS:
-            there = np.bincount(labels, minlength=len(self._folds.class_names))
-            credit /= there[labels] * (there > 0).sum()
-        else:
-            credit /= len(labels)
-        return Result(
-            _leading(found.metrics, self._folds.metric),
-            found.intervals if intervals else {},
-            {},
-            found.counts,
-            "",
-            tested.ids[known],
-            credit,
-            found.confusion,
-        )
-
-    def _of_several(
-        self, logits: np.ndarray, targets: np.ndarray, ids: np.ndarray, interval: bool
-    ) -> Result:
-        metrics, intervals = mean_average_precision(logits, targets, interval=interval)
-        asked = targets >= 0
-        right = ((logits > 0) == (targets == 1)) & asked
-        share = right.sum(axis=1) / np.maximum(asked.sum(axis=1), 1)
-        metrics["label_accuracy"] = float(right.sum() / asked.sum())
-        images = self._folds.test.num_examples if interval else len(ids)
-        counts = Counts(images, len(ids), images - len(ids), classes=targets.shape[1])
-        metrics = _leading(metrics, self._folds.metric)
-        credit = share / len(ids)
-        return Result(metrics, intervals, {}, counts, "", ids, credit, None)
+        answers = table.features[:, 0]
+        return of_answers(found, answers, table, self._folds.metric, interval=interval)
 
 
 _PROTOCOLS: dict[str, Callable[..., Result]] = {
     "linear": Bench._linear,
     "knn": Bench._knn,
+    "finetune": Bench._finetune,
     "few_shot": Bench._few_shot,
 }
 
 
-def _leading(metrics: dict[str, float], first: str) -> dict[str, float]:
-    return {first: metrics[first], **metrics}
-
-
-def _save(file: Path, result: Result) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    plain = {
-        "metrics": result.metrics,
-        "intervals": result.intervals,
-        "found": result.found,
-        "counts": dataclasses.asdict(result.counts),
-        "note": result.note,
-    }
-    arrays = {"ids": result.ids, "credit": result.credit}
-    if (confusion := result.confusion) is not None:
-        plain["names"] = list(confusion.names)
-        arrays["confusion"] = np.stack(
-            [confusion.truth, confusion.predicted, confusion.count]
-        )
-    text = np.frombuffer(json.dumps(plain).encode(), np.uint8)
-    with replacing(file) as out:
-        np.savez(out, json=text, **arrays)
-
-
-def _load(file: Path) -> Result:
-    with np.load(file) as arrays:
-        plain = json.loads(arrays["json"].tobytes())
-        confusion = None
-        if "confusion" in arrays:
-            confusion = Confusion(*arrays["confusion"], plain["names"])
-        return Result(
-            plain["metrics"],
-            {name: tuple(ends) for name, ends in plain["intervals"].items()},
-            plain["found"],
-            Counts(**plain["counts"]),
-            plain["note"],
-            arrays["ids"],
-            arrays["credit"],
-            confusion,
-        )
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

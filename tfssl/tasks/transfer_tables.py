@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from tfssl.config.transfer_sets import published
+from tfssl.evaluate.result import Result
 from tfssl.evaluate.significance import permutation_p
 from tfssl.show.scores import subject_title
 from tfssl.show.transfer import Cell, TransferRow, TransferTable, mean_ranks
-from tfssl.tasks.transfer_scores import Result
 
 SIGNIFICANT = 0.05
 
@@ -44,6 +44,8 @@ def _table(
     subjects: list[str],
     results: dict[str, dict[Key, Result]],
 ) -> TransferTable:
+    every = set().union(*results.values())
+    subjects = [key for key in subjects if (name, key) in every]
     there = [each for each in about if (name, subjects[0]) in results[each["name"]]]
     sets = [each["name"] for each in there]
     few, _, count = name.partition(" ")
@@ -66,15 +68,15 @@ def _table(
                 for each in there
             ]
             rows.append(TransferRow(f"{row.name}, kNN", [*beside]))
-    if name == "linear":
-        rows += [
-            TransferRow(who, [None if v is None else Cell(v) for v in values],
-                        published=True)
-            for who, values in published(encoder, sets).items()
-        ]  # fmt: skip
+    rows += [
+        TransferRow(who, [None if v is None else Cell(v) for v in values],
+                    published=True)
+        for who, values in published(encoder, sets, name).items()
+    ]  # fmt: skip
     titles = {
         "linear": "Linear classifiers",
         "knn": "Nearest neighbours",
+        "finetune": "Fine-tuned",
         "few_shot": f"{count} image{'s' if count != '1' else ''} a class, mean ± "
         "standard deviation over draws",
     }
