@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tfssl
+from tests.tiny import pretrained
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,16 +24,7 @@ def test_a_server_gives_the_encoders_features(tmp_path):
     """Good and hostile requests by several clients; see tools/bench_serving.py."""
     import bench_serving
 
-    run = tfssl.pretrain(
-        run_dir=tmp_path / "run",
-        dataset="shapes:64",
-        image_size=16,
-        encoder="resnet10x0.125_cifar",
-        batch_size=16,
-        train_steps=1,
-        progress=False,
-        tensorboard=False,
-    )
+    run = pretrained(tmp_path / "run")
     model = tfssl.export(
         run_dir=tmp_path / "run", export_on_error="zeros", export_versions=True
     )

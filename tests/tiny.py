@@ -30,3 +30,14 @@ def tiny(method: str, **overrides) -> Config:
     return resolve(
         Config(method=method, **{**COMMON, **OF_METHOD[method], **overrides})
     )
+
+
+def pretrained(run_dir, dataset="shapes:64", **more):
+    """A run of two steps, by the library: for what comes after a pre-training."""
+    import tfssl
+
+    flags = {name: COMMON[name] for name in ("image_size", "encoder", "batch_size")}
+    flags |= {"train_steps": 2, "projector_dim": 8, "progress": False}
+    return tfssl.pretrain(
+        run_dir=run_dir, dataset=dataset, **flags | {"tensorboard": False} | more
+    )

@@ -13,6 +13,7 @@ import pytest
 
 import tfssl
 from tests.pictures import encoded, picture, tree
+from tests.tiny import pretrained
 from tests.worker_processes import ROOT
 from tfssl.embeddings.reading import Embeddings
 from tfssl.embeddings.writing import Writer
@@ -31,17 +32,7 @@ def run(tmp_path_factory):
     (root / "photos/cat/broken.jpg").write_bytes(b"no picture")
     copy = root / "photos/dog/copy.png"
     copy.write_bytes((root / "photos/cat/003.png").read_bytes())
-    tfssl.pretrain(
-        run_dir=root / "run",
-        dataset=f"folder:{root}/photos",
-        image_size=16,
-        encoder="resnet10x0.125_cifar",
-        batch_size=16,
-        train_steps=2,
-        projector_dim=8,
-        progress=False,
-        tensorboard=False,
-    )
+    pretrained(root / "run", f"folder:{root}/photos")
     tfssl.embed(run_dir=root / "run", **ALL)
     return root
 

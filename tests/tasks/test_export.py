@@ -8,6 +8,7 @@ import pytest
 
 import tfssl
 from tests.pictures import tree
+from tests.tiny import pretrained
 from tfssl.errors import DataError
 
 pytestmark = pytest.mark.slow
@@ -17,17 +18,7 @@ pytestmark = pytest.mark.slow
 def run(tmp_path_factory):
     root = tmp_path_factory.mktemp("export")
     tree(root / "photos", ["cat", "dog"], 12, size=(20, 18))
-    tfssl.pretrain(
-        run_dir=root / "run",
-        dataset=f"folder:{root}/photos",
-        image_size=16,
-        encoder="resnet10x0.125_cifar",
-        batch_size=8,
-        train_steps=2,
-        projector_dim=8,
-        progress=False,
-        tensorboard=False,
-    )
+    pretrained(root / "run", f"folder:{root}/photos", batch_size=8)
     tfssl.knn(run_dir=root / "run", progress=False)
     return root
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import tfssl
 from tests.pictures import tree
+from tests.tiny import pretrained
 from tfssl.build import kept_features, transfer_finetuning
 from tfssl.config import Config, resolve
 from tfssl.config.rules import validate
@@ -23,16 +24,6 @@ from tfssl.errors import ConfigError, DataError
 from tfssl.evaluate.result import Result
 from tfssl.tasks import transfer, transfer_scores, transfer_tables
 
-TINY = {
-    "dataset": "shapes:64",
-    "image_size": 16,
-    "encoder": "resnet10x0.125_cifar",
-    "batch_size": 16,
-    "train_steps": 2,
-    "projector_dim": 8,
-    "progress": False,
-    "tensorboard": False,
-}
 FEW = (1e-3, 1.0, 1e3)
 
 
@@ -54,7 +45,7 @@ def compared(tmp_path_factory):
     images[:40, ..., 0] //= 8
     targets = np.stack([images[..., 0].mean((1, 2)) < 60, rng.random(80) < 0.5], 1)
     np.savez(root / "several.npz", images=images, labels=targets)
-    tfssl.pretrain(run_dir=root / "run", **TINY)
+    pretrained(root / "run")
     shutil.copytree(root / "run", root / "other")
     flags = {
         "run_dir": root / "run",
