@@ -17,7 +17,7 @@ from tfssl.build.transfer_folds import Folds
 from tfssl.build.views import supervised_recipe
 from tfssl.config import Config
 from tfssl.config.flag import specs_of
-from tfssl.config.groups import Job, Machine
+from tfssl.config.groups import Job, Machine, Recording
 from tfssl.config.tasks import FinetuneFlags
 from tfssl.config.transfer_sets import Sweep
 from tfssl.data import Source
@@ -28,6 +28,8 @@ from tfssl.runs.scores import Score, add_score, scores_of
 from tfssl.show import console
 
 BATCH = 256
+CHECKPOINT_EVERY = 500
+"""Steps that a killed process may lose."""
 
 
 def best_of(
@@ -94,15 +96,19 @@ def _settings(
     """The flags of one training: the run's network, the command's machine."""
     flags = {name: getattr(config, name) for group in (Job, Machine)
              for name in specs_of(group)}  # fmt: skip
-    flags |= {name: spec.default for name, spec in specs_of(FinetuneFlags).items()}
+    flags |= {name: spec.default for group in (FinetuneFlags, Recording)
+              for name, spec in specs_of(group).items()}  # fmt: skip
     replicas = strategy(config).num_replicas_in_sync
     batch = min(BATCH, data.num_examples) // replicas * replicas
     flags |= {
         "mode": "finetune",
         "run_dir": str(own),
         "init_from": str(run.checkpoint or ""),
-        "dataset": folds.train.name.partition("/")[0],
+        "dataset": folds.spec,
         "precision": "float32",
+        "micro_batches": 1,
+        "checkpoint_every": CHECKPOINT_EVERY,
+        "tensorboard": False,
         "source": "",
         "label_fraction": 1.0,
         "finetune_batch_size": max(batch, replicas),

@@ -23,6 +23,7 @@ class Folds:
 
     Attributes:
       row: Its row in the table.
+      spec: The `--dataset` of it that is there.
       train: Training images, those of `held_out` among them.
       validation: The images to choose with, or None.
       held_out: Ids of the images of `train` to choose with, where there is none.
@@ -32,6 +33,7 @@ class Folds:
     """
 
     row: TransferSet
+    spec: str
     train: Source
     validation: Source | None
     held_out: np.ndarray
@@ -106,7 +108,7 @@ def open_folds(config: Config, row: TransferSet) -> Folds:
             f"{sizes[0]:,} images to train on and {sizes[1]:,} to test; the papers "
             f"have {papers[0]:,} and {papers[1]:,}"
         )
-    return Folds(row, train, validation, held_out, test, metric, note)
+    return Folds(row, spec, train, validation, held_out, test, metric, note)
 
 
 def _training(config: Config, row: TransferSet) -> tuple[str, Source]:
