@@ -24,7 +24,7 @@ from tfssl.config.encoder_name import is_import_path
 from tfssl.core import runtime
 from tfssl.data import Source, inference
 from tfssl.errors import CheckpointError, TfsslError, message, printable
-from tfssl.evaluate import extract_features
+from tfssl.evaluate import Features, extract_features, ranked
 from tfssl.runs import checkpoint
 from tfssl.weights import CLASSIFIER
 
@@ -75,18 +75,24 @@ class Teacher:
         NaN in the rows of what cannot be read: training never asks for them, and would
         stop if it did.
         """
-        batches = inference(
-            source,
-            self.transform,
-            batch=min(_BATCH, source.num_examples),
-            image_size=self.image_size,
-        )
-        table = extract_features(self.says, batches)
+        table = extract_features(self.says, self._batches(source))
         order = np.argsort(source.ids, kind="stable")
         place = order[np.searchsorted(source.ids, table.ids, sorter=order)]
         out = np.full((source.num_examples, self.width), np.nan, np.float32)
         out[place] = table.features
         return out
+
+    def ranking(self, source: Source) -> Features:
+        """The classes that it finds likeliest, see `evaluate.ranked`."""
+        return ranked(self.says, self._batches(source))
+
+    def _batches(self, source: Source) -> tf.data.Dataset:
+        return inference(
+            source,
+            self.transform,
+            batch=min(_BATCH, source.num_examples),
+            image_size=self.image_size,
+        )
 
 
 def load(config: Config) -> Teacher:

@@ -10,12 +10,11 @@ from tfssl import build
 from tfssl.build import teacher as teachers
 from tfssl.build import trained
 from tfssl.build.distillation import Distillation, epochs
-from tfssl.build.teacher import Teacher
 from tfssl.config import Config
 from tfssl.config.flag import specs_of
 from tfssl.config.groups import Data, Images, Network, Training
-from tfssl.data import Source, inference, require_labels, spread
-from tfssl.evaluate import Features, classification, ranked
+from tfssl.data import Source, require_labels
+from tfssl.evaluate import classification
 from tfssl.runs import RunDirectory
 from tfssl.runs.scores import TEACHER, TRAINED, Confusion, Score, add_score
 from tfssl.show import console
@@ -140,7 +139,7 @@ def _scores(
         return []
     student = trained.load(own.path)
     tables = {
-        TEACHER: _said(made.teacher, evaluation),
+        TEACHER: made.teacher.ranking(evaluation),
         TRAINED: student.ranking(evaluation),
     }
     found = []
@@ -165,16 +164,6 @@ def _scores(
         )
         found.append((score, scored.confusion))
     return found
-
-
-def _said(teacher: Teacher, evaluation: Source) -> Features:
-    batches = inference(
-        spread(evaluation, 0),
-        teacher.transform,
-        batch=min(256, evaluation.num_examples),
-        image_size=teacher.image_size,
-    )
-    return ranked(teacher.says, batches)
 
 
 def _settings(config: Config, made: Distillation) -> dict[str, Any]:
