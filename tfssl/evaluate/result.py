@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from tfssl.config.transfer_sets import PER_CLASS
 from tfssl.embeddings.shard_files import replacing
 from tfssl.evaluate.average_precision import mean_average_precision
 from tfssl.evaluate.features import Features
@@ -102,7 +101,7 @@ def of_answers(
     known = tested.labels >= 0
     labels = tested.labels[known]
     credit = (answers[known] == labels).astype(float)
-    if metric == PER_CLASS:
+    if metric == "mean_per_class":
         there = np.bincount(labels, minlength=len(found.confusion.names))
         credit /= there[labels] * (there > 0).sum()
     else:
