@@ -80,7 +80,7 @@ def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
 def _vectors(config: Config, modes: list[str]) -> list[str]:
     """What is embedded, searched, and chosen from."""
     readers = [mode for mode in modes if mode in ("search", "select")]
-    if "embed" not in modes[: modes.index(readers[0])] if readers else ():
+    if readers and "embed" not in modes[: modes.index(readers[0])]:
         return _problem(Embeddings, embeddings_folder(config))
     if "embed" not in modes:
         return []
