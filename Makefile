@@ -7,7 +7,7 @@ PY := .venv/bin/python
 INSTALL := $(PY) -m uv pip install --quiet --compile-bytecode --python $(PY)
 FLAGS ?=
 
-.PHONY: help quickstart test test-slow test-all coverage tpu-lowering lint types format hooks docs dist
+.PHONY: help quickstart test test-slow test-all test-older coverage tpu-lowering lint types format hooks docs dist
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -22,6 +22,10 @@ test-slow: .venv/.installed-dev .venv/.installed-torch ## The slow tests, half a
 	$(PY) -m pytest -q --runslow -m slow -n 2 --dist loadfile
 
 test-all: test test-slow ## Both
+
+test-older: .venv-older/.installed ## TensorFlow 2.15 with all of TensorFlow Addons: networks, losses, optimisers; Python 3.11
+	.venv-older/bin/python -m pytest -q --runslow tests/test_addons.py
+	.venv-older/bin/python -m pytest -q tests/models tests/losses tests/optim tests/augment
 
 coverage: .venv/.installed-dev ## Lines that the fast tests do not reach, as htmlcov/index.html
 	$(PY) -m pytest -q -n 2 --dist loadfile --cov=tfssl --cov-report=term --cov-report=html
@@ -69,6 +73,12 @@ dist: .venv/.installed-dev ## Wheel and source archive into dist/
 
 .venv/.installed-dev: requirements-dev.txt requirements-docs.txt requirements-onnx.txt requirements-litert.txt .venv/.installed
 	$(INSTALL) -r requirements-dev.txt -r requirements-docs.txt -r requirements-onnx.txt -r requirements-litert.txt
+	@touch $@
+
+.venv-older/.installed: requirements-older.txt requirements-older-keras.txt | .venv/bin/python
+	$(PY) -m uv venv --quiet --clear --python 3.11 .venv-older
+	$(PY) -m uv pip install --quiet --compile-bytecode --python .venv-older/bin/python \
+	  -r requirements-older.txt --override requirements-older-keras.txt
 	@touch $@
 
 .venv-tpu/.installed: requirements-tpu.txt | .venv/bin/python

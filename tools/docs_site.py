@@ -33,6 +33,15 @@ PAGES = {
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Puts pages that mkdocs.yml does not list behind those that it does."""
+    listed = str(config.nav)
+    pages = sorted(page.name for page in (ROOT / "docs").glob("*.md"))
+    if more := [name for name in pages if f"'{name}'" not in listed]:
+        config.nav.append({"More": more})
+    return config
+
+
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the documents of the top folder."""
     for document, page in PAGES.items():
