@@ -79,8 +79,8 @@ class Images(Flags, title="data"):
     )
     orient: str = flag(
         "none",
-        "exif turns pictures upright by their EXIF orientation, on every path; none "
-        "leaves them as they lie in the file, as the official codes do",
+        "exif turns pictures upright by the orientation in EXIF, else in XMP, on every "
+        "path; none leaves them as they lie in the file, as the official codes do",
         choices=("none", "exif"),
     )
     image_size: int = flag(32, "side of the square images in pixels", low=8, high=1024)

@@ -22,8 +22,8 @@ from tfssl.data.source import NO_LABEL, Source
 from tfssl.errors import DataError, message, printable
 
 KINDS = {
-    "turned": "lie turned by their EXIF orientation, ignored as in the official "
-    "codes; orient=exif turns them upright everywhere",
+    "turned": "lie turned by their orientation in EXIF or XMP, ignored as in the "
+    "official codes; orient=exif turns them upright everywhere",
     "alpha": "have transparency, which is dropped: what lies under it shows",
     "palette": "have a palette, whose colours are taken",
     "cmyk": "are CMYK, turned into RGB without a colour profile",
