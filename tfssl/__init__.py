@@ -22,6 +22,7 @@ __version__ = "0.2.0"
 if TYPE_CHECKING:
     from tfssl.api import (
         convert,
+        detect,
         distill,
         doctor,
         embed,
@@ -60,6 +61,7 @@ __all__ = [
     "Trained",
     "WorkerError",
     "convert",
+    "detect",
     "distill",
     "doctor",
     "embed",

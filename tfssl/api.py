@@ -59,6 +59,11 @@ def distill(*, run_dir: str | os.PathLike, **flags: Any) -> Trained:
     return _trained("distill", run_dir, flags)
 
 
+def detect(*, run_dir: str | os.PathLike, **flags: Any) -> Score:
+    """Learns boxes and their classes in `run_dir/detect`; returns its score."""
+    return _value("detect", run_dir, flags)
+
+
 def knn(*, run_dir: str | os.PathLike, **flags: Any) -> Score:
     """Scores the run by nearest neighbours."""
     return _value("knn", run_dir, flags)

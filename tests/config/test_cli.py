@@ -203,7 +203,11 @@ READ_BY = [
         "--mode=pretrain or finetune or supervised or distill or doctor",
     ),
     ("knn", "--rewind_on_nan=3", "--mode=pretrain or linear or finetune"),
-    ("knn", "--notensorboard", "linear or finetune or supervised or distill or report"),
+    (
+        "knn",
+        "--notensorboard",
+        "linear or finetune or supervised or distill or detect or report",
+    ),
     ("knn", "--batch_size=64", "--mode=pretrain or distill or doctor"),
     ("knn", "--jitter_strength=0.5", "--mode=pretrain or doctor"),
     ("report", "--label_fraction=0.1", "--mode=linear or finetune"),

@@ -158,7 +158,7 @@ BAD = [
     ({"profile_steps": 3, "micro_batches": 2}, "--micro_batches=1"),
     ({"mode": ""}, "--mode"),
     ({"mode": "pretain"}, "try --mode=pretrain"),
-    ({"mode": "pretrain,detekt"}, "one of convert, distill, doctor"),
+    ({"mode": "pretrain,detekt"}, "one of convert, detect, distill"),
     ({"mode": "knn,pretrain"}, "--mode=pretrain,knn"),
     ({"method": "bylo"}, "try --method=byol"),
     ({"encoder": "resnet51"}, "--encoder=resnet51"),

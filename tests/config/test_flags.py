@@ -84,8 +84,9 @@ def test_parses_and_validates(file):
     assert got.problems == ()
     assert validate(got.config) == []
     assert validate(resolve(got.config)) == []
-    begins = "finetune" if got.config.init_from else "pretrain"
-    assert modes(got.config)[0] == begins
+    dense = file.stem.partition("_")[0]
+    begins = dense if dense == "detect" else "finetune"
+    assert modes(got.config)[0] == (begins if got.config.init_from else "pretrain")
     assert file.stem in got.config.run_dir
 
 

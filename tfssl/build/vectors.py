@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfssl.build import networks
 from tfssl.build.trained import Trained, assign_items
-from tfssl.config.tasks import EMBED_ALSO
+from tfssl.config.vector_flags import EMBED_ALSO
 from tfssl.core import runtime, variables
 from tfssl.data import Source, every_class
 from tfssl.embeddings.principal import normalized

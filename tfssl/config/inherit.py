@@ -19,6 +19,7 @@ from tfssl.errors import ConfigError, message
 
 FLAGS_FILE = "flags.cfg"
 _OF_THE_COMMAND = ("mode", "run_dir", "init_from", *specs_of(DistillFlags))
+_OF_THE_COMMAND += ("detect_weights",)
 
 
 class Parsed(NamedTuple):

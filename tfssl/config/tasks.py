@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from tfssl.config import tables
+from tfssl.config.detect_flags import DetectFlags
 from tfssl.config.flag import (
     NAMES,
     NUMBERS,
@@ -33,6 +34,12 @@ from tfssl.config.groups import (
     Training,
 )
 from tfssl.config.transfer_sets import TransferFlags
+from tfssl.config.vector_flags import (
+    EmbeddingsFlags,
+    EmbedFlags,
+    SearchFlags,
+    SelectFlags,
+)
 
 FINETUNE_RATES: Mapping[str, tuple[float, str]] = {
     "sgd": (0.05, "linear"),
@@ -258,84 +265,6 @@ class ExportFlags(Flags, title="export", scope="free"):
 
 
 @dataclasses.dataclass(frozen=True)
-class EmbeddingsFlags(Flags, title="embed, search and select", scope="free"):
-    """Flags of everything about vectors on disk."""
-
-    embeddings: str = flag(
-        "", "folder of the vectors; empty: embeddings in the run directory"
-    )
-
-
-EMBED_ALSO = ("projections", "probabilities")
-"""Values of `--embed_also`: arrays beside the features."""
-
-
-@dataclasses.dataclass(frozen=True)
-class EmbedFlags(Flags, title="embed", scope="free"):
-    """Flags of `--mode=embed`."""
-
-    embed_split: str = flag("", "split to embed; empty: --train_split")
-    embed_format: str = flag(
-        "npy",
-        "npy (and tables of rows in CSV), parquet (needs pyarrow), or csv",
-        choices=("npy", "parquet", "csv"),
-    )
-    embed_dtype: str = flag(
-        "float32", "of the numbers on disk", choices=("float32", "float16")
-    )
-    embed_also: tuple[str, ...] = flag(
-        (),
-        "beside the features, with a comma: projections (of the method's projector), "
-        "probabilities (of a fine-tuned classifier)",
-        kind=NAMES,
-    )
-    embed_pca: int = flag(
-        0, "keep so many principal components of the features; 0: all", low=0
-    )
-    embed_normalize: bool = flag(False, "scale the features to length 1")
-    embed_batch_size: int = flag(256, "images at a time", low=1)
-    embed_shard_rows: int = flag(
-        4096, "images a file; a kill costs at most so many", low=1
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class SearchFlags(Flags, title="search", scope="free"):
-    """Flags of `--mode=search`."""
-
-    search: str = flag(
-        "neighbours",
-        "neighbours (of --query), duplicates, outliers, or scores (retrieval by class)",
-        choices=("neighbours", "duplicates", "outliers", "scores"),
-    )
-    query: str = flag("", "an image, a folder of images, or list:FILE")
-    search_k: int = flag(10, "nearest images of each", low=1)
-    search_threshold: float = flag(
-        0.95, "cosine from which two images are duplicates", above=-1, high=1
-    )
-    search_outliers: int = flag(100, "outliers to list", low=1)
-    search_index: str = flag(
-        "auto",
-        "exact, approximate (needs faiss), or auto: exact up to a million images",
-        choices=("auto", "exact", "approximate"),
-    )
-    search_shown: int = flag(50, "queries or groups on the page", low=0)
-
-
-@dataclasses.dataclass(frozen=True)
-class SelectFlags(Flags, title="select", scope="free"):
-    """Flags of `--mode=select`."""
-
-    select: int = flag(0, "images to choose", low=0)
-    select_strategy: str = flag(
-        "typical",
-        "coverage (k-centre greedy), typical (TypiClust), or random",
-        choices=("coverage", "typical", "random"),
-    )
-    labelled: str = flag("", "list of the images that have a label already")
-
-
-@dataclasses.dataclass(frozen=True)
 class DoctorFlags(Flags, title="doctor", scope="free"):
     """Flags of `--mode=doctor`."""
 
@@ -359,6 +288,7 @@ class Task:
       on_a_run: It needs a trained encoder, and so reads the flags of the run that made
         it.
       first: It may stand before `pretrain`: it needs nothing that is trained.
+      target: What its images must have beside a label, a key of `tables.TARGETS`.
       labels: It needs labelled training images and labelled held-out ones; passed over
         where there are none and the command asks for other modes, too.
       all_workers: Every worker of `--strategy=multiworker` joins; other modes are the
@@ -374,6 +304,7 @@ class Task:
     method: bool = False
     on_a_run: bool = False
     first: bool = False
+    target: str = ""
     labels: bool = False
     all_workers: bool = False
 
@@ -450,6 +381,14 @@ TASKS: Mapping[str, Task] = {
         # Its views are crop and flip, and it has no probe beside the classifier.
         tuple(sorted(_names([Training]) - {"jitter_strength", "online_probe"})),
         on_a_run=True,
+        all_workers=True,
+    ),
+    "detect": Task(
+        "tfssl.tasks.detect:run",
+        (Data, Images, Recording, Precision, DetectFlags),
+        ("freeze",),
+        on_a_run=True,
+        target="boxes",
         all_workers=True,
     ),
     "export": Task("tfssl.tasks.export:run", (Images, ExportFlags), on_a_run=True),

@@ -6,7 +6,9 @@
 normalises by itself), and encoded images as `bytes` uint8 with their `lengths`.
 `OUTPUTS` gets what the file says of the images, `features` and `probabilities` if it
 has them, and of a SavedModel also `features_of_bytes` and so on; `seconds` of all
-images at once, and `one_seconds` of the first alone. See `exporters.verify`.
+images at once, and `one_seconds` of the first alone. Of FORMAT `boxes`, a SavedModel
+that gives boxes, it gets `boxes`, `scores`, `classes`, `count` of the encoded images,
+and `seconds`. See `exporters.verify`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,13 @@ SECONDS, MOST = 1.0, 20
 """A time is the median of so many seconds' calls, at most so many of them."""
 
 
-def saved_model(folder: Path, given: Mapping[str, Any]) -> tuple[Run, Arrays]:
-    """In a session, as TensorFlow Serving loads it; also what it makes of bytes."""
+def in_a_session(folder: Path) -> Callable[..., Arrays]:
+    """Loads a SavedModel as TensorFlow Serving does.
+
+    Returns:
+      Function of (signature, input, value, outputs) to the arrays of those outputs
+      that are there.
+    """
     import tensorflow as tf
 
     session = tf.compat.v1.Session(graph=tf.Graph())
@@ -37,20 +44,44 @@ def saved_model(folder: Path, given: Mapping[str, Any]) -> tuple[Run, Arrays]:
             session, ["serve"], str(folder)
         ).signature_def
 
-    def call(name: str, argument: str, value: Any) -> Arrays:
+    def call(
+        name: str, argument: str, value: Any, outputs: Sequence[str] = OUTPUTS
+    ) -> Arrays:
         signature = signatures[name]
         there = signature.outputs
-        fetch = {name: there[name].name for name in OUTPUTS if name in there}
+        fetch = {name: there[name].name for name in outputs if name in there}
         return session.run(fetch, {signature.inputs[argument].name: value})
 
-    ends = np.cumsum(given["lengths"])
-    joined = given["bytes"].tobytes()
-    files = [
-        joined[end - length : end]
-        for end, length in zip(ends, given["lengths"], strict=True)
-    ]
-    of_bytes = call("serving_default", "image_bytes", files)
+    return call
+
+
+def files_of(given: Mapping[str, Any]) -> list[bytes]:
+    """The encoded images."""
+    ends, joined = np.cumsum(given["lengths"]), given["bytes"].tobytes()
+    pairs = zip(ends, given["lengths"], strict=True)
+    return [joined[end - length : end] for end, length in pairs]
+
+
+def saved_model(folder: Path, given: Mapping[str, Any]) -> tuple[Run, Arrays]:
+    """In a session; also what it makes of bytes."""
+    call = in_a_session(folder)
+    of_bytes = call("serving_default", "image_bytes", files_of(given))
     return lambda images: call("features", "images", images), of_bytes
+
+
+BOXES = ("boxes", "scores", "classes", "count")
+
+
+def boxes(folder: Path, given: Mapping[str, Any], outputs: str) -> None:
+    """Writes what a SavedModel finds in encoded images."""
+    call, files = in_a_session(folder), files_of(given)
+    start = time.perf_counter()
+    found: dict[str, Any] = {**call("serving_default", "image_bytes", files, BOXES)}
+    np.savez(outputs, seconds=time.perf_counter() - start, **found)
+
+
+ENDPOINTS: Mapping[str, Callable[..., None]] = {"boxes": boxes}
+"""Kinds of SavedModels that give no features."""
 
 
 def keras_file(folder: Path, given: Mapping[str, Any]) -> tuple[Run, None]:
@@ -173,6 +204,9 @@ def seconds(run: Run, images: np.ndarray) -> float:
 def main(kind: str, folder: str, inputs: str, outputs: str) -> None:
     """Writes `OUTPUTS`."""
     given = np.load(inputs)
+    if kind in ENDPOINTS:
+        ENDPOINTS[kind](Path(folder), given, outputs)
+        return
     run, of_bytes = OPENERS[kind](Path(folder), given)
     images = given["images"]
     found: dict[str, Any] = {**run(images)}

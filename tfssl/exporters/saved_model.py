@@ -209,7 +209,7 @@ def export_saved_model(
       RunDirectoryError: `path` holds something that is not a SavedModel.
     """
     folder = as_path(path)
-    _refuse_foreign(folder)
+    refuse_foreign(folder)
     served = _Served(
         *inference_clones(encoder, classifier, any_size=any_size),
         transform,
@@ -331,7 +331,12 @@ def _facts(
     }
 
 
-def _refuse_foreign(path: AnyPath) -> None:
+def refuse_foreign(path: AnyPath) -> None:
+    """Refuses to write over what is not a SavedModel.
+
+    Raises:
+      RunDirectoryError: `path` holds something else.
+    """
     if not path.exists():
         return
     if path.is_dir():

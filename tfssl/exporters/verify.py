@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,8 @@ def verified(
     """
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     files = _encoded(sample.images) if kind == "saved_model" else []
-    got = _read(folder, kind, sample.images, files, given)
+    norms = normalization_of(given.encoder)
+    got = _read(folder, kind, sample.images, files, norms)
     wanted = {"": sample.encode(sample.images)}
     if files:
         wanted["_of_bytes"] = sample.encode(_decoded(files, given))
@@ -114,6 +115,61 @@ def _classifier(
     if (classifier := given.classifier) is None:
         return None
     return lambda features: tf.nn.softmax(classifier(features, training=False)).numpy()
+
+
+APART = 0.5
+"""Pixels by which a box of an export may differ."""
+
+
+def verified_boxes(
+    folder: Path, images: Sequence[np.ndarray], found: Sequence[dict[str, np.ndarray]]
+) -> dict[str, Any]:
+    """Runs an export that gives boxes on some images.
+
+    Args:
+      folder: Holds the export, not yet in its place.
+      images: uint8 `[h, w, 3]` each.
+      found: What it must say of each: `boxes`, `scores`, `classes`, `count`.
+
+    Returns:
+      `images`, `bytes` on disk, `pixels_apart` and `scores_apart` (the largest, over
+      the boxes that both give), `milliseconds_an_image` of all at once, on `cores`.
+
+    Raises:
+      TfsslError: It cannot be opened, or finds other things.
+    """
+    files = [tf.io.encode_png(image).numpy() for image in images]
+    got = _read(folder, "boxes", np.zeros(0, np.float32), files, (None, None))
+    pixels, scores, same = 0.0, 0.0, True
+    for place, want in enumerate(found):
+        count = int(got["count"][place])
+        # Rounding may exchange boxes, or put the last ones below the threshold.
+        same &= abs(int(want["count"]) - count) <= 2
+        for number in range(int(want["count"]) // 2):
+            apart = np.abs(got["boxes"][place][:count] - want["boxes"][number]).max(-1)
+            alike = got["classes"][place][:count] == want["classes"][number]
+            near = np.where(alike, apart, np.inf)
+            pixels = max(pixels, float(near.min(initial=np.inf)))
+            if np.isfinite(near).any():
+                score = got["scores"][place][int(near.argmin())]
+                scores = max(scores, float(abs(score - want["scores"][number])))
+    if not (same and pixels <= APART and scores <= BOUNDS["float32"]):
+        raise TfsslError(
+            message(
+                f"boxes that differ by {pixels:.2g} pixels and scores by {scores:.2g}",
+                "those of the trained network",
+                "export_verify=False to write it anyway; please report it",
+            )
+        )
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return {
+        "images": len(images),
+        "bytes": size,
+        "pixels_apart": pixels,
+        "scores_apart": scores,
+        "milliseconds_an_image": 1000 * float(got["seconds"]) / max(len(images), 1),
+        "cores": os.cpu_count(),
+    }
 
 
 def compared(
@@ -178,9 +234,9 @@ def line(found: dict[str, Any]) -> str:
 
 
 def _read(
-    folder: Path, kind: str, images: np.ndarray, files: list[bytes], given: Inference
+    folder: Path, kind: str, images: np.ndarray, files: list[bytes], norms: tuple
 ) -> dict[str, np.ndarray]:
-    mean, std = normalization_of(given.encoder)
+    mean, std = norms
     with tempfile.TemporaryDirectory(prefix="tfssl-") as place:
         inputs, outputs = Path(place, "inputs.npz"), Path(place, "outputs.npz")
         np.savez(

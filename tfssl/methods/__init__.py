@@ -5,6 +5,7 @@ Which methods there are, and what each is built by, says `tfssl.config.methods`.
 
 from tfssl.methods.base import Batch, CouplesRows, Method, Setup, StepOutput
 from tfssl.methods.byol import BYOL
+from tfssl.methods.detect import Detect
 from tfssl.methods.distill import Distill, DistillFeatures
 from tfssl.methods.finetune import FineTune
 from tfssl.methods.linear import LinearProbe
@@ -17,6 +18,7 @@ __all__ = [
     "BYOL",
     "Batch",
     "CouplesRows",
+    "Detect",
     "Distill",
     "DistillFeatures",
     "EndToEnd",

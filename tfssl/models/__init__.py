@@ -20,6 +20,7 @@ from tfssl.models.resnet import (
     resnet152,
     resnet200,
 )
+from tfssl.models.retinanet import RetinaNet
 
 __all__ = [
     "FAMILIES",
@@ -30,6 +31,7 @@ __all__ = [
     "Family",
     "GroupNorm",
     "Normalize",
+    "RetinaNet",
     "build_foreign_encoder",
     "build_foreign_teacher",
     "byol_mlp",

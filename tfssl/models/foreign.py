@@ -57,8 +57,8 @@ def build_foreign_encoder(
     """
     path = parse_foreign(name)
     found = imported(name, path)
-    with _seeded(init_seed(seed, name)):
-        _forget_names()
+    with seeded(init_seed(seed, name)):
+        forget_names()
         model = _make(name, found, image_size)
     for problem in _problems(name, model, image_size):
         raise ConfigError(problem)
@@ -84,7 +84,7 @@ def imported(name: str, path: ForeignName, flag: str = "encoder") -> Any:
     Raises:
       ConfigError: There is no such thing.
     """
-    _forget_names()
+    forget_names()
     try:
         # A model made at import must not depend on who imports it.
         with float32_policy():
@@ -229,7 +229,7 @@ def _take(name: str, model: keras.Model) -> None:
     _TAKEN.update({id(v): v for v in model.variables})
 
 
-def _forget_names() -> None:
+def forget_names() -> None:
     """Lets Keras count the names that it makes up ("conv2d_3") from the start again.
 
     Checkpoints hold the names of weights, so those of a model must not depend on how
@@ -242,7 +242,8 @@ def _forget_names() -> None:
 
 
 @contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
+    """Seeds Python's, NumPy's and TensorFlow's generators for what is made inside."""
     python, numpy = random.getstate(), np.random.get_state()
     keras.utils.set_random_seed(seed)
     try:

@@ -43,6 +43,7 @@ class RunDirectory:
         self.finetune = self.path / "finetune"
         self.supervised = self.path / "supervised"
         self.distill = self.path / "distill"
+        self.detect = self.path / "detect"
         self.provenance = self.path / "provenance.json"
         self.licence = self.path / "LICENSE-weights.txt"
         self._lock = RunLock(self.path, self._write_log)

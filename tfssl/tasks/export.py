@@ -25,13 +25,16 @@ from tfssl.exporters.verify import Sample, line, verified
 from tfssl.runs import RunDirectory, checkpoint
 from tfssl.show import console
 from tfssl.show.model_card import model_card
-from tfssl.tasks import Outcome
+from tfssl.tasks import Outcome, export_boxes
 from tfssl.weights import CLASSIFIER, licence_text
 
 VERIFIED, CALIBRATION = 16, 128
 """Images to compare on, and to see the ranges of int8 on."""
 
 SERVING = "serving"
+
+DENSE = {"detect": export_boxes.write}
+"""Mode of a run that learned more than an encoder to what writes it."""
 
 
 def run(config: Config) -> Outcome:
@@ -45,6 +48,12 @@ def run(config: Config) -> Outcome:
     """
     with RunDirectory(config.run_dir) as directory:
         run = trained.of_command(config)
+        if writer := DENSE.get(run.config.mode):
+            path = place(directory.path, config)
+            _require_saved_model(config, run)
+            writer(config, run, path, _metadata(config, run))
+            console.say(f"exported {run.path} to {path}")
+            return Outcome(value=str(path))
         images = _OwnImages(run)
         given = _inference(config, run, images)
         if given.dtype == "int8":
@@ -59,6 +68,18 @@ def run(config: Config) -> Outcome:
         write(given, path, about)
     console.say(f"exported {run.path} to {path}")
     return Outcome(value=str(path))
+
+
+def _require_saved_model(config: Config, run: Trained) -> None:
+    if config.format != "saved_model":
+        raise TfsslError(
+            message(
+                f"format={config.format} for {run.path}, a run of "
+                f"mode={run.config.mode}",
+                "saved_model, which alone holds its head",
+                "format=saved_model",
+            )
+        )
 
 
 def place(run_dir: AnyPath, config: Config) -> AnyPath:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl import build
-from tfssl.build import teacher
+from tfssl.build import detection, teacher
 from tfssl.config import Config
 from tfssl.config.label_cells import cells, is_curve
 from tfssl.config.tasks import TASKS
@@ -43,8 +43,11 @@ def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
     """
     if "transfer" in modes:
         transfer.check(config)
-    reading = [mode for mode in modes if TASKS[mode].images]
+    problems = _boxes(config) if "detect" in modes else []
+    reading = [m for m in modes if TASKS[m].images and not TASKS[m].target]
     if not reading:
+        if problems:
+            raise ConfigError(problems)
         return {}
     train = build.source(config, config.train_split, memory=0)
     labelled = [mode for mode in reading if TASKS[mode].labels]
@@ -54,7 +57,7 @@ def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
         if "finetune" in over and _taught_by_the_run_before(config, modes):
             over["distill"] = f"{reason} to fine-tune a teacher on"
         if not set(modes) <= over.keys():
-            if problems := _vectors(config, modes):
+            if problems := [*problems, *_vectors(config, modes)]:
                 raise ConfigError(problems)
             return over
         raise DataError(
@@ -64,7 +67,7 @@ def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
                 "sorting the images into class folders, or another dataset",
             )
         )
-    problems = _vectors(config, modes)
+    problems += _vectors(config, modes)
     if {"pretrain", "distill"} & set(reading):
         problems += _problem(build.require_batch, config, train, "batch_size")
     if labelled:
@@ -113,6 +116,15 @@ def _to_choose(config: Config, images: Source) -> None:
         where = [images.where(i) for i in range(images.num_examples)]
         labelled = len(selection.named_rows(config.labelled, where))
     require_left(config.select, images.num_examples - labelled)
+
+
+def _boxes(config: Config) -> list[str]:
+    """What a detection needs: images with boxes that fill a batch."""
+    try:
+        train, _ = detection.boxes_sources(config)
+    except DataError as error:
+        return [str(error)]
+    return _problem(build.require_batch, config, train, "detect_batch_size")
 
 
 def _problem(check: Callable[..., object], *arguments: object) -> list[str]:

@@ -19,6 +19,7 @@ from tfssl.data import inference, spread
 from tfssl.errors import CheckpointError, DataError
 from tfssl.evaluate import collapse_signals
 from tfssl.runs import RunDirectory
+from tfssl.runs.pictures import pictures_of
 from tfssl.runs.scores import confusions_of, scores_of
 from tfssl.show import console
 from tfssl.show.label_curves import curves
@@ -55,6 +56,7 @@ def _write(config: Config, directory: RunDirectory) -> None:
         chain=list(chain(directory)),
         curves=curves(measured(config.run_dir)),
         profile=directory.read_profile(),
+        pictures=dict(_pictures(directory)),
         transfer=_transfer(directory),
         flags=config.values(),
         views=_views(config),
@@ -92,6 +94,14 @@ def chain(directory: RunDirectory, name: str = "") -> Iterator[RunScores]:
     for folder in sorted(folders, key=str):
         if folder.is_dir() and (folder / directory.results.name).is_file():
             yield from chain(RunDirectory(folder), f"{name}/{folder.name}".strip("/"))
+
+
+def _pictures(directory: RunDirectory) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What the run and those inside it predict, by name."""
+    for run in chain(directory):
+        folder = RunDirectory(directory.path / run.name) if run.name else directory
+        if found := pictures_of(folder):
+            yield run.name, found
 
 
 def _views(config: Config) -> np.ndarray:

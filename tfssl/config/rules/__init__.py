@@ -15,6 +15,8 @@ from tfssl.config.method_row import Rule
 from tfssl.config.rules import (
     convert,
     data,
+    dense,
+    detect,
     distill,
     embeddings,
     export,
@@ -29,7 +31,7 @@ from tfssl.errors import message, unknown
 
 _SUBJECTS = (
     job, convert, data, method, foreign_encoder, training, machine, export, embeddings,
-    distill, transfer,
+    distill, transfer, dense, detect,
 )  # fmt: skip
 _FIELD_RULES: tuple[Rule, ...] = sum((s.FIELD_RULES for s in _SUBJECTS), ())
 _RULES: tuple[Rule, ...] = sum((s.RULES for s in _SUBJECTS), ())

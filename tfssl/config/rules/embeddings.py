@@ -9,7 +9,7 @@ from tfssl.config.encoder_name import is_foreign, parse_encoder
 from tfssl.config.method_row import Rule
 from tfssl.config.remote import is_remote
 from tfssl.config.tables import without_extra
-from tfssl.config.tasks import EMBED_ALSO
+from tfssl.config.vector_flags import EMBED_ALSO
 from tfssl.errors import message, unknown
 
 _LACKS = {

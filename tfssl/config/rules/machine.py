@@ -19,8 +19,9 @@ def _replicas(config: Config) -> Iterator[str]:
             "--strategy=mirrored",
         )
     flags = ["batch_size", "linear_batch_size", "batch_norm_groups"]
-    if "finetune" in modes(config):
-        flags.append("finetune_batch_size")
+    for mode in ("finetune", "detect"):
+        if mode in modes(config):
+            flags.append(f"{mode}_batch_size")
     for flag in flags:
         value = getattr(config, flag)
         if count > 1 and value > 0 and value % count:

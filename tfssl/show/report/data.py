@@ -41,6 +41,8 @@ class ReportData:
       profile: `profile.json`: `milliseconds` of the parts of one step, `steps` timed.
       skipped: Unreadable files, dicts with `path` and `reason`; added to those in
         `results`.
+      pictures: Of each run of the chain that has some, by its name: `heads` and
+        `pictures`, see `tfssl.runs.pictures`.
       transfer: Content of `transfer/table.json`, see `tfssl.show.transfer`.
       versions: Software name to version, added to what the page finds itself.
     """
@@ -60,6 +62,7 @@ class ReportData:
     collapse: dict[str, Any] | None = None
     profile: dict[str, Any] | None = None
     skipped: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    pictures: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     transfer: dict[str, Any] | None = None
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from tfssl.show.report import figures
 from tfssl.show.report.classes import class_blocks
 from tfssl.show.report.data import ReportData
 from tfssl.show.report.feature_space import choose_queries, flat_map, neighbours
-from tfssl.show.report.inline import both_themes, picture_tile
+from tfssl.show.report.inline import both_themes, data_uri, picture_tile
 from tfssl.show.scores import METRICS, SUBJECTS, groups, number, spelled
 from tfssl.show.transfer import MARK, from_json, heat_map
 
@@ -67,6 +67,8 @@ def build_page(data: ReportData) -> str:
         tables=_headline(data),
         curve=_label_curves(data.curves),
         transfer=_transfer(data.transfer),
+        pictures=_predictions(data.pictures),
+        detections=list(_detections(data)),
         classes=list(class_blocks(data.chain)),
         curves=_curves(data.log, curves)[:MOST_CURVES],
         views=_views(data.views),
@@ -335,6 +337,44 @@ def _transfer(found: dict[str, Any] | None) -> dict[str, Any] | None:
     notes = [f"{row['name']}: {row['note']}" for row in found["sets"] if row["note"]]
     notes += [f"{r['name']} is not here: {r['prepare']}" for r in found["missing"]]
     return {"maps": maps, "notes": notes, "mark": MARK}
+
+
+def _predictions(found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Pictures of what dense tasks predict, run by run."""
+    return [
+        {
+            "title": name and f"{name}/",
+            "heads": ", ".join(given["heads"]),
+            "tiles": [
+                {"uri": data_uri(row["data"]), "name": row["name"]}
+                for row in given["pictures"]
+            ],
+        }
+        for name, given in found.items()
+        if given["pictures"]
+    ]
+
+
+def _detections(data: ReportData) -> Iterator[dict[str, Any]]:
+    """Precision over recall, and average precision by class, of each detector."""
+    for run in data.chain:
+        for score in run.scores:
+            precision = score.found.get("precision")
+            if score.protocol != "detect" or not precision:
+                continue
+            recalls = np.linspace(0, 100, len(precision)).tolist()
+            draw = functools.partial(
+                figures.curve, recalls, precision, percent=True, from_zero=True
+            )
+            rows = [
+                (name, *(number(row[n]) for n in ("ap", "ap50", "voc_ap50")),
+                 f"{row['objects']:,}")
+                for name, row in score.found["by_class"].items()
+            ]  # fmt: skip
+            parts = (run.name and f"{run.name}/", spelled(score.subject, SUBJECTS))
+            title = " · ".join(filter(None, parts))
+            alt = "precision over recall at overlap .5, mean over classes"
+            yield {"title": title, "picture": both_themes(draw, alt), "rows": rows}
 
 
 def _median(log: list[dict[str, Any]], name: str) -> float | None:

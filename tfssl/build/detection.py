@@ -1,0 +1,217 @@
+"""Detectors as the flags describe them: to train, and as they were trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfssl import optim
+from tfssl.augment.dense import DenseView, restored_boxes
+from tfssl.build import networks, trained
+from tfssl.build.data import source as open_source
+from tfssl.build.dense import dense_job
+from tfssl.build.trained import Trained
+from tfssl.build.training import Rate
+from tfssl.config import Config, modes
+from tfssl.core import runtime, seeds
+from tfssl.core.paths import AnyPath
+from tfssl.data import Source, dense_inference
+from tfssl.errors import CheckpointError, DataError, message
+from tfssl.evaluate.detection import Found
+from tfssl.methods import Detect
+from tfssl.models import RetinaNet
+from tfssl.train import Job
+
+_BATCH = 16
+
+
+def boxes_source(config: Config, split: str) -> Source:
+    """Opens images with boxes.
+
+    Raises:
+      DataError: The data set has no boxes, or none in this split.
+    """
+    data = open_source(config, split, targets="boxes")
+    if not data.objects.counts().sum():
+        raise DataError(
+            message(
+                f"{data.name} without an object",
+                "images with boxes",
+                "another split, or annotations",
+            )
+        )
+    return data
+
+
+def boxes_sources(config: Config) -> tuple[Source, Source]:
+    """Training images, and those to be scored, which share classes.
+
+    Raises:
+      DataError: As of `boxes_source`; or the two have no class in common.
+    """
+    data = boxes_source(config, config.train_split)
+    held_out = boxes_source(config, config.eval_split or "test")
+    known, _ = held_out.objects.in_classes(data.objects.class_names)
+    if not known.counts().sum():
+        raise DataError(
+            message(
+                f"{held_out.name} without an object of the classes of {data.name}",
+                "classes of the same names",
+                "another eval_split",
+            )
+        )
+    return data, held_out
+
+
+def start_of(config: Config) -> str:
+    """The run whose encoder a detection begins with; "": the seed's."""
+    if config.detect_weights == "random":
+        return ""
+    return config.init_from or config.run_dir
+
+
+def view(config: Config) -> DenseView:
+    """How training images are scaled, cropped and flipped."""
+    size = config.image_size
+    bounds = config.detect_shorter or (size * 3 // 4, size * 5 // 4)
+    return DenseView(
+        (bounds[0], bounds[-1]), config.detect_shorter_step, config.detect_longest
+    )
+
+
+def detector(config: Config, classes: int) -> RetinaNet:
+    """The detector before training: the encoder is the seed's."""
+    seed = seeds.init_seed(config.seed, "detect")
+    return RetinaNet(networks.encoder(config, config.seed), classes, seed=seed)
+
+
+def detection(config: Config, data: Source, start: str) -> Job:
+    """The training that the flags describe.
+
+    Args:
+      config: Resolved configuration.
+      data: Training images with boxes.
+      start: The run whose encoder it begins with; empty: the seed's.
+    """
+
+    def method() -> Detect:
+        made = detector(config, len(data.objects.class_names))
+        if config.freeze != "none":
+            networks.freeze_below(made.encoder, config.freeze)
+        return Detect(made)
+
+    def initialize() -> None:
+        if start:
+            folder = trained.checkpoint_folder(start)
+            trained.assign_encoder(job.state.method.encoder, folder)
+
+    job = dense_job(
+        config,
+        data,
+        view(config),
+        method,
+        functools.partial(_optimizer, config),
+        rate=_rate(config),
+        steps=config.detect_steps,
+        batch_size=config.detect_batch_size,
+        flag="detect_batch_size",
+        seed=seeds.init_seed(config.seed, "detect"),
+        initialize=initialize,
+    )
+    return job
+
+
+def _optimizer(config: Config, rate: Rate) -> keras.optimizers.Optimizer:
+    return optim.build_optimizer(
+        "sgd",
+        rate,
+        momentum=0.9,
+        weight_decay=config.detect_weight_decay,
+        exclude=optim.DEFAULT_EXCLUDE,
+    )
+
+
+def _rate(config: Config) -> Rate:
+    total = config.detect_steps
+    points = config.detect_decay_steps or (total * 3 // 4, total * 11 // 12)
+    return optim.build_schedule(
+        "step",
+        peak=config.detect_learning_rate,
+        total=total,
+        warmup=config.detect_warmup_steps,
+        boundaries=[point for point in points if point < total] or [total],
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Detector:
+    """A trained detector: `run` with what was put on its encoder.
+
+    Attributes:
+      run: The encoder as it was tuned, and what it means.
+      network: In float32.
+      class_names: One a class.
+    """
+
+    run: Trained
+    network: RetinaNet
+    class_names: tuple[str, ...]
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """Height and width of the images that it looks at."""
+        return self.run.image_size, self.run.image_size
+
+    @functools.cached_property
+    def detect(self) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+        """Images `[b, S, S, 3]` in [0, 1] to `RetinaNet.detections`."""
+        return tf.function(self.network.detections, autograph=False)
+
+    def find(self, images: Source) -> dict[int, Found]:
+        """What is in each readable example, boxes in pixels of its image."""
+        batch = min(_BATCH, images.num_examples)
+        found: dict[int, Found] = {}
+        for rows in dense_inference(images, batch=batch, canvas=self.canvas):
+            said = self.detect(rows["image"])
+            boxes = restored_boxes(said["boxes"], rows["source"], rows["shown"])
+            columns = (boxes, said["classes"], said["scores"])
+            columns = [column.numpy() for column in columns]
+            for place in np.flatnonzero(rows["mask"]):
+                count = int(said["count"][place])
+                index = int(rows["index"][place])
+                found[index] = Found(*(column[place][:count] for column in columns))
+        return found
+
+
+def is_detection(config: Config) -> bool:
+    """Whether a run's own flags are those of a detection."""
+    return modes(config) == ["detect"]
+
+
+def load(path: str | AnyPath) -> Detector:
+    """Loads the detector of a run directory, by its own flags.
+
+    Raises:
+      CheckpointError: There is none.
+    """
+    run = trained.load(path)
+    if not is_detection(run.config) or run.checkpoint is None:
+        raise CheckpointError(
+            message(f"{path}, which holds no detector", "RUN/detect", "mode=detect")
+        )
+    names = run.class_names
+    with runtime.precision("float32"):
+        made = detector(run.config, len(names))
+    trained.assign_items(Detect(made).checkpoint_items(), run.checkpoint)
+    return Detector(dataclasses.replace(run, encoder=made.encoder), made, names)
+
+
+def class_text(names: tuple[str, ...]) -> dict[str, str]:
+    """The file of a detector that names its classes."""
+    return {trained.CLASSES: json.dumps(list(names))}

@@ -1,0 +1,159 @@
+"""RetinaNet on an encoder of ours: KerasCV's pyramid, heads, anchors and decoding.
+
+P3 to P7 over the encoder's stages 2 to 4 (1708.02002). KerasCV takes ten seconds to
+import, so it is imported here, when a detector is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfssl.core import runtime
+from tfssl.core.seeds import init_seed
+from tfssl.errors import ConfigError, message
+from tfssl.models.foreign import forget_names, seeded
+
+FORMAT = "yxyx"
+LEVELS = {"P3": 8, "P4": 16, "P5": 32}
+"""Levels of the encoder that the pyramid begins with, and their strides."""
+
+SIDES = 32
+"""The canvas's side is a multiple of this, or levels would not lie on each other."""
+
+SCORE, OVERLAP, MOST = 0.05, 0.5, 100
+"""Detections below this score are none; of one class, those that overlap more are one;
+and at most so many an image, as COCO scores them."""
+
+
+class RetinaNet:
+    """A detector: an encoder, and what is put on it.
+
+    Args:
+      encoder: Of ours, images `[b, S, S, 3]` in [0, 1]; it is not copied.
+      classes: Number of classes.
+      seed: Initial weights of pyramid and heads are a pure function of it.
+
+    Attributes:
+      encoder: The same.
+      parts: The layers put on it, by their role.
+
+    Raises:
+      ConfigError: The encoder has no such levels.
+    """
+
+    def __init__(self, encoder: keras.Model, classes: int, *, seed: int):
+        _require_levels(encoder)
+        import keras_cv
+
+        self.encoder = encoder
+        with seeded(init_seed(seed, "retinanet")):
+            forget_names()
+            heads = keras_cv.models.retinanet
+            pyramid = heads.FeaturePyramid(name="pyramid")
+            # Focal loss begins with hardly an object anywhere: p = .01 (section 4.1).
+            prior = keras.initializers.Constant(-4.59511985013459)
+            of_classes = heads.PredictionHead(9 * classes, prior, name="classes")
+            of_boxes = heads.PredictionHead(36, "zeros", name="boxes")
+            anchors, to_targets, to_boxes = _float32_layers(keras_cv)
+            self.model = keras_cv.models.RetinaNet(
+                encoder,
+                classes,
+                FORMAT,
+                label_encoder=to_targets,
+                prediction_decoder=to_boxes,
+                feature_pyramid=pyramid,
+                classification_head=of_classes,
+                box_head=of_boxes,
+            )
+        self.parts: dict[str, keras.layers.Layer] = {
+            "detector/pyramid": pyramid,
+            "detector/classes": of_classes,
+            "detector/boxes": of_boxes,
+        }
+
+    def raw(self, images: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        """Images to offsets `[b, anchors, 4]` and logits `[b, anchors, classes]`."""
+        found = self.model({"images": images}, training=training)
+        return tf.cast(found["box"], tf.float32), tf.cast(
+            found["classification"], tf.float32
+        )
+
+    def targets(
+        self, images: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What the anchors are to say.
+
+        Args:
+          images: For their shape.
+          boxes: float32 `[b, M, 4]`.
+          classes: int64 `[b, M]`, -1 where there is no object.
+
+        Returns:
+          float32 `[b, anchors, 4]`, offsets; and float32 `[b, anchors]`: the class, -1
+          for background, -2 where the anchor is neither (overlap between .4 and .5).
+        """
+        known = {"boxes": boxes, "classes": tf.cast(classes, tf.float32)}
+        found = self.model.label_encoder(images, known)
+        return tuple(map(tf.stop_gradient, found))
+
+    def detections(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What is there, in float32, with moving statistics, after suppression.
+
+        Returns:
+          `boxes` float32 `[b, MOST, 4]` in pixels of the canvas, `scores` float32 and
+          `classes` int64 `[b, MOST]`, the best first; zeros behind the last, whose
+          number is `count` int64 `[b]`.
+        """
+        box, classification = self.raw(images, training=False)
+        predicted = {"box": box, "classification": classification}
+        found = self.model.decode_predictions(predicted, images)
+        there = tf.range(MOST)[None] < found["num_detections"][:, None]
+        return {
+            "boxes": tf.where(there[..., None], found["boxes"], 0.0),
+            "scores": tf.where(there, found["confidence"], 0.0),
+            "classes": tf.where(there, tf.cast(found["classes"], tf.int64), 0),
+            "count": tf.cast(found["num_detections"], tf.int64),
+        }
+
+
+def _float32_layers(keras_cv: Any) -> Sequence[keras.layers.Layer]:
+    """Anchors, matching and decoding: their numbers are pixels, whatever trains."""
+    with runtime.precision("float32"):
+        anchors = keras_cv.models.RetinaNet.default_anchor_generator(FORMAT)
+        to_targets = keras_cv.models.retinanet.LabelEncoder(FORMAT, anchors)
+        to_boxes = keras_cv.layers.MultiClassNonMaxSuppression(
+            FORMAT,
+            from_logits=True,
+            iou_threshold=OVERLAP,
+            confidence_threshold=SCORE,
+            max_detections=MOST,
+            max_detections_per_class=MOST,
+        )
+    return anchors, to_targets, to_boxes
+
+
+def _require_levels(encoder: keras.Model) -> None:
+    names = getattr(encoder, "pyramid_level_inputs", None)
+    if names is None:
+        raise ConfigError(
+            message(
+                f"the encoder {encoder.name}, which does not name its levels",
+                "one with pyramid_level_inputs P3, P4 and P5",
+                "a ResNet of tfssl, such as encoder=resnet50",
+            )
+        )
+    side = encoder.input_shape[1]
+    for level, stride in LEVELS.items():
+        rows = encoder.get_layer(names[level]).output.shape[1]
+        if rows * stride != side:
+            raise ConfigError(
+                message(
+                    f"images of {side} pixels, of which {level} has {rows} rows",
+                    f"{level} with 1/{stride} of the side, a multiple of {SIDES}",
+                    "an encoder without the _cifar stem, and image_size=128",
+                )
+            )
