@@ -1,7 +1,8 @@
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from tfssl.losses import labelled_cross_entropy
+from tfssl.losses import labelled_cross_entropy, several_labels_cross_entropy
 
 
 def slow(label, logits):
@@ -33,3 +34,17 @@ def test_halves_of_a_batch_add_up_wherever_the_labels_are():
         for i in (0, 4)
     ]
     np.testing.assert_allclose(whole, sum(halves) / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_several_labels_are_one_logistic_loss_each(smoothing):
+    rng = np.random.default_rng(2)
+    logits, target = rng.normal(size=(5, 4)) * 3, rng.integers(-1, 2, size=(5, 4))
+    want = np.zeros(5)
+    for row, column in np.ndindex(5, 4):
+        if target[row, column] >= 0:
+            t = target[row, column] * (1 - smoothing) + smoothing / 2
+            p = 1 / (1 + np.exp(-logits[row, column]))
+            want[row] -= t * np.log(p) + (1 - t) * np.log(1 - p)
+    got = several_labels_cross_entropy(target, tf.constant(logits), smoothing)
+    np.testing.assert_allclose(got, want, rtol=1e-9)

@@ -76,3 +76,25 @@ def test_each_stage_learns_at_its_factor_of_the_rate_and_frozen_ones_do_not():
         assert (rate is None) == (expected is None), variable.path
         assert expected is None or float(rate) == pytest.approx(expected)
     assert sum(rate is None for rate in rates) < len(rates)
+
+
+def test_several_labels_are_looked_up_by_example():
+    encoder = models.Encoder(
+        "resnet10x0.125_cifar", family="simclr", image_size=16, seed=1
+    )
+    head = models.linear_head(encoder.output_shape[-1], CLASSES, seed=1)
+    targets = np.random.default_rng(3).integers(-1, 2, (50, CLASSES)).astype(np.int8)
+    index = np.array([3, 49, 0, 7, 7, 12, 31, 2])
+    method = FineTune(encoder, head, targets=targets)
+    rows = batch()._replace(
+        index=tf.constant(index, tf.int64), label=-tf.ones(8, "int64")
+    )
+    logits = head(encoder(IMAGES, training=True)).numpy().astype(np.float64)
+    signs = np.where(targets[index] == 1, 1, -1)
+    each = np.where(targets[index] >= 0, np.log1p(np.exp(-signs * logits)), 0)
+    out = method.loss(rows, STEP)
+    np.testing.assert_allclose(out.loss, each.sum() / ROWS, rtol=1e-4)
+    known = targets[index] >= 0
+    right = ((logits > 0) == (targets[index] == 1)) & known
+    share = right.sum(1) / np.maximum(known.sum(1), 1)
+    np.testing.assert_allclose(out.scalars["train_accuracy"], share.mean(), rtol=1e-5)

@@ -170,3 +170,46 @@ def test_the_supervised_baseline_stands_in_the_table_of_the_fine_tuned(tmp_path)
     )
     for name in a:
         np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def test_images_with_several_labels(tmp_path, capsys):
+    """Which of three colours are in an image; columns of the test split by name."""
+    rng = np.random.default_rng(0)
+    arrays = {"class_names": np.array(["red", "green", "blue"])}
+    for split, count in (("train", 48), ("test", 24)):
+        has = rng.integers(0, 2, (count, 3))
+        noise = rng.integers(0, 60, (count, 16, 16, 3))
+        arrays[f"{split}_images"] = (noise + 190 * has[:, None, None]).astype(np.uint8)
+        arrays[f"{split}_labels"] = has
+    np.savez(tmp_path / "colours.npz", **arrays)
+    flags = {"dataset": f"arrays:{tmp_path}/colours.npz", "image_size": 16}
+    flags |= {"encoder": "resnet10x0.125_cifar", "finetune_batch_size": 16, "seed": 1}
+    flags |= {"finetune_epochs": 10, "finetune_learning_rate": 1.0}
+    run = tmp_path / "run"
+    assert main(words(run, mode="supervised", label_smoothing=0.1, **flags)) == 0
+    own = run / "supervised"
+    (score,) = json.loads((own / "results.json").read_text())["scores"]
+    assert next(iter(score["metrics"])) == "map" and score["metrics"]["map"] > 0.9
+    assert json.loads((own / "classes.json").read_text()) == {
+        "several_labels": ["red", "green", "blue"]
+    }
+    more = {"embed_also": "probabilities", "embed_split": "test"}
+    assert main(words(own, mode="export,embed", **more)) == 0
+    vectors = np.load(next((own / "embeddings").glob("probabilities*.npy")))
+    served = tf.saved_model.load(str(own / "saved_model")).signatures["features"]
+    images = arrays["test_images"].astype(np.float32) / 255
+    got = served(tf.constant(images))["probabilities"].numpy()
+    assert np.abs(got.sum(1) - 1).max() > 0.5  # a sigmoid each
+    assert ((got > 0.5) == arrays["test_labels"]).mean() > 0.8
+    np.testing.assert_allclose(np.sort(vectors, 0), np.sort(got, 0), atol=1e-4)
+    # What shares a softmax cannot learn from it, and its classes cannot be weighed.
+    capsys.readouterr()
+    teach = {"teacher": own, "student_encoder": "resnet10x0.125_cifar", **flags}
+    for name in ("finetune_batch_size", "finetune_epochs", "finetune_learning_rate"):
+        del teach[name]
+    del teach["encoder"]
+    assert main(words(tmp_path / "b", mode="distill", batch_size=16, **teach)) != 0
+    assert "several of its classes" in capsys.readouterr().err
+    weighed = words(tmp_path / "c", mode="supervised", class_balance="loss", **flags)
+    assert main(weighed) == 2
+    assert "try --class_balance=none" in capsys.readouterr().err

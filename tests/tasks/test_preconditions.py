@@ -1,5 +1,6 @@
 """What a command's modes need of the data, found before the first step."""
 
+import dataclasses
 import json
 import re
 import types
@@ -60,6 +61,28 @@ def test_without_labels_and_nothing_else_to_do(tmp_path, modes):
     pictures(tmp_path / "train", 30)
     with pytest.raises(DataError, match=f"{','.join(modes)}.*one folder per class"):
         passed_over(config(tmp_path), modes)
+
+
+def test_several_labels_are_learned_by_the_modes_that_can(tmp_path):
+    has = np.arange(60).reshape(20, 3) % 2
+    images = np.zeros([20, 32, 32, 3], np.uint8)
+    common = {"train_images": images, "train_labels": has, "test_images": images[:4]}
+    np.savez(tmp_path / "a.npz", test_labels=has[:4], **common)
+    flags = {"batch_size": 8, "finetune_batch_size": 8, "image_size": 32}
+    flags["encoder"] = "resnet10x0.125_cifar"
+    several = resolve(Config(dataset=f"arrays:{tmp_path}/a.npz", **flags))
+    found = passed_over(several, ["pretrain", "knn", "linear", "finetune"])
+    assert set(found) == {"knn", "linear"} and "several labels" in found["knn"]
+    with pytest.raises(DataError, match="several labels, for mode=knn"):
+        passed_over(several, ["knn"])
+    weighed = dataclasses.replace(several, class_balance="sampling")
+    with pytest.raises(ConfigError, match="try class_balance=none"):
+        passed_over(weighed, ["pretrain", "finetune"])
+    # Held-out images of other classes only.
+    names = {"train_class_names": list("abc"), "test_class_names": list("xyz")}
+    np.savez(tmp_path / "a.npz", test_labels=has[:4], **common, **names)
+    with pytest.raises(ConfigError, match="without any of the classes"):
+        passed_over(several, ["pretrain", "finetune"])
 
 
 @pytest.mark.parametrize("mode", ["knn", "linear", "finetune"])

@@ -17,7 +17,8 @@ from tfssl.build.views import supervised_recipe
 from tfssl.config import Config
 from tfssl.config.tasks import FINETUNE_RATES
 from tfssl.core import runtime, seeds
-from tfssl.data import Source, balanced
+from tfssl.data import Source, balanced, require_labels
+from tfssl.errors import DataError, message
 from tfssl.train import Job
 
 
@@ -38,7 +39,9 @@ def finetuning(config: Config, data: Source, start: str, steps: int = 0) -> Job:
     batch = config.finetune_batch_size
     require_batch(config, data, "finetune_batch_size")
     runtime.set_precision(config.precision)
-    classes = data.num_classes
+    several = data.several
+    classes = data.num_classes if several is None else len(several.class_names)
+    targets = None if several is None else several.targets
     weights = class_weights(data) if config.class_balance == "loss" else None
     if config.class_balance == "sampling":
         data = balanced(data)
@@ -50,7 +53,7 @@ def finetuning(config: Config, data: Source, start: str, steps: int = 0) -> Job:
         config,
         data,
         supervised_recipe(config),
-        lambda: networks.fine_tune(config, classes, weights, momentum),
+        lambda: networks.fine_tune(config, classes, weights, momentum, targets=targets),
         functools.partial(_optimizer, config),
         peak=learning_rate(config),
         steps=steps or epochs * data.num_examples // batch,
@@ -69,6 +72,30 @@ def finetuning(config: Config, data: Source, start: str, steps: int = 0) -> Job:
         trained.assign_items(pretrained, trained.checkpoint_folder(start))
 
     return dataclasses.replace(job, initialize=initialize)
+
+
+def require_targets(config: Config, data: Source, what: str) -> None:
+    """Refuses images without labels; they may have several each.
+
+    Args:
+      config: Resolved configuration.
+      data: Training images.
+      what: Flag that needs labels, for the error.
+
+    Raises:
+      DataError: There are none, or the flags want one label an image.
+    """
+    if data.several is None:
+        require_labels(data, what)
+    elif config.class_balance != "none":
+        raise DataError(
+            message(
+                f"class_balance={config.class_balance} with {data.name}, whose images "
+                "have several labels",
+                "one label an image",
+                "class_balance=none",
+            )
+        )
 
 
 def learning_rate(config: Config) -> float:

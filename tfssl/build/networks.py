@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfssl import models
 from tfssl.augment import named
@@ -82,6 +83,7 @@ def fine_tune(
     classes: int,
     class_weights: Sequence[float] | None = None,
     momentum: float | None = None,
+    targets: np.ndarray | None = None,
 ) -> FineTune:
     """Returns encoder, kept projector layers and classifier for `--mode=finetune`.
 
@@ -90,6 +92,7 @@ def fine_tune(
       classes: Of the labels.
       class_weights: See `FineTune`.
       momentum: Of BatchNorm's statistics; None: the family's.
+      targets: See `FineTune`.
     """
     network = encoder(config, config.seed)
     for layer in network.layers if momentum is not None else ():
@@ -112,6 +115,7 @@ def fine_tune(
         stem=stem,
         label_smoothing=config.label_smoothing,
         class_weights=class_weights,
+        targets=targets,
     )
 
 

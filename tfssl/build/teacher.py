@@ -106,6 +106,14 @@ def load(config: Config) -> Teacher:
     if is_import_path(name):
         return _elsewhere(config, name, features)
     run = trained.load_probe(name) or trained.load(name)
+    if run.several_labels and not features:
+        raise CheckpointError(
+            message(
+                f"the teacher {name}, whose images may have several of its classes",
+                "a teacher of one class an image: they share a softmax",
+                "distill_target=features",
+            )
+        )
     parts = (run.encoder,) if features else (run.encoder, _classifier(run))
     for part in parts:
         part.trainable = False

@@ -25,6 +25,7 @@ from tfssl.core.paths import AnyPath
 from tfssl.data import Source, in_classes, inference, spread
 from tfssl.errors import CheckpointError, message
 from tfssl.evaluate import Features, extract_features, ranked
+from tfssl.models import heads
 from tfssl.runs import CheckpointStore, RunDirectory, checkpoint
 from tfssl.runs.scores import RAW_PIXELS, TRAINED, UNTRAINED, Score, scores_of
 from tfssl.weights import CLASSIFIER, licence_text
@@ -36,7 +37,9 @@ ENCODER = "online/encoder"
 """Prefix of the encoder's tensors in a checkpoint, whatever the method."""
 
 CLASSES = "classes.json"
-"""File of a run with a classifier: the names of its classes."""
+"""File of a run with a classifier: the names of its classes, see `classes_text`."""
+
+_SEVERAL = "several_labels"
 
 PROBE_FILE = "classifier.npz"
 """File of a linear evaluation: `kernel` `[F, classes]` and `bias` of the one scored."""
@@ -65,6 +68,7 @@ class Trained:
       transform: Resize and crop of the images.
       provenance: The record of `--mode=convert`; None where all began with a seed.
       class_names: Of the logits; empty where they are not known.
+      several_labels: Whether an image may have several of these classes.
       title: For messages and tables.
     """
 
@@ -76,6 +80,7 @@ class Trained:
     transform: EvalTransform
     provenance: dict[str, Any] | None = None
     class_names: tuple[str, ...] = ()
+    several_labels: bool = False
     title: str = "the trained encoder"
 
     @property
@@ -144,8 +149,13 @@ class Trained:
           CheckpointError: The run has no classifier.
         """
         logits = self.logits
-        function = (lambda x: tf.nn.softmax(logits(x))) if probabilities else logits
-        return self._apply(function, images, limit, self.class_names)
+        several = self.several_labels
+        function = logits
+        if probabilities:
+            function = lambda x: heads.probabilities(logits(x), several)  # noqa: E731
+        # Several labels are not renumbered: their columns are the data set's.
+        names = () if several else self.class_names
+        return self._apply(function, images, limit, names)
 
     def ranking(self, images: Source) -> Features:
         """The classes of the highest logits; see `evaluate.ranked`.
@@ -254,7 +264,8 @@ def load(path: str | AnyPath, *, config: Config | None = None) -> Trained:
         head=_head(stored, folder),
         transform=transform(stored),
         provenance=provenance(path),
-        class_names=_class_names(path),
+        class_names=_classes(path)[0],
+        several_labels=_classes(path)[1],
     )
 
 
@@ -277,7 +288,7 @@ def load_probe(path: str | AnyPath) -> Trained | None:
         head = models.linear_head(*found["kernel"].shape, seed=0)
     head.set_weights([found["kernel"], found["bias"]])
     return dataclasses.replace(
-        run, path=str(path), head=head, class_names=_class_names(path)
+        run, path=str(path), head=head, class_names=_classes(path)[0]
     )
 
 
@@ -424,9 +435,19 @@ def _head(config: Config, folder: AnyPath) -> keras.Model | None:
     return network.head()
 
 
-def _class_names(path: str | AnyPath) -> tuple[str, ...]:
+def classes_text(data: Source) -> str:
+    """The content of `CLASSES` of a run that learned a data set's labels."""
+    if data.several is not None:
+        return json.dumps({_SEVERAL: list(data.several.class_names)})
+    return json.dumps(list(data.class_names))
+
+
+def _classes(path: str | AnyPath) -> tuple[tuple[str, ...], bool]:
+    """Names of the classes, and whether an image may have several of them."""
     file = RunDirectory(_run_of(path, CLASSES)).path / CLASSES
-    return tuple(json.loads(file.read_text("utf-8"))) if file.is_file() else ()
+    found = json.loads(file.read_text("utf-8")) if file.is_file() else []
+    several = isinstance(found, dict)
+    return tuple(found[_SEVERAL] if several else found), several
 
 
 def _run_of(path: str | AnyPath, file: str = "flags.cfg") -> AnyPath:

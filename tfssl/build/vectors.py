@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -20,6 +21,7 @@ from tfssl.embeddings.principal import normalized
 from tfssl.embeddings.shard_files import FEATURES, Shard
 from tfssl.errors import CheckpointError, DataError, message, unknown
 from tfssl.evaluate.embedding import Outputs, encoded_shards
+from tfssl.models.heads import probabilities
 
 BATCH = 256
 PROJECTIONS, PROBABILITIES = "projections", "probabilities"
@@ -65,7 +67,7 @@ def vectors(
             if name != FEATURES:
                 out = network(features, training=False)
                 out = out[-1] if isinstance(out, list) else out  # of every layer
-                found[name] = tf.nn.softmax(out) if name == PROBABILITIES else out
+                found[name] = out
         return {name: tf.cast(value, tf.float32) for name, value in found.items()}
 
     if run_on is None or run_on.num_replicas_in_sync == 1:
@@ -208,6 +210,7 @@ def _projector(run: Trained) -> keras.Model:
 
 
 def _classifier(run: Trained) -> keras.Model:
+    """Features to probabilities."""
     if run.head is None:
         raise CheckpointError(
             message(
@@ -216,4 +219,8 @@ def _classifier(run: Trained) -> keras.Model:
                 "mode=finetune first, or leaving probabilities out of embed_also",
             )
         )
-    return run.head
+    with runtime.precision("float32"):
+        link = keras.layers.Lambda(
+            functools.partial(probabilities, several_labels=run.several_labels)
+        )
+        return keras.Model(run.head.inputs, link(run.head.outputs[0]))

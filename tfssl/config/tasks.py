@@ -291,6 +291,7 @@ class Task:
       target: What its images must have beside a label, a key of `tables.TARGETS`.
       labels: It needs labelled training images and labelled held-out ones; passed over
         where there are none and the command asks for other modes, too.
+      several_labels: Images may have several labels each.
       all_workers: Every worker of `--strategy=multiworker` joins; other modes are the
         chief's alone, on the devices of its own machine.
     """
@@ -306,6 +307,7 @@ class Task:
     first: bool = False
     target: str = ""
     labels: bool = False
+    several_labels: bool = False
     all_workers: bool = False
 
     @property
@@ -345,6 +347,7 @@ _FINETUNE = Task(
     ("micro_batches",),
     on_a_run=True,
     labels=True,
+    several_labels=True,
     all_workers=True,
 )
 

@@ -1,6 +1,6 @@
 """Data sets, and the two pipelines that read them."""
 
-from tfssl.data.classes import every_class, in_classes
+from tfssl.data.classes import every_class, in_classes, targets_of
 from tfssl.data.dense_rows import dense_inference, dense_training
 from tfssl.data.drawing import Drawing, draw
 from tfssl.data.encoded import Encoded
@@ -17,7 +17,6 @@ from tfssl.data.subset import balanced, require_labels, spread, tenth, without_t
 from tfssl.data.tfds_source import TfdsSource
 
 __all__ = [
-    "balanced",
     "CLASS_NAMES",
     "Drawing",
     "Encoded",
@@ -29,6 +28,7 @@ __all__ = [
     "Summary",
     "Split",
     "TfdsSource",
+    "balanced",
     "dense_inference",
     "dense_training",
     "draw",
@@ -41,6 +41,7 @@ __all__ = [
     "parse_split",
     "require_labels",
     "spread",
+    "targets_of",
     "tenth",
     "training",
     "without_tenth",

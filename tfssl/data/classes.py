@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfssl.data.host_table import Numbers
 from tfssl.data.source import NO_LABEL, Source
 from tfssl.data.subset import Subset
+from tfssl.errors import DataError, message
 
 
 def canonical(name: str) -> str:
@@ -73,6 +74,37 @@ def every_class(source: Source) -> Source:
     """A data set in which no class is unknown: those come behind the others."""
     unknown = getattr(source, "unknown_classes", ())
     return in_classes(source, (*source.class_names, *unknown)) if unknown else source
+
+
+def targets_of(source: Source, ids: np.ndarray, wanted: Sequence[str]) -> np.ndarray:
+    """The labels of some images that may have several, in other classes' columns.
+
+    Args:
+      source: Images with several labels.
+      ids: int64 `[n]`, of some of them.
+      wanted: Names of the classes, those of the training images.
+
+    Returns:
+      int8 `[n, len(wanted)]` as `Several.targets`; -1 for a class it knows nothing of.
+
+    Raises:
+      DataError: It has none of these classes.
+    """
+    known = source.several
+    names = () if known is None else tuple(map(canonical, known.class_names))
+    columns = [names.index(n) if n in names else -1 for n in map(canonical, wanted)]
+    if max(columns, default=-1) < 0:
+        raise DataError(
+            message(
+                f"{source.name} without any of the classes that training images have",
+                "several labels an image, of these classes",
+                "the held-out images of the same data set",
+            )
+        )
+    order = np.argsort(source.ids)
+    rows = known.targets[order[np.searchsorted(source.ids[order], ids)]]
+    none = np.full([len(rows), 1], -1, rows.dtype)
+    return np.concatenate([rows, none], 1)[:, columns]
 
 
 class _Renumbered(Subset):

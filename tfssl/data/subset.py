@@ -202,7 +202,7 @@ def require_labels(source: Source, what: str) -> int:
             message(
                 f"{source.name}, whose images have several labels, for {what}",
                 "one label an image",
-                "mode=transfer, which learns and scores each of several labels",
+                "mode=finetune or mode=transfer, which learn each of several labels",
             )
         )
     if not source.num_classes:

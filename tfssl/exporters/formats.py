@@ -35,6 +35,7 @@ class Inference:
     Attributes:
       encoder: Images `[b, S, S, 3]` in [0, 1], which it normalises, to features.
       classifier: Features to logits, or None.
+      several_labels: Whether an image may have several of its classes.
       transform: Resize and crop of encoded images.
       image_size: S.
       any_size: Whether the encoder takes images of other sizes, too.
@@ -48,6 +49,7 @@ class Inference:
 
     encoder: keras.Model
     classifier: keras.Model | None
+    several_labels: bool
     transform: EvalTransform
     image_size: int
     any_size: bool
@@ -83,6 +85,7 @@ def saved_model(given: Inference, path: AnyPath, about: About) -> None:
         image_size=given.image_size,
         metadata=dict(about.metadata),
         classifier=given.classifier,
+        several_labels=given.several_labels,
         texts=about.texts,
         any_size=given.any_size,
         max_pixels=given.max_pixels,
@@ -110,6 +113,7 @@ def onnx(given: Inference, path: AnyPath, about: About) -> None:
         path,
         image_size=given.image_size,
         classifier=given.classifier,
+        several_labels=given.several_labels,
         any_size=given.any_size,
         **_common(given, about, INSIDE),
     )
@@ -122,6 +126,7 @@ def litert(given: Inference, path: AnyPath, about: About) -> None:
         path,
         image_size=given.image_size,
         classifier=given.classifier,
+        several_labels=given.several_labels,
         dtype=given.dtype,
         sample=given.sample,
         **_common(given, about, INSIDE),

@@ -27,6 +27,7 @@ def export_litert(
     image_size: int,
     metadata: Mapping[str, Any],
     classifier: keras.Model | None = None,
+    several_labels: bool = False,
     texts: Mapping[str, Text] | None = None,
     dtype: str = "float32",
     sample: Callable[[], np.ndarray] | None = None,
@@ -43,6 +44,7 @@ def export_litert(
       image_size: S.
       metadata: Goes to `metadata.json` beside it.
       classifier: Features to logits.
+      several_labels: As of `export_saved_model`.
       texts: File name to text, beside it.
       dtype: Of the numbers in the file. `float16`: weights alone. `int8`: weights, one
         scale a channel, and what flows between layers, in the ranges that `sample`
@@ -61,7 +63,9 @@ def export_litert(
             message("dtype=int8 without sample", "images like those to come", "float16")
         )
     module = FeaturesModule(
-        *inference_clones(encoder, classifier, any_size=False), image_size
+        *inference_clones(encoder, classifier, any_size=False),
+        image_size,
+        several_labels,
     )
 
     def images() -> Iterator[list[np.ndarray]]:

@@ -25,6 +25,7 @@ def export_onnx(
     image_size: int,
     metadata: Mapping[str, Any],
     classifier: keras.Model | None = None,
+    several_labels: bool = False,
     texts: Mapping[str, Text] | None = None,
     any_size: bool = True,
     check: Check | None = None,
@@ -40,6 +41,7 @@ def export_onnx(
       image_size: Side of the images, where they must have this one.
       metadata: Goes to `metadata.json` beside it.
       classifier: Features to logits.
+      several_labels: As of `export_saved_model`.
       texts: File name to text, beside it.
       any_size: Whether images may have any size.
       check: Looks at it before it takes its place.
@@ -54,6 +56,7 @@ def export_onnx(
     module = FeaturesModule(
         *inference_clones(encoder, classifier, any_size=any_size),
         None if any_size else image_size,
+        several_labels,
     )
     function = module.endpoints["features"]
 

@@ -32,6 +32,7 @@ from tfssl.errors import RunDirectoryError, message
 from tfssl.exporters.folder import CARD, Check, Text, describe
 from tfssl.exporters.serving_files import write_serving_files
 from tfssl.models import normalization_of
+from tfssl.models.heads import probabilities
 
 METADATA = "assets.extra/metadata.json"
 MODEL_FILE = "saved_model.pb"
@@ -50,6 +51,7 @@ class FeaturesModule(tf.Module):
         encoder: keras.Model,
         classifier: keras.Model | None,
         sides: int | None,
+        several_labels: bool = False,
     ):
         super().__init__()
         models = [encoder] if classifier is None else [encoder, classifier]
@@ -60,7 +62,7 @@ class FeaturesModule(tf.Module):
             out = {"features": features}
             if classifier is not None:
                 logits = classifier(features, training=False)
-                out["probabilities"] = tf.nn.softmax(tf.cast(logits, tf.float32))
+                out["probabilities"] = probabilities(logits, several_labels)
             return out
 
         @tf.function(
@@ -89,8 +91,9 @@ class _Served(FeaturesModule):
         max_pixels: int,
         orient: str,
         on_error: str,
+        several_labels: bool,
     ):
-        super().__init__(encoder, classifier, sides)
+        super().__init__(encoder, classifier, sides, several_labels)
 
         def encode(images: tf.Tensor) -> dict[str, tf.Tensor]:
             # oneDNN's batch normalisation fails on a batch of none.
@@ -170,6 +173,7 @@ def export_saved_model(
     image_size: int,
     metadata: dict,
     classifier: keras.Model | None = None,
+    several_labels: bool = False,
     texts: Mapping[str, Text] | None = None,
     any_size: bool = True,
     max_pixels: int = MAX_PIXELS,
@@ -193,6 +197,8 @@ def export_saved_model(
         the weights; JSON-able. Written to `assets.extra/metadata.json` together with
         the preprocessing.
       classifier: Functional model, features `[b, F]` to logits `[b, C]`.
+      several_labels: Whether an image may have several of its classes, see
+        `models.heads.probabilities`.
       texts: File name to text, written to `assets.extra`: notices that travel with the
         weights; a model card stands beside the model.
       any_size: Whether `features` takes images of any size; else of `image_size`,
@@ -218,6 +224,7 @@ def export_saved_model(
         max_pixels,
         orient,
         on_error,
+        several_labels,
     )
     facts = {**metadata, **_facts(encoder, classifier, transform, image_size)}
     facts |= {"max_image_pixels": max_pixels, "orient": orient, "on_error": on_error}

@@ -26,6 +26,7 @@ from tfssl.errors import TfsslError, message
 from tfssl.exporters import reader
 from tfssl.exporters.formats import Inference
 from tfssl.models import normalization_of
+from tfssl.models.heads import probabilities
 
 BOUNDS = {"float32": 1e-2, "float16": 5e-2, "int8": 0.5}
 """Largest deviation, as a share of the largest feature, that a file may have: a file
@@ -114,7 +115,12 @@ def _classifier(
         return lambda features: tf.nn.softmax(features @ kernel + bias).numpy()
     if (classifier := given.classifier) is None:
         return None
-    return lambda features: tf.nn.softmax(classifier(features, training=False)).numpy()
+
+    def say(features: np.ndarray) -> np.ndarray:
+        logits = classifier(features, training=False)
+        return probabilities(logits, given.several_labels).numpy()
+
+    return say
 
 
 APART = 0.5

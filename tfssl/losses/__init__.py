@@ -1,7 +1,10 @@
 """Losses: tensors in, `[batch]` out; no state, no strategy, no hidden reduction."""
 
 from tfssl.losses.byol import byol_regression
-from tfssl.losses.cross_entropy import labelled_cross_entropy
+from tfssl.losses.cross_entropy import (
+    labelled_cross_entropy,
+    several_labels_cross_entropy,
+)
 from tfssl.losses.detection import focal_loss, smooth_l1
 from tfssl.losses.distillation import distillation_cross_entropy
 from tfssl.losses.info_nce import (
@@ -33,5 +36,6 @@ __all__ = [
     "moco_normalize",
     "nt_xent",
     "nt_xent_scalars",
+    "several_labels_cross_entropy",
     "smooth_l1",
 ]

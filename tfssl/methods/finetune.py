@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from tfssl.losses import as_float, labelled_cross_entropy
+from tfssl.losses import (
+    as_float,
+    labelled_cross_entropy,
+    several_labels_cross_entropy,
+)
 from tfssl.methods.base import Batch, Method, StepOutput
 
 
@@ -25,6 +30,8 @@ class FineTune(Method):
       label_smoothing: s in [0, 1): the target is `1 - s` at the label, and
         `s / classes` more everywhere (Szegedy et al. 2016).
       class_weights: `[classes]`, of an image by its label; None: all alike.
+      targets: Where images have several labels: int8 `[n, classes]` of all examples,
+        see `losses.several_labels_cross_entropy`; s / 2 is what smoothing adds then.
     """
 
     def __init__(
@@ -35,12 +42,14 @@ class FineTune(Method):
         stem: keras.Model | None = None,
         label_smoothing: float = 0.0,
         class_weights: Sequence[float] | None = None,
+        targets: np.ndarray | None = None,
     ):
         self.encoder = encoder
         self.classifier = classifier
         self.stem = stem
         self._smoothing = label_smoothing
         self._weights = class_weights
+        self._targets = targets
 
     def head(self) -> keras.Model:
         """Stem and classifier as one model, `[b, F]` to `[b, classes]`."""
@@ -63,6 +72,19 @@ class FineTune(Method):
         if self.stem is not None:
             features = self.stem(features, training=True)
         logits = as_float(self.classifier(features, training=True))
+        each, hit = self._of_rows(batch, logits)
+        return StepOutput(tf.reduce_mean(each), {"train_accuracy": tf.reduce_mean(hit)})
+
+    def _of_rows(self, batch: Batch, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Loss and share of right answers of each row."""
+        if self._targets is not None:
+            target = tf.gather(tf.constant(self._targets), batch.index)
+            asked = tf.cast(target >= 0, tf.float32)
+            right = asked * tf.cast((logits > 0) == (target == 1), tf.float32)
+            share = tf.math.divide_no_nan(
+                tf.reduce_sum(right, -1), tf.reduce_sum(asked, -1)
+            )
+            return several_labels_cross_entropy(target, logits, self._smoothing), share
         hit = tf.cast(tf.argmax(logits, -1) == batch.label, tf.float32)
         each = labelled_cross_entropy(batch.label, logits)
         if self._smoothing:
@@ -72,4 +94,4 @@ class FineTune(Method):
         if self._weights is not None:
             weights = tf.constant(self._weights, tf.float32)
             each *= tf.gather(weights, tf.maximum(batch.label, 0))
-        return StepOutput(tf.reduce_mean(each), {"train_accuracy": tf.reduce_mean(hit)})
+        return each, hit

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfssl.core.seeds import init_seed
 from tfssl.errors import ConfigError, message
@@ -216,6 +217,18 @@ def linear_head(
         inputs
     )
     return keras.Model(inputs, logits, name=name)
+
+
+def probabilities(logits: tf.Tensor, several_labels: bool = False) -> tf.Tensor:
+    """Returns what logits `[b, C]` mean, float32.
+
+    Args:
+      logits: Of a classifier.
+      several_labels: Whether an image may have several of the classes: then each has a
+        sigmoid of its own, else all share a softmax.
+    """
+    link = tf.sigmoid if several_labels else tf.nn.softmax
+    return link(tf.cast(logits, tf.float32))
 
 
 def _features(in_dim: int, dtype: str | None):

@@ -134,6 +134,7 @@ def _inference(config: Config, run: Trained, images: _OwnImages) -> Inference:
     return Inference(
         encoder=run.encoder,
         classifier=run.head,
+        several_labels=run.several_labels,
         transform=run.transform,
         image_size=run.image_size,
         any_size=not is_foreign(run.config.encoder),

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 
 import numpy as np
 
 from tfssl import build
 from tfssl.build import Trained, trained
-from tfssl.build.finetuning import finetuning, learning_rate
+from tfssl.build.finetuning import finetuning, learning_rate, require_targets
 from tfssl.build.views import supervised_recipe
 from tfssl.config import Config
-from tfssl.data import Source, require_labels, tenth, without_tenth
+from tfssl.config.transfer_sets import MAP
+from tfssl.data import Source, targets_of, tenth, without_tenth
 from tfssl.evaluate import classification
+from tfssl.evaluate.result import of_scores
 from tfssl.runs import RunDirectory
 from tfssl.runs.scores import (
     SCRATCH,
@@ -71,7 +72,7 @@ def supervised(config: Config) -> Outcome:
 
 def _tuned(config: Config, name: str) -> Outcome:
     data = build.labelled_source(config)
-    require_labels(data, f"mode={name}")
+    require_targets(config, data, f"mode={name}")
     if not build.is_chief(config):
         _train(config, data, None, name)
         return Outcome()  # what follows is the chief's
@@ -141,7 +142,7 @@ def _tried(
             add_score(trial, score)
             known = [score]
         trial.checkpoint_store().remove_all()
-    accuracy = known[-1].metrics["top1"]
+    accuracy = next(iter(known[-1].metrics.values()))
     console.say(f"rate {rate}, {epochs} epochs: {number(accuracy)} on held-out images")
     return accuracy
 
@@ -153,7 +154,7 @@ def _train(config: Config, data: Source, own: RunDirectory | None, name: str) ->
         settings = _settings(config, own, name)
         _refuse_other_flags(settings, own)
         texts = trained.provenance_texts(settings.init_from)
-        texts[trained.CLASSES] = json.dumps(list(data.class_names))
+        texts[trained.CLASSES] = trained.classes_text(data)
     job = finetuning(config, data, _start(config) if name == "finetune" else "")
     views = supervised_recipe(config)
     job.run(build.recorder(settings, job, own, views, name=name, texts=texts))
@@ -186,15 +187,21 @@ def _score(
     name: str,
     how: str,
 ) -> tuple[Score, Confusion]:
-    """Accuracy on held-out images, in float32 with moving statistics."""
-    table = run.ranking(evaluation)
-    found = classification(
-        table.features,
-        table.labels,
-        data.num_classes,
-        class_names=data.class_names,
-        images=evaluation.num_examples,
-    )
+    """Accuracy on held-out images, in float32 with moving statistics.
+
+    Of images with several labels, the mean over the classes of average precision.
+    """
+    images = evaluation.num_examples
+    if data.several is None:
+        table = run.ranking(evaluation)
+        names = data.class_names
+        found = classification(
+            table.features, table.labels, len(names), class_names=names, images=images
+        )
+    else:
+        table = run.classify(evaluation, probabilities=False)
+        targets = targets_of(evaluation, table.ids, data.several.class_names)
+        found = of_scores(table, targets, MAP, images=images)
     (epochs,) = config.finetune_epochs
     settings = {
         "epochs": epochs,

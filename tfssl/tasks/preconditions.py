@@ -9,10 +9,11 @@ import tensorflow as tf
 
 from tfssl import build
 from tfssl.build import detection, teacher
+from tfssl.build.finetuning import require_targets
 from tfssl.config import Config
 from tfssl.config.label_cells import cells, is_curve
 from tfssl.config.tasks import TASKS
-from tfssl.data import Source, every_class, tenth
+from tfssl.data import Source, every_class, targets_of, tenth
 from tfssl.embeddings.reading import Embeddings
 from tfssl.embeddings.selection import require_left
 from tfssl.embeddings.similarity import others_of_class
@@ -51,33 +52,40 @@ def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
         return {}
     train = build.source(config, config.train_split, memory=0)
     labelled = [mode for mode in reading if TASKS[mode].labels]
-    if labelled and not (train.labels >= 0).any():
-        reason = f"{train.name} has no labels"
-        over = dict.fromkeys(labelled, reason)
-        if "finetune" in over and _taught_by_the_run_before(config, modes):
-            over["distill"] = f"{reason} to fine-tune a teacher on"
-        if not set(modes) <= over.keys():
-            if problems := [*problems, *_vectors(config, modes)]:
-                raise ConfigError(problems)
-            return over
+    over = _without_labels(train, labelled)
+    if "finetune" in over and _taught_by_the_run_before(config, modes):
+        over["distill"] = f"{over['finetune']} to fine-tune a teacher on"
+    if over and set(modes) <= over.keys():
+        reason = next(iter(over.values()))
         raise DataError(
             message(
-                f"{reason}, for mode={','.join(labelled)}",
+                f"{reason}, for mode={','.join(over)}",
                 "labels: one folder per class, or a labelled data set",
                 "sorting the images into class folders, or another dataset",
             )
         )
+    labelled = [mode for mode in labelled if mode not in over]
     problems += _vectors(config, modes)
-    if {"pretrain", "distill"} & set(reading):
+    if {"pretrain", "distill"} & set(reading) - over.keys():
         problems += _problem(build.require_batch, config, train, "batch_size")
     if labelled:
         problems += _held_out(config, train)
         problems += _learners(config, labelled)
-    if "distill" in reading:
+    if "distill" in reading and "distill" not in over:
         problems += _student(config, modes, train)
     if problems:
         raise ConfigError(problems)
-    return {}
+    return over
+
+
+def _without_labels(train: Source, labelled: list[str]) -> dict[str, str]:
+    """The modes that cannot learn from or score these labels, with the reason."""
+    if train.several is not None:
+        one = [mode for mode in labelled if not TASKS[mode].several_labels]
+        return dict.fromkeys(one, f"images of {train.name} have several labels")
+    if (train.labels >= 0).any():
+        return {}
+    return dict.fromkeys(labelled, f"{train.name} has no labels")
 
 
 def _vectors(config: Config, modes: list[str]) -> list[str]:
@@ -139,8 +147,12 @@ def _problem(check: Callable[..., object], *arguments: object) -> list[str]:
 def _held_out(config: Config, train: Source) -> list[str]:
     """Scores need held-out images whose class the training images know."""
     held_out = build.evaluation_source(config, memory=0, classes=train.class_names)
+    if train.several is not None:
+        wanted = train.several.class_names
+        checked = _problem(targets_of, held_out, held_out.ids, wanted)
+        return checked or _unreadable(held_out, np.arange(held_out.num_examples))
     if (held_out.labels >= 0).any():
-        return _unreadable(held_out)
+        return _unreadable(held_out, np.flatnonzero(held_out.labels >= 0))
     return [
         message(
             f"{held_out.num_examples} held-out images in {held_out.name}, none of "
@@ -152,9 +164,8 @@ def _held_out(config: Config, train: Source) -> list[str]:
     ]
 
 
-def _unreadable(held_out: Source) -> list[str]:
+def _unreadable(held_out: Source, places: np.ndarray) -> list[str]:
     """Of the images to be scored at least one can be read; many are not looked at."""
-    places = np.flatnonzero(held_out.labels >= 0)
     if not held_out.may_fail or len(places) > LOOKED_AT:
         return []
     for place in places:
@@ -201,7 +212,7 @@ def _learners(config: Config, modes: list[str]) -> list[str]:
     except TfsslError as error:
         return [str(error)]
     problems = []
-    if (classes := len(np.unique(data.labels))) < 2:
+    if data.several is None and (classes := len(np.unique(data.labels))) < 2:
         problems.append(
             message(
                 f"{classes} class in {data.name}, for mode={','.join(learners)}",
@@ -212,6 +223,7 @@ def _learners(config: Config, modes: list[str]) -> list[str]:
     tuned = {"finetune", "supervised"} & set(learners)
     if tuned:
         problems += _problem(build.require_batch, config, data, "finetune_batch_size")
+        problems += _problem(require_targets, config, data, f"mode={','.join(tuned)}")
     cached = "linear" in learners and config.linear_features == "cached"
     problems += _problem(linear_cached.held_out, data) if cached else []
     several = "linear" in learners and len(config.linear_learning_rates) > 1
