@@ -64,6 +64,11 @@ def detect(*, run_dir: str | os.PathLike, **flags: Any) -> Score:
     return _value("detect", run_dir, flags)
 
 
+def segment(*, run_dir: str | os.PathLike, **flags: Any) -> Score:
+    """Learns the class of every pixel in `run_dir/segment`; returns its score."""
+    return _value("segment", run_dir, flags)
+
+
 def knn(*, run_dir: str | os.PathLike, **flags: Any) -> Score:
     """Scores the run by nearest neighbours."""
     return _value("knn", run_dir, flags)

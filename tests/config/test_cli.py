@@ -206,7 +206,7 @@ READ_BY = [
     (
         "knn",
         "--notensorboard",
-        "linear or finetune or supervised or distill or detect or report",
+        "linear or finetune or supervised or distill or detect or segment or report",
     ),
     ("knn", "--batch_size=64", "--mode=pretrain or distill or doctor"),
     ("knn", "--jitter_strength=0.5", "--mode=pretrain or doctor"),

@@ -85,7 +85,7 @@ def test_parses_and_validates(file):
     assert validate(got.config) == []
     assert validate(resolve(got.config)) == []
     dense = file.stem.partition("_")[0]
-    begins = dense if dense == "detect" else "finetune"
+    begins = dense if dense in ("detect", "segment") else "finetune"
     assert modes(got.config)[0] == (begins if got.config.init_from else "pretrain")
     assert file.stem in got.config.run_dir
 

@@ -125,7 +125,7 @@ def stage_rate_factors(config: Config) -> dict[str, float]:
     Returns:
       For example `{"online/encoder/stem_": .1, "online/encoder/stage1_": .3}`.
     """
-    frozen = 0 if config.freeze == "none" else int(config.freeze[1]) - 1
+    frozen = 0 if config.freeze == "none" else _below(config.freeze)
     factors = dict(zip(_STAGES, config.finetune_stage_rates, strict=False))
     return {
         f"online/encoder/{stage}": factors[stage]
@@ -139,11 +139,17 @@ def freeze_below(network: keras.Model, level: str) -> None:
 
     Args:
       network: An encoder of ours.
-      level: The lowest that trains, `"P2"` (first stage) to `"P5"` (fourth).
+      level: The lowest that trains, `"P2"` (first stage) to `"P5"` (fourth); `"all"`:
+        none does.
     """
     for layer in network.layers:
-        if layer.name.startswith(_STAGES[: int(level[1]) - 1]):
+        if layer.name.startswith(_STAGES[: _below(level)]):
             layer.trainable = False
+
+
+def _below(level: str) -> int:
+    """How many of `_STAGES` are below a level of `--freeze`."""
+    return len(_STAGES) if level == "all" else int(level[1]) - 1
 
 
 def _heads(config: Config) -> dict[str, Any]:

@@ -222,7 +222,7 @@ def recorder(
     config: Config,
     job: Job,
     directory: RunDirectory | None,
-    views: Recipe | None,
+    views: Recipe | Callable[[], np.ndarray] | None,
     *,
     name: str,
     title: str = "",
@@ -236,8 +236,8 @@ def recorder(
       config: Resolved configuration of the run directory.
       job: The training.
       directory: Where this process records it; None: another process does.
-      views: The recipe of its views, some of which TensorBoard shows; None: it does
-        not.
+      views: The recipe of its views, some of which TensorBoard shows; or what makes
+        uint8 `[n, V, S, S, 3]` to be shown; None: it shows none.
       name: Of the training in `results.json`.
       title: In front of the bar; default: the name.
       texts: Files to be written beside `flags.cfg`.
@@ -301,7 +301,11 @@ def _from(config: Config, name: str) -> list[str]:
     return asked[asked.index(name) :] if name in asked else [name]
 
 
-def _strip(config: Config, source: Source, views: Recipe) -> np.ndarray:
+def _strip(
+    config: Config, source: Source, views: Recipe | Callable[[], np.ndarray]
+) -> np.ndarray:
+    if not isinstance(views, Recipe):
+        return views()
     size = config.image_size
     shown = first_views(source, views, seed=config.seed, images=VIEWS, image_size=size)
     return shown.views

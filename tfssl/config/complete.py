@@ -43,7 +43,8 @@ def completed(parsed: Parsed) -> Config:
         path = config.run_dir if imported else config.teacher or config.run_dir
     try:
         stored = stored_config(path) if path else None
-        seeded = names == {"detect"} and config.detect_weights == "random"
+        weights = {"detect": config.detect_weights, "segment": config.segment_weights}
+        seeded = bool(names) and all(weights.get(n) == "random" for n in names)
         needs_none = names == {"supervised"} or seeded or (student and imported)
         on_a_run = on_a_run and not (needs_none and stored is None)
         if "convert" in names and stored is None:

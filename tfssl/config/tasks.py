@@ -12,8 +12,8 @@ from types import MappingProxyType
 
 from tfssl.config import tables
 from tfssl.config.detect_flags import DetectFlags
+from tfssl.config.distill_flags import DistillFlags
 from tfssl.config.flag import (
-    NAMES,
     NUMBERS,
     SHARE_OR_FILE,
     WHOLES,
@@ -33,6 +33,7 @@ from tfssl.config.groups import (
     Service,
     Training,
 )
+from tfssl.config.segment_flags import SegmentFlags
 from tfssl.config.transfer_sets import TransferFlags
 from tfssl.config.vector_flags import (
     EmbeddingsFlags,
@@ -162,8 +163,8 @@ class FinetuneFlags(Flags, title="finetune and supervised", scope="free"):
     freeze: str = flag(
         "none",
         "stages below this one stay as they are, BatchNorm too: P2 (the stem stays) to "
-        "P5",
-        choices=("none", "P2", "P3", "P4", "P5"),
+        "P5; all: the whole encoder",
+        choices=("none", "P2", "P3", "P4", "P5", "all"),
     )
     finetune_stage_rates: tuple[float, ...] = flag(
         (),
@@ -178,56 +179,6 @@ class FinetuneFlags(Flags, title="finetune and supervised", scope="free"):
         "loss: an image weighs inversely to how many its class has; sampling: images "
         "of rarer classes come again, until each class has as many as the largest",
         choices=("none", "loss", "sampling"),
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class DistillFlags(Flags, title="distill", scope="free"):
-    """Flags of `--mode=distill`. They are the command's, never a stored run's."""
-
-    teacher: str = flag(
-        "",
-        "run that teaches, or MODULE:NAME, a Keras model of images in [0, 1]; empty: "
-        "what the mode before left, or the run in --run_dir",
-    )
-    student_encoder: tuple[str, ...] = flag(
-        (),
-        "of the student, with commas for several distillations in a row; empty: "
-        "--encoder",
-        kind=NAMES,
-    )
-    distill_target: str = flag(
-        "classes",
-        "classes (SimCLR v2: the teacher's softened classes) or features (of a teacher "
-        "without a classifier: cosine)",
-        choices=("classes", "features"),
-    )
-    distill_temperature: float = flag(
-        0.0,
-        "softens both networks' classes; 0: as published, .1 where the student has the "
-        "teacher's encoder, else 1",
-        low=0,
-    )
-    distill_alpha: float = flag(
-        1.0,
-        "weight of the teacher; 1 - alpha is that of the labels of --label_fraction",
-        above=0,
-        high=1,
-    )
-    distill_labelled_share: float = flag(
-        0.25,
-        "share of a step's images that have a label, where --distill_alpha is below 1",
-        above=0,
-        high=0.9,
-    )
-    distill_views: str = flag(
-        "crop",
-        "what both networks see: crop (and flip, as published), or center, for which "
-        "the teacher runs once",
-        choices=("crop", "center"),
-    )
-    distill_epochs: int = flag(
-        0, "passes over the images (published: 400); 0: --epochs", low=0
     )
 
 
@@ -392,6 +343,14 @@ TASKS: Mapping[str, Task] = {
         ("freeze",),
         on_a_run=True,
         target="boxes",
+        all_workers=True,
+    ),
+    "segment": Task(
+        "tfssl.tasks.segment:run",
+        (Data, Images, Recording, Precision, SegmentFlags),
+        ("freeze",),
+        on_a_run=True,
+        target="mask",
         all_workers=True,
     ),
     "export": Task("tfssl.tasks.export:run", (Images, ExportFlags), on_a_run=True),

@@ -90,9 +90,18 @@ def _failed(source: Source, index: int) -> str:
     return f"{source.name} number {index}"
 
 
-def nothing() -> dict[str, tf.Tensor]:
-    """Returns a stand-in for an example: one black pixel, label and id -1."""
-    return {
+def nothing(spec: dict[str, tf.TensorSpec] | None = None) -> dict[str, tf.Tensor]:
+    """Returns a stand-in for an example: one black pixel, label and id -1.
+
+    Args:
+      spec: Of an example; what else it has is zeros, of sides of 1 where they are not
+        known.
+    """
+    others = {
+        name: tf.zeros([side or 1 for side in value.shape.as_list()], value.dtype)
+        for name, value in (spec or {}).items()
+    }
+    return others | {
         "image": tf.zeros([1, 1, 3], tf.uint8),
         "label": tf.constant(-1, tf.int64),
         "id": tf.constant(-1, tf.int64),
@@ -108,12 +117,14 @@ def _first_readable(
         return _typed(source.example((index + ahead) % source.num_examples)), ahead
 
     found = tf.data.Dataset.range(candidates).map(attempt).ignore_errors()
-    none = tf.data.Dataset.from_tensors((nothing(), tf.constant(candidates, tf.int64)))
+    spare = nothing(found.element_spec[0]), tf.constant(candidates, tf.int64)
+    none = tf.data.Dataset.from_tensors(spare)
     return found.concatenate(none).take(1).get_single_element()
 
 
 def _typed(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return {
+        **example,
         "image": tf.ensure_shape(example["image"], [None, None, 3]),
         "label": tf.cast(example["label"], tf.int64),
         "id": tf.cast(example["id"], tf.int64),

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfssl.core.python_calls import python_call
 from tfssl.data import drawing
+from tfssl.data.mask_files import as_png
 from tfssl.data.objects import Objects, OfImage
 from tfssl.data.outlines import CLASS_NAMES
 from tfssl.data.source import NO_LABEL, Described, Reading, SourceOptions
@@ -38,8 +39,6 @@ class Shapes(Described):
       image_size: Side in pixels, >= 16.
       memory: Bytes up to which everything is drawn at opening; beyond, pictures are
         drawn when they are asked for. The pictures are the same.
-      masks: Whether `example` also gives `mask`, uint8 `[h, w, 1]`: 0 is background,
-        1 + label an object.
 
     Raises:
       DataError: Unknown split, empty slice, or size below 16.
@@ -56,7 +55,6 @@ class Shapes(Described):
         examples: int = DEFAULT_EXAMPLES,
         image_size: int = 32,
         memory: int = MEMORY,
-        masks: bool = False,
     ):
         if split.name not in _ALIASES:
             raise DataError(unknown("split of shapes", split.name, _ALIASES))
@@ -72,11 +70,6 @@ class Shapes(Described):
         numbers = np.arange(self._start, stop, dtype=np.int64)
         self.labels = drawing.class_of(numbers)
         self.ids = numbers + (_TEST_ID if self._stream == "test" else 0)
-        self._masks = None
-        if masks:
-            self.pixel_classes = ("background", *CLASS_NAMES)
-            self.targets_digest = "masks of shapes"
-            self._masks = _masks(self._stream, self._start, stop, image_size)
         self._drawn = None
         size = self.num_examples * image_size**2 * 3
         if size <= memory:
@@ -94,15 +87,11 @@ class Shapes(Described):
         else:
             image = tf.io.decode_raw(self._drawn[index], tf.uint8)
         number = index + self._start
-        found = {
+        return {
             "image": tf.reshape(image, shape),
             "label": drawing.class_of(number),
             "id": number + (_TEST_ID if self._stream == "test" else 0),
         }
-        if self._masks is not None:
-            mask = tf.io.decode_raw(self._masks[index], tf.uint8)
-            found["mask"] = tf.reshape(mask, [*shape[:2], 1])
-        return found
 
     def where(self, index: int) -> str:
         """The data set, and the number of the picture in the whole of its split."""
@@ -123,6 +112,10 @@ class Scenes(Shapes):
     Other pictures than those of `Shapes` of the same name, and no label: a scene has
     several classes. Arguments and ids are those of `Shapes`.
 
+    Args:
+      masks: Whether `example` also gives `mask`, uint8 `[h, w, 1]`: 0 is background,
+        1 + class what is seen of an object.
+
     Attributes:
       objects: Boxes of what is seen of each object.
     """
@@ -137,6 +130,7 @@ class Scenes(Shapes):
         examples: int = DEFAULT_EXAMPLES,
         image_size: int = 32,
         memory: int = MEMORY,
+        masks: bool = False,
     ):
         super().__init__(split, examples=examples, image_size=image_size, memory=0)
         self.name = self.name.replace("shapes", "scenes of shapes", 1)
@@ -144,7 +138,9 @@ class Scenes(Shapes):
         self.labels = np.full(self.num_examples, NO_LABEL, np.int64)
         stop, size = self._start + self.num_examples, image_size
         kept = self.num_examples * size**2 * 3 <= memory
-        self._drawn, self.objects = _scenes(self._stream, self._start, stop, size, kept)
+        drawn = _scenes(self._stream, self._start, stop, size, kept)
+        self._drawn, self.objects, self._masks = drawn
+        self.pixel_classes = ("background", *CLASS_NAMES) if masks else ()
         self.targets_digest = self.objects.digest()
         self.reading = Reading(notes=(self.objects.text(),))
 
@@ -154,17 +150,33 @@ class Scenes(Shapes):
 
     def example(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
         """See `Source.example`."""
-        return {**super().example(index), "label": tf.constant(NO_LABEL, tf.int64)}
+        found = {**super().example(index), "label": tf.constant(NO_LABEL, tf.int64)}
+        return found | {"mask": self.mask(index)} if self.pixel_classes else found
+
+    def mask(self, index: tf.Tensor) -> tf.Tensor:
+        """The mask alone of an example."""
+        mask = tf.io.decode_png(self._masks[index], channels=1)
+        return tf.ensure_shape(mask, [self._size, self._size, 1])
 
 
 @functools.lru_cache(maxsize=4)
 def _scenes(
     stream: str, start: int, stop: int, size: int, kept: bool
-) -> tuple[tf.Tensor | None, Objects]:
+) -> tuple[tf.Tensor | None, Objects, tf.Tensor]:
     drawn = [drawing.draw_scene(number, stream, size) for number in range(start, stop)]
     found = tuple(OfImage.of(scene.boxes, scene.classes) for scene in drawn)
     pictures = [scene.image.tobytes() for scene in drawn] if kept else None
-    return pictures and tf.constant(pictures), Objects(CLASS_NAMES, found)
+    masks = [as_png(_classes(scene)) for scene in drawn]
+    kept_pictures = pictures and tf.constant(pictures)
+    return kept_pictures, Objects(CLASS_NAMES, found), tf.constant(masks)
+
+
+def _classes(scene: drawing.Scene) -> np.ndarray:
+    """The class of each pixel, uint8 `[size, size]`; 0 is background."""
+    out = np.zeros(scene.image.shape[:2], np.uint8)
+    for label, mask in zip(scene.classes, scene.masks, strict=True):
+        out[mask] = 1 + label
+    return out
 
 
 def _pictures(stream: str, start: int, stop: int, size: int) -> tf.Tensor:
@@ -172,15 +184,6 @@ def _pictures(stream: str, start: int, stop: int, size: int) -> tf.Tensor:
     return tf.constant(
         [drawing.draw_image(i, stream, size).tobytes() for i in range(start, stop)]
     )
-
-
-@functools.lru_cache(maxsize=4)
-def _masks(stream: str, start: int, stop: int, size: int) -> tf.Tensor:
-    rows = []
-    for number in range(start, stop):
-        drawn = drawing.draw(number, stream, size)
-        rows.append(((drawn.label + 1) * drawn.masks.any(0)).astype(np.uint8).tobytes())
-    return tf.constant(rows)
 
 
 # Each mode of one command opens the data set again; drawing it takes seconds.
@@ -202,7 +205,8 @@ def open_shapes(argument: str, split: Split, options: SourceOptions) -> Shapes:
             )
         )
     examples = int(argument or DEFAULT_EXAMPLES)
-    if options.targets == "boxes":
-        return Scenes(split, examples=examples, image_size=options.image_size)
-    masks = options.targets == "mask"
-    return Shapes(split, examples=examples, image_size=options.image_size, masks=masks)
+    if options.targets:
+        masks = options.targets == "mask"
+        size = options.image_size
+        return Scenes(split, examples=examples, image_size=size, masks=masks)
+    return Shapes(split, examples=examples, image_size=options.image_size)

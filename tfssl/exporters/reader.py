@@ -8,7 +8,8 @@ normalises by itself), and encoded images as `bytes` uint8 with their `lengths`.
 has them, and of a SavedModel also `features_of_bytes` and so on; `seconds` of all
 images at once, and `one_seconds` of the first alone. Of FORMAT `boxes`, a SavedModel
 that gives boxes, it gets `boxes`, `scores`, `classes`, `count` of the encoded images,
-and `seconds`. See `exporters.verify`.
+and `seconds`; of `masks`, one that gives masks, `masks`: PNG files of the encoded
+images, joined, their `lengths`, and `seconds`. See `exporters.verify`.
 """
 
 from __future__ import annotations
@@ -80,7 +81,17 @@ def boxes(folder: Path, given: Mapping[str, Any], outputs: str) -> None:
     np.savez(outputs, seconds=time.perf_counter() - start, **found)
 
 
-ENDPOINTS: Mapping[str, Callable[..., None]] = {"boxes": boxes}
+def masks(folder: Path, given: Mapping[str, Any], outputs: str) -> None:
+    """Writes what a SavedModel says of the pixels of encoded images."""
+    call, files = in_a_session(folder), files_of(given)
+    start = time.perf_counter()
+    found = call("serving_default", "image_bytes", files, ["mask_bytes"])["mask_bytes"]
+    taken = time.perf_counter() - start
+    whole = np.frombuffer(b"".join(found), np.uint8)
+    np.savez(outputs, masks=whole, lengths=[*map(len, found)], seconds=taken)
+
+
+ENDPOINTS: Mapping[str, Callable[..., None]] = {"boxes": boxes, "masks": masks}
 """Kinds of SavedModels that give no features."""
 
 

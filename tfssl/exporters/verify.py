@@ -32,6 +32,9 @@ BOUNDS = {"float32": 1e-2, "float16": 5e-2, "int8": 0.5}
 """Largest deviation, as a share of the largest feature, that a file may have: a file
 that is wrong is far beyond, an accelerator's shorter multiplication is not."""
 
+DIFFERENT = 0.01
+"""Share of pixels whose class may differ in an export."""
+
 TIMEOUT = 1800.0
 
 _OF_DEVICES = ("TF_CONFIG", "TF_XLA_FLAGS", "PJRT_DEVICE",
@@ -173,6 +176,53 @@ def verified_boxes(
         "bytes": size,
         "pixels_apart": pixels,
         "scores_apart": scores,
+        "milliseconds_an_image": 1000 * float(got["seconds"]) / max(len(images), 1),
+        "cores": os.cpu_count(),
+    }
+
+
+def verified_masks(
+    folder: Path, images: Sequence[np.ndarray], masks: Sequence[np.ndarray]
+) -> dict[str, Any]:
+    """Runs an export that gives masks on some images.
+
+    Args:
+      folder: Holds the export, not yet in its place.
+      images: uint8 `[h, w, 3]` each.
+      masks: What it must say of them, uint8 `[h, w]` each.
+
+    Returns:
+      `images`, `bytes` on disk, `different_pixels` (share of those whose class
+      differs: where two are as likely, rounding decides), `milliseconds_an_image` of
+      all at once, on `cores`.
+
+    Raises:
+      TfsslError: It cannot be opened, or gives other masks.
+    """
+    files = [tf.io.encode_png(image).numpy() for image in images]
+    got = _read(folder, "masks", np.zeros(0, np.float32), files, (None, None))
+    given = reader.files_of({"bytes": got["masks"], "lengths": got["lengths"]})
+    found = [tf.io.decode_png(data, 1).numpy()[..., 0] for data in given]
+    shapes = [(a.shape, b.shape) for a, b in zip(found, masks, strict=True)]
+    same = all(a == b for a, b in shapes)
+    apart = 1.0
+    if same:
+        parts = [(a != b).ravel() for a, b in zip(found, masks, strict=True)]
+        apart = float(np.concatenate(parts).mean())
+    if not apart <= DIFFERENT:
+        got_ = f"masks of which {100 * apart:.1f} % of the pixels are of another class"
+        raise TfsslError(
+            message(
+                got_ if same else f"masks of other sizes: {shapes[:3]}",
+                "those of the trained network",
+                "export_verify=False to write it anyway; please report it",
+            )
+        )
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return {
+        "images": len(images),
+        "bytes": size,
+        "different_pixels": apart,
         "milliseconds_an_image": 1000 * float(got["seconds"]) / max(len(images), 1),
         "cores": os.cpu_count(),
     }

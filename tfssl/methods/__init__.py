@@ -12,6 +12,7 @@ from tfssl.methods.linear import LinearProbe
 from tfssl.methods.moco import KeyNetwork, KeyQueue, MoCo
 from tfssl.methods.moco_dictionaries import EndToEnd, FeatureBank, MemoryBank
 from tfssl.methods.online_probe import with_probe
+from tfssl.methods.segment import Segment
 from tfssl.methods.simclr import SimCLR
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "MemoryBank",
     "Method",
     "MoCo",
+    "Segment",
     "Setup",
     "SimCLR",
     "StepOutput",

@@ -46,6 +46,7 @@ class Parts:
         stride: int = 1,
         *,
         gate: bool = False,
+        dilation: int = 1,
     ) -> keras.KerasTensor:
         """Adds a convolution without bias; no normalisation follows a `gate`."""
         fan_in = kernel_size * kernel_size * x.shape[-1]
@@ -59,6 +60,7 @@ class Parts:
             stride,
             padding=self.family.conv_padding,
             kernel_initializer=initializer,
+            dilation=dilation,
             name=name,
             dtype=self.dtype,
         )(x)
@@ -85,9 +87,12 @@ class Parts:
         filters: int,
         kernel_size: int,
         stride: int = 1,
+        *,
+        dilation: int = 1,
     ) -> keras.KerasTensor:
         """Adds layers `{prefix}_conv{index}`, `_bn{index}`, `_relu{index}`."""
-        x = self.conv(x, f"{prefix}_conv{index}", filters, kernel_size, stride)
+        name = f"{prefix}_conv{index}"
+        x = self.conv(x, name, filters, kernel_size, stride, dilation=dilation)
         x = self.norm(x, f"{prefix}_bn{index}")
         return self.relu(x, f"{prefix}_relu{index}")
 

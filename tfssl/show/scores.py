@@ -22,7 +22,7 @@ from tfssl.runs.scores import (
 )
 
 PROTOCOLS = {"knn": "kNN", "finetune": "Fine-tuned", "distill": "Distilled",
-             "detect": "Detection"}  # fmt: skip
+             "detect": "Detection", "segment": "Segmentation"}  # fmt: skip
 SUBJECTS = {RAW_PIXELS: "Raw pixels", UNTRAINED: "Untrained encoder",
             SCRATCH: "Supervised from scratch", TEACHER: "Teacher",
             TRAINED: "Trained encoder"}  # fmt: skip
@@ -31,7 +31,8 @@ METRICS = {"top1": "top-1", "top5": "top-5", "mean_per_class": "mean per class",
            "r_precision": "R-precision", "map": "mAP",
            "map_11": "11-point mAP", "ap": "AP", "ap50": "AP50", "ap75": "AP75",
            "ap_small": "AP small", "ap_medium": "AP medium", "ap_large": "AP large",
-           "voc_ap50": "VOC AP", "voc_ap50_11": "VOC 11-point AP"}  # fmt: skip
+           "voc_ap50": "VOC AP", "voc_ap50_11": "VOC 11-point AP",
+           "miou": "mIoU"}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

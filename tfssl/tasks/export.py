@@ -25,7 +25,7 @@ from tfssl.exporters.verify import Sample, line, verified
 from tfssl.runs import RunDirectory, checkpoint
 from tfssl.show import console
 from tfssl.show.model_card import model_card
-from tfssl.tasks import Outcome, export_boxes
+from tfssl.tasks import Outcome, export_boxes, export_masks
 from tfssl.weights import CLASSIFIER, licence_text
 
 VERIFIED, CALIBRATION = 16, 128
@@ -33,7 +33,7 @@ VERIFIED, CALIBRATION = 16, 128
 
 SERVING = "serving"
 
-DENSE = {"detect": export_boxes.write}
+DENSE = {"detect": export_boxes.write, "segment": export_masks.write}
 """Mode of a run that learned more than an encoder to what writes it."""
 
 

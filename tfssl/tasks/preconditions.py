@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl import build
-from tfssl.build import detection, teacher
+from tfssl.build import detection, segmentation, teacher
 from tfssl.build.finetuning import require_targets
 from tfssl.config import Config
 from tfssl.config.label_cells import cells, is_curve
@@ -45,6 +45,7 @@ def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
     if "transfer" in modes:
         transfer.check(config)
     problems = _boxes(config) if "detect" in modes else []
+    problems += _masks(config) if "segment" in modes else []
     reading = [m for m in modes if TASKS[m].images and not TASKS[m].target]
     if not reading:
         if problems:
@@ -133,6 +134,15 @@ def _boxes(config: Config) -> list[str]:
     except DataError as error:
         return [str(error)]
     return _problem(build.require_batch, config, train, "detect_batch_size")
+
+
+def _masks(config: Config) -> list[str]:
+    """What a segmentation needs: images with masks that fill a batch."""
+    try:
+        train, _ = segmentation.mask_sources(config)
+    except DataError as error:
+        return [str(error)]
+    return _problem(build.require_batch, config, train, "segment_batch_size")
 
 
 def _problem(check: Callable[..., object], *arguments: object) -> list[str]:

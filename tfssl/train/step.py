@@ -100,5 +100,5 @@ def _whole(
 
 
 def _local(strategy: tf.distribute.Strategy, batch: Any) -> list:
-    tensors = [strategy.experimental_local_results(x) for x in batch.values()]
-    return [tensor for part in tensors for tensor in part]
+    parts = tf.nest.flatten(batch)
+    return [x for part in parts for x in strategy.experimental_local_results(part)]

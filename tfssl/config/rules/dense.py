@@ -12,6 +12,16 @@ from tfssl.config.tasks import TASKS
 from tfssl.errors import message
 
 
+def _scales(config: Config) -> Iterator[str]:
+    scales = config.segment_scales
+    if len(scales) != 2 or not 0 < scales[0] <= scales[1]:
+        yield message(
+            f"--segment_scales={config.text('segment_scales')}",
+            "two numbers above 0, the smaller one first",
+            "--segment_scales=0.5,2",
+        )
+
+
 def _dense(config: Config) -> list[str]:
     return [mode for mode in modes(config) if mode in TASKS and TASKS[mode].target]
 
@@ -55,5 +65,5 @@ def _export(config: Config) -> Iterator[str]:
             )
 
 
-FIELD_RULES: tuple[Rule, ...] = ()
+FIELD_RULES: tuple[Rule, ...] = (_scales,)
 RULES: tuple[Rule, ...] = (_targets, _encoder, _export)

@@ -19,7 +19,7 @@ def _replicas(config: Config) -> Iterator[str]:
             "--strategy=mirrored",
         )
     flags = ["batch_size", "linear_batch_size", "batch_norm_groups"]
-    for mode in ("finetune", "detect"):
+    for mode in ("finetune", "detect", "segment"):
         if mode in modes(config):
             flags.append(f"{mode}_batch_size")
     for flag in flags:

@@ -25,7 +25,13 @@ def class_blocks(chain: Sequence[RunScores]) -> Iterator[dict[str, Any]]:
     for group in groups(chain):
         score = group.scores[-1]
         if confusion := known[group.run].get(score.key):
-            yield {"title": group.title, **_block(confusion)}
+            block = _block(confusion)
+            unions = score.found.get("iou") or {}
+            for row in (*block["rows"], *block["all"]):
+                row["iou"] = unions.get(row["name"])
+            yield {
+                "title": group.title, "unit": "pixel" if unions else "image", **block
+            }  # fmt: skip
 
 
 def _block(confusion: Confusion) -> dict[str, Any]:

@@ -1,0 +1,154 @@
+"""`--mode=segment`: the class of every pixel, on top of a trained encoder."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from typing import Any
+
+import tensorflow as tf
+
+from tfssl import build
+from tfssl.build import segmentation, trained
+from tfssl.build.segmentation import CLASSES
+from tfssl.config import Config
+from tfssl.config.flag import specs_of
+from tfssl.config.groups import Images, Network
+from tfssl.config.segment_flags import SegmentFlags
+from tfssl.data import Source
+from tfssl.data.mask_files import coloured
+from tfssl.evaluate.segmentation import PixelCounts, by_class
+from tfssl.runs import RunDirectory
+from tfssl.runs.pictures import Strip, write_pictures
+from tfssl.runs.scores import SCRATCH, TRAINED, Confusion, Counts, Score, add_score
+from tfssl.show import console
+from tfssl.show.scores import score_line
+from tfssl.tasks import Outcome
+
+_RECIPE = {*specs_of(SegmentFlags), *specs_of(Network), *specs_of(Images)}
+_RECIPE |= {"precision", "dataset", "train_split", "seed", "init_from", "freeze"}
+
+SHOWN = 12
+"""Held-out images whose masks the report shows."""
+
+
+def run(config: Config) -> Outcome:
+    """Trains DeepLabV3+ in `run_dir/segment` and scores it.
+
+    Protocol: encoder and head are trained together, SGD with momentum .9, views scaled,
+    cropped and flipped with their masks; pixels of class 255 count nowhere. Held-out
+    images are shown whole, and scored at their own size. With
+    `--segment_weights=random` the encoder has learned nothing, and the folder is
+    `run_dir/segment_random`.
+
+    Raises:
+      RunDirectoryError: The folder holds a segmentation with other flags.
+      Stopped: A signal ended it after a checkpoint.
+    """
+    random = config.segment_weights == "random"
+    name = "segment_random" if random else "segment"
+    data, held_out = segmentation.mask_sources(config)
+    build.require_batch(config, data, "segment_batch_size")
+    if not build.is_chief(config):
+        _train(config, data, None)
+        return Outcome()
+    with RunDirectory(config.run_dir) as directory:
+        with RunDirectory(directory.path / name) as own:
+            _train(config, data, own)
+            score, confusion = _scored(config, data, held_out, own)
+            add_score(own, score, confusion)
+        add_score(directory, score, confusion)
+    console.say(score_line(score))
+    console.say(f"the segmenting run is {own.path}")
+    return Outcome(None if random else str(own.path), value=score)
+
+
+def _train(config: Config, data: Source, own: RunDirectory | None) -> None:
+    if own is None:
+        job = segmentation.segmentation(config, data)
+        job.run(build.recorder(config, job, None, None, name="segment"))
+        return
+    start = segmentation.start_of(config)
+    settings = dataclasses.replace(
+        config, mode="segment", run_dir=str(own.path), init_from=start
+    )
+    build.refuse_other_flags(settings, own, _RECIPE, "a segmentation")
+    job = segmentation.segmentation(config, data)
+    job.run(
+        build.recorder(
+            settings,
+            job,
+            own,
+            functools.partial(segmentation.first_views, settings, data),
+            name="segment",
+            texts={
+                **trained.provenance_texts(start),
+                CLASSES: json.dumps(list(data.pixel_classes)),
+            },
+        )
+    )
+
+
+def _scored(
+    config: Config, data: Source, held_out: Source, own: RunDirectory
+) -> tuple[Score, Confusion]:
+    """Scores held-out images at their own size, in float32, and writes pictures."""
+    segmenter = segmentation.load_segmenter(own.path)
+    names = segmenter.class_names
+    counts = PixelCounts(len(names))
+    every = max(held_out.num_examples // SHOWN, 1)
+    strips = []
+    for index, mask in segmenter.masks(held_out):
+        truth = held_out.mask(tf.constant(index, tf.int64)).numpy()[..., 0]
+        counts.add(truth, mask)
+        if index % every == 0 and len(strips) < SHOWN:
+            image = held_out.example(tf.constant(index, tf.int64))["image"].numpy()
+            panels = [image, coloured(truth), coloured(mask)]
+            strips.append(Strip(held_out.where(index), panels))
+    write_pictures(own, strips, ("image", "truth", "prediction"))
+    classes = by_class(counts, names)
+    seen = [c for c in classes if c.iou is not None]
+    found = {"iou": {c.name: c.iou for c in classes}}
+    score = Score(
+        "segment",
+        held_out.name,
+        SCRATCH if config.segment_weights == "random" else TRAINED,
+        counts.metrics(),
+        _settings(config, data),
+        counts=Counts(
+            held_out.num_examples,
+            counts.images,
+            held_out.num_examples - counts.images,
+            classes=len(names),
+        ),
+        found=found,
+        description=(
+            f"DeepLabV3+ over P2 and P5, {config.segment_width} channels, trained on "
+            f"{data.num_examples} images with masks for {config.segment_steps} steps "
+            f"of {config.segment_batch_size}, SGD, {config.segment_schedule} from "
+            f"{config.segment_learning_rate:g}, decay "
+            f"{config.segment_weight_decay:g}, scales {config.text('segment_scales')}, "
+            f"crop {config.image_size} and flip"
+            f"{_frozen(config)}; mean over {len(seen)} of {len(names)} classes, on "
+            f"{counts.images} held-out images fitted into {config.image_size} pixels "
+            "and scored at their own size"
+        ),
+    )
+    return score, counts.confusion(names)
+
+
+def _frozen(config: Config) -> str:
+    if config.freeze == "none":
+        return ""
+    part = "the encoder" if config.freeze == "all" else f"below {config.freeze}"
+    return f", {part} frozen"
+
+
+def _settings(config: Config, data: Source) -> dict[str, Any]:
+    found = {
+        "steps": config.segment_steps,
+        "batch_size": config.segment_batch_size,
+        "images": data.num_examples,
+    }
+    return found | ({"freeze": config.freeze} if config.freeze != "none" else {})
