@@ -7,7 +7,7 @@ PY := .venv/bin/python
 INSTALL := $(PY) -m uv pip install --quiet --compile-bytecode --python $(PY)
 FLAGS ?=
 
-.PHONY: help quickstart test test-slow test-all test-older coverage tpu-lowering lint types format hooks docs dist
+.PHONY: help quickstart test test-slow test-all test-older coverage tpu-lowering lint types format hooks docs dist dist-test extras
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,13 @@ dist: .venv/.installed-dev ## Wheel and source archive into dist/
 	rm -rf dist
 	$(PY) -m uv build --quiet --python $(PY)
 	@ls dist
+
+dist-test: dist ## Both in empty environments: the quickstart, at tiny size
+	$(PY) tools/check_dist.py
+
+EXTRAS ?= each
+extras: dist ## The wheel with each extra alone; minutes and gigabytes
+	$(PY) tools/check_dist.py --extras=$(EXTRAS)
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; ok = (3, 10) <= sys.version_info[:2] <= (3, 13); \

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.weights.conftest import kit, small_byol
+from tfssl.config import Config, resolve, startup
 from tfssl.config import command_line as cli
-from tfssl.config import startup
 from tfssl.config.rules import validate
 
 ROOT = Path(__file__).parents[1]
@@ -20,7 +21,12 @@ NOTEBOOKS = sorted((ROOT / "tools" / "notebooks").glob("*.ipynb"))
 
 
 def test_they_are_there():
-    assert {path.stem for path in NOTEBOOKS} == {"colab_tpu", "own_images"}
+    assert {path.stem for path in NOTEBOOKS} == {
+        "colab_gpu",
+        "colab_tpu",
+        "own_images",
+        "published_weights",
+    }
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -61,14 +67,25 @@ def executed(name, settings, tmp_path, monkeypatch):
     return book
 
 
-@pytest.mark.slow
-def test_own_images(tmp_path, monkeypatch):
-    photos = tmp_path / "photos"
+def said(book):
+    """What the cells of an executed notebook printed."""
+    outputs = (out for cell in book.cells for out in cell.get("outputs", []))
+    return "".join(out.get("text", "") for out in outputs)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
     for name, hue in (("dogs", 40), ("cats", 200)):
-        (photos / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True)
         for i in range(12):
             pixels = np.full((24, 24, 3), (hue, 8 * i, 255 - hue), np.uint8)
-            Image.fromarray(pixels).save(photos / name / f"{i}.jpg")
+            Image.fromarray(pixels).save(folder / name / f"{i}.jpg")
+    return folder
+
+
+@pytest.mark.slow
+def test_own_images(photos, tmp_path, monkeypatch):
     book = executed(
         "own_images",
         {
@@ -86,13 +103,57 @@ def test_own_images(tmp_path, monkeypatch):
         tmp_path,
         monkeypatch,
     )
-    said = "".join(
-        output.get("text", "")
-        for cell in book.cells
-        for output in cell.get("outputs", [])
-    )
-    assert "('cats', 'dogs')" in said
+    assert "('cats', 'dogs')" in said(book)
     assert (tmp_path / "runs/mine/finetune/saved_model/saved_model.pb").is_file()
+
+
+@pytest.mark.slow
+def test_published_weights(photos, tmp_path, monkeypatch):
+    byol = kit("byol", "write_byol_pkl")
+    byol.writer.write(tmp_path / "small.pkl", small_byol(byol.rule), "dill2020")
+    settings = {
+        "SOURCE": "byol:small.pkl",
+        "PHOTOS": str(photos),
+        "IMAGE_SIZE": 64,
+        "LINEAR": {"linear_epochs": 1, "linear_batch_size": 8},
+        "FINETUNING": {"finetune_epochs": 1, "finetune_batch_size": 8},
+    }
+    text = said(executed("published_weights", settings, tmp_path, monkeypatch))
+    assert "resnet18x0.125 CC BY-NC 4.0" in text
+    assert "[True  True]" in text.replace("[ True", "[True")
+    assert "Licence of the published weights: CC BY-NC 4.0" in text
+
+
+@pytest.mark.slow
+def test_colab_gpu_with_a_cpu(tmp_path, monkeypatch):
+    settings = {
+        "RUN_DIR": "runs/cifar10",
+        "DATASET": "shapes:64",
+        "TRAINING": {
+            "method": "simclr",
+            "encoder": "resnet18x0.125_cifar",
+            "image_size": 16,
+            "batch_size": 16,
+            "train_steps": 2,
+            "precision": "mixed_float16",
+        },
+        "LINEAR": {"linear_epochs": 1, "linear_batch_size": 16},
+    }
+    text = said(executed("colab_gpu", settings, tmp_path, monkeypatch))
+    assert "no GPU: this will take days" in text or "GPU:0" in text
+    assert re.search(r"linear 0\.\d+ of", text)
+    assert "runs/cifar10/saved_model" in text
+
+
+def test_settings_that_the_gpu_notebook_has_are_flags():
+    """No run there: Colab's own values are only resolved."""
+    cells = json.loads((ROOT / "tools/notebooks/colab_gpu.ipynb").read_text())["cells"]
+    (cell,) = (c for c in cells if c["metadata"].get("tags") == ["parameters"])
+    names: dict = {}
+    exec("".join(cell["source"]), names)
+    given = {"dataset": names["DATASET"], "run_dir": names["RUN_DIR"]}
+    for mode, flags in (("pretrain", names["TRAINING"]), ("linear", names["LINEAR"])):
+        assert validate(resolve(Config(mode=mode, **given, **flags))) == []
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,3 +42,14 @@ def test_a_tool_and_its_processes_import_the_clone_from_any_folder(tmp_path):
         capture_output=True, text=True, cwd=tmp_path, env=environment, check=True,
     )  # fmt: skip
     assert done.stdout.split() == [str(TOOLS.parent / "tfssl" / "__init__.py")] * 2
+
+
+def test_every_extra_is_checked_when_it_is_installed_alone():
+    """By `make extras`; `all` is the others."""
+    import check_dist
+
+    text = (TOOLS.parent / "pyproject.toml").read_text()
+    table = text.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
+    extras = dict(re.findall(r"^(\w+) = \[(.*)\]", table, re.MULTILINE))
+    assert set(extras) == {*check_dist.USES, "all"}
+    assert extras["all"] == f'"tfssl[{",".join(check_dist.USES)}]"'
