@@ -26,7 +26,7 @@ from tfssl.train import make_run_steps
 runtime.split_cpu(2)
 data = open_source("shapes:12", "train", image_size=64, targets="boxes")
 found = []
-for strategy in ("default", "mirrored"):
+for strategy in ("one", "mirrored"):
     config = resolve(Config(
         method="moco", encoder="resnet10x0.125", image_size=64, detect_steps=3,
         detect_batch_size=4, detect_warmup_steps=1, detect_learning_rate=0.05,

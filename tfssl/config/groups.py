@@ -37,7 +37,8 @@ class Data(Flags, title="data"):
         "shapes",
         "shapes[:N] (drawn by the program), folder:DIR[,DIR] (images, class folders "
         "if labelled), list:FILE (a path a line), tfds:NAME, tfrecord:GLOB, "
-        "arrays:FILE (.npz, .npy or .h5), masks:DIR (images with a mask each)",
+        "arrays:FILE (.npz, .npy or .h5), masks:DIR (images with a mask each), "
+        "coco:DIR, voc:DIR or yolo:DIR (images with boxes)",
     )
     data_dir: str = flag(
         "",

@@ -120,7 +120,8 @@ def _scored(config: Config, data: Source, held_out: Source, own: RunDirectory) -
 def _description(config: Config, data: Source, counts: Counts, scored: Detected) -> str:
     bounds = detection.view(config).shorter
     random = config.detect_weights == "random"
-    layers = "all layers" if config.freeze == "none" else f"from {config.freeze} on"
+    frozen = {"none": "all layers", "all": "pyramid and heads"}
+    layers = frozen.get(config.freeze, f"stages from {config.freeze} on")
     return (
         f"{config.detector} from {'random weights' if random else 'the encoder'}, "
         f"{layers} trained on {data.num_examples} images of {data.name} for "
