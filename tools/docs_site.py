@@ -18,6 +18,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+import tfssl
 from tfssl.config.config import specs
 from tfssl.config.help_text import default_text, limits_text
 
@@ -57,6 +58,8 @@ def on_page_markdown(
     uri = page.file.src_uri
     if uri == "flags.md":
         markdown += flags_list()
+    if uri == "api.md":
+        markdown += other_names(markdown)
     document = {v: k for k, v in PAGES.items()}.get(uri, f"docs/{uri}")
 
     def rewritten(link: re.Match[str]) -> str:
@@ -74,6 +77,13 @@ def on_page_markdown(
         return f"]({posixpath.relpath(goal, posixpath.dirname(uri))}"
 
     return LINK.sub(rewritten, markdown)
+
+
+def other_names(markdown: str) -> str:
+    """Returns a section of the public names that the page of Python leaves out."""
+    said = markdown.split()
+    others = [f"::: tfssl.{n}" for n in tfssl.__all__ if f"tfssl.{n}" not in said]
+    return "\n".join(["\n## More", "", *others]) if others else ""
 
 
 def flags_list() -> str:
