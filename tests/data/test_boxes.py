@@ -128,6 +128,7 @@ def test_every_dirt_of_coco_is_counted_and_none_is_fatal(write):
         (1, 10, None),
         (55, 10, [5, 6, 20, 10]),
         (3, 20, [1, 1, 5, 5]),
+        (1, 20, [-4, -3, 10, 10]),
     ]
     images = [
         (1, "a.png"),
@@ -155,13 +156,17 @@ def test_every_dirt_of_coco_is_counted_and_none_is_fatal(write):
     )  # fmt: skip
     source = opened(f"coco:{root}", "all")
     assert by_file(source) == {
-        "a.png": [("h\xe4rte", [6, 5, 16, 25]), ("h\xe4rte", [30, 50, 40, 60])],
+        "a.png": [
+            ("h\xe4rte", [6, 5, 16, 25]),
+            ("h\xe4rte", [30, 50, 40, 60]),
+            ("dog", [0, 0, 7, 6]),
+        ],
         "unsized.png": [],
     }
     assert source.dirt == {
         "encoding": 1, "twin_ids": 1, "twin_files": 1, "no_size": 1, "twin_objects": 1,
         "no_image_row": 1, "unknown": 1, "not_numbers": 4, "no_area": 2, "outside": 1,
-        "clipped": 1, "lone": 1, "size": 1, "broken_image": 1, "bare": 1,
+        "clipped": 2, "lone": 1, "size": 1, "broken_image": 1, "bare": 1,
     }  # fmt: skip
     text = source.summary().text
     for kind in source.dirt:
