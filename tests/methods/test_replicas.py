@@ -31,11 +31,24 @@ CASES_OF = {
 }
 ALL = FLOAT32 + ABLATIONS + PARTS + DISTILLED + BFLOAT16
 UNBOUND = ("byol@mixed_bfloat16", "moco@mixed_bfloat16")
-# Printed only, as a case of four replicas, or of two processes, takes minutes.
+# Printed only: a case takes a minute, of four replicas or two processes several.
 PRINTED = {
-    "mirrored:2": UNBOUND,
-    "mirrored:4": ("byol", "moco"),
-    "multiworker:2": ("moco", "simclr", "byol+parts", "simclr@mixed_bfloat16"),
+    "mirrored:2": (
+        *UNBOUND,
+        "byol+random",
+        "simclr+memory",
+        "simclr+distill",
+        "moco+group_ws",
+        "simclr+group_ws",
+    ),
+    "mirrored:4": ("byol", "moco", "simclr"),
+    "multiworker:2": (
+        "moco",
+        "simclr",
+        "moco+groups",
+        "byol+parts",
+        "simclr@mixed_bfloat16",
+    ),
 }
 TESTED = {
     strategy: [case for case in cases if case not in PRINTED[strategy]]
