@@ -37,6 +37,7 @@ def given():
     return Inference(
         encoder=encoder,
         classifier=linear_head(encoder.outputs[0].shape[-1], 5, seed=1, name="c"),
+        several_labels=False,
         transform=EVAL_TRANSFORMS["moco"],
         image_size=SIZE,
         any_size=True,
@@ -58,7 +59,8 @@ def encode(given, images):
 def test_a_format_gives_the_features(kind, dtype, given, tmp_path):
     if kind in MODULES and importlib.util.find_spec(MODULES[kind]) is None:
         pytest.skip(f"{MODULES[kind]} is not installed")
-    given = dataclasses.replace(given, dtype=dtype)
+    several = kind == "onnx" or dtype == "float16"
+    given = dataclasses.replace(given, dtype=dtype, several_labels=several)
     sample = Sample(given.sample(), lambda x: encode(given, x), "noise")
     about = About(
         {"encoder": "tiny"},
