@@ -18,7 +18,7 @@ quickstart: .venv/.installed ## Pre-trains on drawn pictures, evaluates, exports
 test: .venv/.installed-dev ## The fast tests
 	$(PY) -m pytest -q -n 2 --dist loadfile
 
-test-slow: .venv/.installed-dev .venv/.installed-torch ## The slow tests, half an hour; brings PyTorch
+test-slow: .venv/.installed-dev .venv/.installed-torch ## The slow tests, about an hour; brings PyTorch
 	$(PY) -m pytest -q --runslow -m slow -n 2 --dist loadfile
 
 test-all: test test-slow ## Both
