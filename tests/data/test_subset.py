@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfssl.data import (
     Shapes,
-    balanced,
+    oversampled,
     parse_split,
     require_labels,
     spread,
@@ -61,13 +61,13 @@ def test_missing_labels_name_the_flag():
         require_labels(source, "mode=linear")
 
 
-def test_balanced_repeats_rare_classes_in_whole_rounds():
+def test_oversampled_repeats_rare_classes_in_whole_rounds():
     whole = shapes(64)
     of_class = [np.flatnonzero(whole.labels == c) for c in range(10)]
     # 7 of class 3, 3 of class 1, 1 of class 8, none of the others.
     kept = np.concatenate([of_class[8][:1], of_class[3][:7], of_class[1][:3]])
     most = len(of_class[3][:7])
-    fair = balanced(chosen(whole, kept, "some"))
+    fair = oversampled(chosen(whole, kept, "some"))
     counts = np.bincount(fair.labels, minlength=10)
     assert counts[[1, 3, 8]].tolist() == [most] * 3 and counts.sum() == 3 * most
     times = np.unique(ids(fair), return_counts=True)[1]

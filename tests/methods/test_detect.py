@@ -33,7 +33,7 @@ for strategy in ("one", "mirrored"):
         strategy=strategy,
         virtual_devices=2 if strategy == "mirrored" else 0,
     ))
-    job = detection.detection(config, data, "")
+    job = detection.detection(config, data)
     run = make_run_steps(job.strategy, job.state, job.views)
     rows = run(job.batches(0), tf.constant(3, tf.int64))
     found.append({n: np.asarray(v).tolist() for n, v in rows.items()})

@@ -147,6 +147,22 @@ def moved_image(image: tf.Tensor, cut: Cut, canvas: tuple[int, int]) -> tf.Tenso
     return _placed(view, fill, cut)
 
 
+def whole_image(image: tf.Tensor, canvas: tuple[int, int]) -> tuple[tf.Tensor, Cut]:
+    """Shows a whole image as `fitted` has it: what is scored, and what is served.
+
+    Args:
+      image: uint8 `[h, w, 3]`.
+      canvas: Rows and columns of the result.
+
+    Returns:
+      (float32 `[*canvas, 3]` in [0, 1]; the view's numbers)
+    """
+    shape = tf.shape(image)
+    cut = fitted(shape[0], shape[1], canvas)
+    shown = tf.cast(moved_image(image, cut, canvas), tf.float32)
+    return shown * (1.0 / 255.0), cut
+
+
 def moved_mask(
     mask: tf.Tensor, cut: Cut, canvas: tuple[int, int], beside: int = IGNORED
 ) -> tf.Tensor:

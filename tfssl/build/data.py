@@ -204,23 +204,39 @@ def training_input(
     else:
         cutter = crops.host_cutter(this_process=local and not service)
 
+    rows = functools.partial(
+        training,
+        data,
+        recipe,
+        **split,
+        image_size=image_size,
+        service=service,
+        cutter=cutter,
+        local=local,
+    )
+    return TrainingInput(distributed(run_on, global_batch, rows), views)
+
+
+def distributed(
+    run_on: tf.distribute.Strategy,
+    global_batch: int,
+    rows_of: Callable[..., tf.data.Dataset],
+) -> Callable[[int], Iterator]:
+    """Returns the function of a step to the batches from it on, on all replicas.
+
+    Args:
+      run_on: The run's strategy.
+      global_batch: Rows of a step over all replicas.
+      rows_of: Makes a worker's data set of `start_step`, `first_row` and `rows`.
+    """
+
     def make(start_step: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
         share = global_batch // context.num_input_pipelines
-        return training(
-            data,
-            recipe,
-            **split,
-            start_step=start_step,
-            image_size=image_size,
-            first_row=context.input_pipeline_id * share,
-            rows=share,
-            service=service,
-            cutter=cutter,
-            local=local,
-        )
+        first_row = context.input_pipeline_id * share
+        return rows_of(start_step=start_step, first_row=first_row, rows=share)
 
     def batches(start_step: int) -> Iterator:
         of_worker = functools.partial(make, start_step)
         return iter(run_on.distribute_datasets_from_function(of_worker))
 
-    return TrainingInput(batches, views)
+    return batches

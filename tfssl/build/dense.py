@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-
-import tensorflow as tf
+from collections.abc import Callable
 
 from tfssl.augment.dense import DenseView
 from tfssl.augment.recipes import Recipe, ViewRecipe
+from tfssl.build import trained
+from tfssl.build.data import distributed
 from tfssl.build.devices import replica_batch, strategy
 from tfssl.build.training import OptimizerAt, Rate, fresh_state
 from tfssl.config import Config
@@ -23,6 +23,12 @@ PLAIN = Recipe(
 """What happens to the pixels after the geometry: nothing, they become [0, 1]."""
 
 
+def start_of(config: Config, mode: str) -> str:
+    """The run whose encoder a dense task begins with; empty: the seed's."""
+    random = getattr(config, f"{mode}_weights") == "random"
+    return "" if random else config.init_from or config.run_dir
+
+
 def dense_job(
     config: Config,
     source: Source,
@@ -35,7 +41,7 @@ def dense_job(
     batch_size: int,
     flag: str,
     seed: int,
-    initialize: Callable[[], None] = lambda: None,
+    start: str = "",
 ) -> Job:
     """Training on boxes or masks that move with the pixels.
 
@@ -50,7 +56,7 @@ def dense_job(
       batch_size: Images of a step over all replicas.
       flag: Which flag said that, for messages.
       seed: Of order and views.
-      initialize: Of `Job`.
+      start: The run whose encoder it begins with; empty: the seed's.
 
     Raises:
       DataError: A batch that cannot be split over the replicas.
@@ -64,29 +70,20 @@ def dense_job(
     }
     canvas = (config.image_size, config.image_size)
 
-    def make(start_step: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
-        share = batch_size // context.num_input_pipelines
-        return dense_training(
-            source,
-            view,
-            **split,
-            start_step=start_step,
-            canvas=canvas,
-            first_row=context.input_pipeline_id * share,
-            rows=share,
-        )
-
-    def batches(start_step: int) -> Iterator:
-        of_worker = functools.partial(make, start_step)
-        return iter(run_on.distribute_datasets_from_function(of_worker))
-
+    rows = functools.partial(dense_training, source, view, **split, canvas=canvas)
     with run_on.scope():
         moving = fresh_state(method(), rate, optimizer_at)
+
+    def initialize() -> None:
+        if start:
+            folder = trained.checkpoint_folder(start)
+            trained.assign_encoder(moving.method.encoder, folder)
+
     return Job(
         strategy=run_on,
         state=moving,
         source=source,
-        batches=batches,
+        batches=distributed(run_on, batch_size, rows),
         views=make_photometry(PLAIN, **split),
         batch_size=batch_size,
         total_steps=steps,

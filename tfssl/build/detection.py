@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable
 
 import keras
@@ -12,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl import optim
-from tfssl.augment.dense import DenseView, restored_boxes
+from tfssl.augment.dense import DenseView, restored_boxes, whole_image
 from tfssl.build import networks, trained
 from tfssl.build.data import source as open_source
-from tfssl.build.dense import dense_job
+from tfssl.build.dense import dense_job, start_of
 from tfssl.build.trained import Trained
 from tfssl.build.training import Rate
 from tfssl.config import Config, modes
@@ -69,13 +68,6 @@ def boxes_sources(config: Config) -> tuple[Source, Source]:
     return data, held_out
 
 
-def start_of(config: Config) -> str:
-    """The run whose encoder a detection begins with; "": the seed's."""
-    if config.detect_weights == "random":
-        return ""
-    return config.init_from or config.run_dir
-
-
 def view(config: Config) -> DenseView:
     """How training images are scaled, cropped and flipped."""
     size = config.image_size
@@ -91,14 +83,8 @@ def detector(config: Config, classes: int) -> RetinaNet:
     return RetinaNet(networks.encoder(config, config.seed), classes, seed=seed)
 
 
-def detection(config: Config, data: Source, start: str) -> Job:
-    """The training that the flags describe.
-
-    Args:
-      config: Resolved configuration.
-      data: Training images with boxes.
-      start: The run whose encoder it begins with; empty: the seed's.
-    """
+def detection(config: Config, data: Source) -> Job:
+    """The training that the flags describe."""
 
     def method() -> Detect:
         made = detector(config, len(data.objects.class_names))
@@ -106,12 +92,7 @@ def detection(config: Config, data: Source, start: str) -> Job:
             networks.freeze_below(made.encoder, config.freeze)
         return Detect(made)
 
-    def initialize() -> None:
-        if start:
-            folder = trained.checkpoint_folder(start)
-            trained.assign_encoder(job.state.method.encoder, folder)
-
-    job = dense_job(
+    return dense_job(
         config,
         data,
         view(config),
@@ -122,9 +103,8 @@ def detection(config: Config, data: Source, start: str) -> Job:
         batch_size=config.detect_batch_size,
         flag="detect_batch_size",
         seed=seeds.init_seed(config.seed, "detect"),
-        initialize=initialize,
+        start=start_of(config, "detect"),
     )
-    return job
 
 
 def _optimizer(config: Config, rate: Rate) -> keras.optimizers.Optimizer:
@@ -173,6 +153,14 @@ class Detector:
         """Images `[b, S, S, 3]` in [0, 1] to `RetinaNet.detections`."""
         return tf.function(self.network.detections, autograph=False)
 
+    def look(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """What is in an image uint8 `[h, w, 3]`, boxes in its pixels."""
+        shown, cut = whole_image(tf.constant(image), self.canvas)
+        found = self.detect(shown[None])
+        sizes = cut.source, tf.stack([cut.height, cut.width])
+        found["boxes"] = restored_boxes(found["boxes"], *sizes)
+        return {name: value[0].numpy() for name, value in found.items()}
+
     def find(self, images: Source) -> dict[int, Found]:
         """What is in each readable example, boxes in pixels of its image."""
         batch = min(_BATCH, images.num_examples)
@@ -210,8 +198,3 @@ def load(path: str | AnyPath) -> Detector:
         made = detector(run.config, len(names))
     trained.assign_items(Detect(made).checkpoint_items(), run.checkpoint)
     return Detector(dataclasses.replace(run, encoder=made.encoder), made, names)
-
-
-def class_text(names: tuple[str, ...]) -> dict[str, str]:
-    """The file of a detector that names its classes."""
-    return {trained.CLASSES: json.dumps(list(names))}

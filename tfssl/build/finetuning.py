@@ -17,7 +17,7 @@ from tfssl.build.views import supervised_recipe
 from tfssl.config import Config
 from tfssl.config.tasks import FINETUNE_RATES
 from tfssl.core import runtime, seeds
-from tfssl.data import Source, balanced, require_labels
+from tfssl.data import Source, oversampled, require_labels
 from tfssl.errors import DataError, message
 from tfssl.train import Job
 
@@ -44,7 +44,7 @@ def finetuning(config: Config, data: Source, start: str, steps: int = 0) -> Job:
     targets = None if several is None else several.targets
     weights = class_weights(data) if config.class_balance == "loss" else None
     if config.class_balance == "sampling":
-        data = balanced(data)
+        data = oversampled(data)
     (epochs,) = config.finetune_epochs
     momentum = None
     if steps:

@@ -16,7 +16,7 @@ from tfssl.augment import dense
 from tfssl.augment.dense import DenseView
 from tfssl.build import networks, trained
 from tfssl.build.data import evaluation_source, source
-from tfssl.build.dense import dense_job
+from tfssl.build.dense import dense_job, start_of
 from tfssl.build.first_views import VIEWS
 from tfssl.build.trained import Trained
 from tfssl.build.training import Rate
@@ -114,12 +114,7 @@ def segmentation(config: Config, data: Source) -> Job:
         decay = config.segment_weight_decay
         return optim.build_optimizer("sgd", rate, momentum=0.9, weight_decay=decay)
 
-    def initialize() -> None:
-        if start := start_of(config):
-            folder = trained.checkpoint_folder(start)
-            trained.assign_encoder(job.state.method.encoder, folder)
-
-    job = dense_job(
+    return dense_job(
         config,
         data,
         view(config),
@@ -130,9 +125,8 @@ def segmentation(config: Config, data: Source) -> Job:
         steps=steps,
         batch_size=config.segment_batch_size,
         flag="segment_batch_size",
-        initialize=initialize,
+        start=start_of(config, "segment"),
     )
-    return job
 
 
 def first_views(config: Config, data: Source) -> np.ndarray:
@@ -150,12 +144,6 @@ def first_views(config: Config, data: Source) -> np.ndarray:
     batch = next(iter(rows))
     masks = coloured(batch["target"]["mask"].numpy()[..., 0])
     return np.stack([batch["views"].numpy()[:, 0], masks], 1)
-
-
-def start_of(config: Config) -> str:
-    """The run whose encoder it begins with; empty: the seed's."""
-    random = config.segment_weights == "random"
-    return "" if random else config.init_from or config.run_dir
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -185,9 +173,8 @@ class Segmenter:
     def mask(self, image: np.ndarray) -> np.ndarray:
         """The mask uint8 `[h, w]` of an image uint8 `[h, w, 3]`, as `masks` has it."""
         canvas = (self.image_size, self.image_size)
-        cut = dense.fitted(*map(tf.constant, image.shape[:2]), canvas)
-        shown = dense.moved_image(tf.constant(image), cut, canvas)
-        logits = self.logits(tf.cast(shown, tf.float32)[None] * (1.0 / 255.0)).numpy()
+        shown, cut = dense.whole_image(tf.constant(image), canvas)
+        logits = self.logits(shown[None]).numpy()
         size = int(cut.height), int(cut.width)
         return resized_mask(logits[0], size, image.shape[:2])
 

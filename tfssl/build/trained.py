@@ -256,6 +256,7 @@ def load(path: str | AnyPath, *, config: Config | None = None) -> Trained:
     folder = checkpoint_folder(path)
     encoder = fresh_encoder(stored)
     assign_encoder(encoder, folder)
+    names, several = _classes(path)
     return Trained(
         path=str(path),
         config=stored,
@@ -264,8 +265,8 @@ def load(path: str | AnyPath, *, config: Config | None = None) -> Trained:
         head=_head(stored, folder),
         transform=transform(stored),
         provenance=provenance(path),
-        class_names=_classes(path)[0],
-        several_labels=_classes(path)[1],
+        class_names=names,
+        several_labels=several,
     )
 
 
@@ -435,11 +436,10 @@ def _head(config: Config, folder: AnyPath) -> keras.Model | None:
     return network.head()
 
 
-def classes_text(data: Source) -> str:
-    """The content of `CLASSES` of a run that learned a data set's labels."""
-    if data.several is not None:
-        return json.dumps({_SEVERAL: list(data.several.class_names)})
-    return json.dumps(list(data.class_names))
+def classes_text(names: Sequence[str], *, several_labels: bool = False) -> str:
+    """The content of `CLASSES`; arguments as the attributes of `Trained`."""
+    found = list(names)
+    return json.dumps({_SEVERAL: found} if several_labels else found)
 
 
 def _classes(path: str | AnyPath) -> tuple[tuple[str, ...], bool]:

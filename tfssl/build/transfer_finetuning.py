@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -148,7 +147,6 @@ def _trained(
     settings: Config, data: Source, folds: Folds, steps: int, own: RunDirectory
 ) -> Trained:
     job = finetuning(settings, data, settings.init_from, steps)
-    names = json.dumps(list(folds.class_names))
     job.run(
         recorder(
             settings,
@@ -157,7 +155,7 @@ def _trained(
             supervised_recipe(settings),
             name="finetune",
             title=f"{folds.row.name}, {Path(own.path).name}",
-            texts={trained.CLASSES: names},
+            texts={trained.CLASSES: trained.classes_text(folds.class_names)},
         )
     )
     return trained.load(own.path)

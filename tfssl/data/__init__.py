@@ -13,7 +13,7 @@ from tfssl.data.shapes import Shapes
 from tfssl.data.source import Reading, Source, Summary
 from tfssl.data.sources import open_source
 from tfssl.data.splits import Split, parse_split
-from tfssl.data.subset import balanced, require_labels, spread, tenth, without_tenth
+from tfssl.data.subset import oversampled, require_labels, spread, tenth, without_tenth
 from tfssl.data.tfds_source import TfdsSource
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "Summary",
     "Split",
     "TfdsSource",
-    "balanced",
     "dense_inference",
     "dense_training",
     "draw",
@@ -38,6 +37,7 @@ __all__ = [
     "inference",
     "is_small",
     "open_source",
+    "oversampled",
     "parse_split",
     "require_labels",
     "spread",

@@ -16,8 +16,7 @@ from tfssl.augment import dense
 from tfssl.augment.dense import DenseView
 from tfssl.core import seeds
 from tfssl.data.objects import Padded
-from tfssl.data.order import Order
-from tfssl.data.pipeline import finish, one_by_one, require_rows
+from tfssl.data.pipeline import finish, one_by_one, order_of
 from tfssl.data.rows import fetch, fetch_or_mask, nothing
 from tfssl.data.source import Source
 
@@ -106,17 +105,8 @@ def dense_training(
     Raises:
       DataError: Fewer examples than rows in a step, or rows that do not divide.
     """
-    rows = global_batch - first_row if rows is None else rows
-    require_rows(source, global_batch, replica_batch, first_row, rows, 1)
-    order = Order(
-        seed=seed,
-        total=source.num_examples,
-        global_batch=global_batch,
-        replica_batch=replica_batch,
-        first_row=first_row,
-        rows=rows,
-    )
-    counts = tf.data.Dataset.range(start_step * rows, tf.int64.max)
+    order = order_of(source, seed, global_batch, replica_batch, first_row, rows)
+    counts = tf.data.Dataset.range(start_step * order.rows, tf.int64.max)
     make = DenseRows(source, view, canvas, seed).maker()
     batches = one_by_one(counts, order, make).batch(replica_batch, drop_remainder=True)
     return finish(batches)
@@ -150,11 +140,9 @@ def dense_inference(
             found,
             lambda: (nothing()["image"], tf.constant(False)),
         )
-        shape = tf.shape(image)
-        cut = dense.fitted(shape[0], shape[1], canvas)
-        shown = tf.cast(dense.moved_image(image, cut, canvas), tf.float32)
+        shown, cut = dense.whole_image(image, canvas)
         return {
-            "image": shown * (1.0 / 255.0),
+            "image": shown,
             "index": index,
             "mask": readable,
             "source": cut.source,

@@ -91,21 +91,13 @@ def training(
       DataError: Fewer examples than rows in a step, rows that do not divide, or images
         that do not fit on the device that shall cut them.
     """
-    rows = global_batch - first_row if rows is None else rows
-    require_rows(source, global_batch, replica_batch, first_row, rows, micro_batches)
-    order = Order(
-        seed=seed,
-        total=source.num_examples,
-        global_batch=global_batch,
-        replica_batch=replica_batch,
-        first_row=first_row,
-        rows=rows,
-        micro_batches=micro_batches,
+    order = order_of(
+        source, seed, global_batch, replica_batch, first_row, rows, micro_batches
     )
     if service:
-        counts = _rows_by_step(start_step, rows)
+        counts = _rows_by_step(start_step, order.rows)
     else:
-        counts = tf.data.Dataset.range(start_step * rows, tf.int64.max)
+        counts = tf.data.Dataset.range(start_step * order.rows, tf.int64.max)
     if is_small(source, image_size):
         small = SmallRows(source, recipe, seed, image_size, global_batch)
         make = small.numbers if cutter.field == "index" else small.views
@@ -300,19 +292,30 @@ def finish(batches: tf.data.Dataset) -> tf.data.Dataset:
     return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
-def require_rows(
+def order_of(
     source: Source,
+    seed: int,
     global_batch: int,
     replica_batch: int,
     first_row: int,
-    rows: int,
-    micro_batches: int,
-) -> None:
-    """Refuses rows that do not make up a batch.
+    rows: int | None,
+    micro_batches: int = 1,
+) -> Order:
+    """Returns the order of a worker's rows; refuses rows that do not make up a batch.
+
+    Args:
+      source: The data set.
+      seed: Of `Order`, as all arguments of the same names.
+      global_batch: Rows of a step over all replicas of all workers.
+      replica_batch: Rows of one batch.
+      first_row: First row of this worker.
+      rows: Rows of this worker; None: all the rest.
+      micro_batches: M, divides `replica_batch`.
 
     Raises:
       DataError: See `training`.
     """
+    rows = global_batch - first_row if rows is None else rows
     if source.num_examples < global_batch:
         raise DataError(
             message(
@@ -345,3 +348,12 @@ def require_rows(
                 "a batch_size that the number of replicas divides",
             )
         )
+    return Order(
+        seed=seed,
+        total=source.num_examples,
+        global_batch=global_batch,
+        replica_batch=replica_batch,
+        first_row=first_row,
+        rows=rows,
+        micro_batches=micro_batches,
+    )

@@ -129,7 +129,7 @@ def chosen(base: Source, places: np.ndarray, what: str) -> Source:
     return Subset(base, len(places), place, what)
 
 
-def balanced(base: Source) -> Source:
+def oversampled(base: Source) -> Source:
     """Repeats the images of rarer classes, whole rounds first, up to the largest class.
 
     Args:

@@ -16,16 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import keras
 import tensorflow as tf
 
 from tfssl.augment import dense
-from tfssl.config.remote import as_path
-from tfssl.core.paths import folder_written_whole
 from tfssl.data.decode import decode
 from tfssl.data.formats import MAX_PIXELS
-from tfssl.exporters.folder import CARD, Check, Text, describe
-from tfssl.exporters.saved_model import METADATA, MODEL_FILE, refuse_foreign
+from tfssl.exporters.folder import Check, Text
+from tfssl.exporters.saved_model import write_saved_model
 
 Detect = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 """Images `[b, S, S, 3]` in [0, 1] to `boxes`, `scores`, `classes`, `count`."""
@@ -48,13 +45,11 @@ class _Boxes(tf.Module):
 
         def prepared(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             image = decode(data, max_pixels, orient="exif", python=False)
-            shape = tf.shape(image)
-            cut = dense.fitted(shape[0], shape[1], canvas)
-            shown = tf.stack([cut.height, cut.width])
-            return dense.moved_image(image, cut, canvas), cut.source, shown
+            pixels, cut = dense.whole_image(image, canvas)
+            return pixels, cut.source, tf.stack([cut.height, cut.width])
 
         of = (
-            tf.TensorSpec([size, size, 3], tf.uint8),
+            tf.TensorSpec([size, size, 3], tf.float32),
             tf.TensorSpec([2], tf.int32),
             tf.TensorSpec([2], tf.int32),
         )
@@ -65,12 +60,11 @@ class _Boxes(tf.Module):
         )
         def from_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
             # oneDNN's batch normalisation fails on a batch of none.
-            pixels, source, shown = tf.map_fn(
+            images, source, shown = tf.map_fn(
                 prepared, image_bytes, fn_output_signature=of
             )
-            count = tf.shape(pixels)[0]
+            count = tf.shape(images)[0]
             spare = tf.zeros([tf.cast(count < 1, tf.int32), size, size, 3])
-            images = tf.cast(pixels, tf.float32) * (1.0 / 255.0)
             found = detect(tf.concat([images, spare], 0))
             found = {name: value[:count] for name, value in found.items()}
             boxes = dense.restored_boxes(found["boxes"], source, shown)
@@ -108,8 +102,6 @@ def export_boxes(
     Raises:
       RunDirectoryError: `path` holds something that is not a SavedModel.
     """
-    folder = as_path(path)
-    refuse_foreign(folder)
     served = _Boxes(detect, weights, image_size, max_pixels)
     facts = {
         **metadata,
@@ -121,14 +113,5 @@ def export_boxes(
             "[N, 100, 4], scores: float32 [N, 100], classes: int64 [N, 100], "
             "count: int64 [N]"
         },
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
     }
-    places = {
-        name if name == CARD else f"assets.extra/{name}": text
-        for name, text in (texts or {}).items()
-    }
-    with folder_written_whole(folder, MODEL_FILE) as beside:
-        tf.saved_model.save(served, str(beside), signatures=served.endpoints)
-        describe(beside, METADATA, facts, places, check)
-    return str(folder)
+    return write_saved_model(served, path, facts, texts or {}, check)

@@ -18,13 +18,11 @@ import keras
 import tensorflow as tf
 
 from tfssl.augment import dense
-from tfssl.config.remote import as_path
-from tfssl.core.paths import folder_written_whole
 from tfssl.core.variables import raw
 from tfssl.data.decode import decode
 from tfssl.data.formats import MAX_PIXELS
-from tfssl.exporters.folder import CARD, Check, Text, describe
-from tfssl.exporters.saved_model import METADATA, MODEL_FILE, refuse_foreign
+from tfssl.exporters.folder import Check, Text
+from tfssl.exporters.saved_model import write_saved_model
 
 
 class _Masks(tf.Module):
@@ -39,14 +37,12 @@ class _Masks(tf.Module):
 
         def probabilities(data: tf.Tensor) -> tf.Tensor:
             image = decode(data, max_pixels, orient=orient, python=False)
-            shape = tf.shape(image)
-            cut = dense.fitted(shape[0], shape[1], (size, size))
-            pixels = dense.moved_image(image, cut, (size, size))[None]
-            out = tf.cast(pixels, tf.float32) * (1.0 / 255.0)
+            shown, cut = dense.whole_image(image, (size, size))
+            out = shown[None]
             for model in models:
                 out = model(out, training=False)
             part = tf.cast(out, tf.float32)[:, : cut.height, : cut.width]
-            return tf.image.resize(part, shape[:2], "bilinear")[0]
+            return tf.image.resize(part, cut.source, "bilinear")[0]
 
         def one(data: tf.Tensor) -> tf.Tensor:
             classes = tf.argmax(probabilities(data), -1, tf.int32)
@@ -102,8 +98,6 @@ def export_masks(
     Raises:
       RunDirectoryError: `path` holds something that is not a SavedModel.
     """
-    folder = as_path(path)
-    refuse_foreign(folder)
     served = _Masks(models, image_size, max_pixels, orient)
     facts = {
         **metadata,
@@ -113,14 +107,5 @@ def export_masks(
             "serving_default": "image_bytes: string [N] to mask_bytes: string [N], PNG",
             "mask": "image_bytes: string to mask: uint8 [h, w], confidence: [h, w]",
         },
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
     }
-    places = {
-        name if name == CARD else f"assets.extra/{name}": text
-        for name, text in (texts or {}).items()
-    }
-    with folder_written_whole(folder, MODEL_FILE) as beside:
-        tf.saved_model.save(served, str(beside), signatures=served.endpoints)
-        describe(beside, METADATA, facts, places, check)
-    return str(folder)
+    return write_saved_model(served, path, facts, texts or {}, check)

@@ -16,7 +16,10 @@ Input and output of both signatures (`N` images):
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -214,8 +217,6 @@ def export_saved_model(
     Raises:
       RunDirectoryError: `path` holds something that is not a SavedModel.
     """
-    folder = as_path(path)
-    refuse_foreign(folder)
     served = _Served(
         *inference_clones(encoder, classifier, any_size=any_size),
         transform,
@@ -228,13 +229,45 @@ def export_saved_model(
     )
     facts = {**metadata, **_facts(encoder, classifier, transform, image_size)}
     facts |= {"max_image_pixels": max_pixels, "orient": orient, "on_error": on_error}
+    also = functools.partial(write_serving_files, image_size=image_size)
+    return write_saved_model(served, path, facts, texts or {}, check, also)
+
+
+def write_saved_model(
+    served: tf.Module,
+    path: str,
+    facts: Mapping[str, Any],
+    texts: Mapping[str, Text],
+    check: Check | None,
+    also: Callable[[Path], None] = lambda folder: None,
+) -> str:
+    """Writes a module with `endpoints` as a SavedModel, whole or not at all.
+
+    Args:
+      served: Its functions are the signatures, by name.
+      path: Folder to write; an older SavedModel there is replaced.
+      facts: JSON-able, for `assets.extra/metadata.json`, with TensorFlow's and Keras'
+        versions.
+      texts: As of `export_saved_model`.
+      check: Looks at the new folder before it takes its place.
+      also: Writes what else stands in the folder.
+
+    Returns:
+      `path`.
+
+    Raises:
+      RunDirectoryError: `path` holds something that is not a SavedModel.
+    """
+    folder = as_path(path)
+    _refuse_foreign(folder)
+    facts = {**facts, "tensorflow": tf.__version__, "keras": keras.__version__}
     places = {
         name if name == CARD else f"assets.extra/{name}": text
-        for name, text in (texts or {}).items()
+        for name, text in texts.items()
     }
     with folder_written_whole(folder, MODEL_FILE) as beside:
         tf.saved_model.save(served, str(beside), signatures=served.endpoints)
-        write_serving_files(beside, image_size)
+        also(beside)
         describe(beside, METADATA, facts, places, check)
     return str(folder)
 
@@ -333,12 +366,10 @@ def _facts(
             "serving_default": "image_bytes: string [N]",
             "features": "images: float32 [N, H, W, 3], RGB in [0, 1]",
         },
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
     }
 
 
-def refuse_foreign(path: AnyPath) -> None:
+def _refuse_foreign(path: AnyPath) -> None:
     """Refuses to write over what is not a SavedModel.
 
     Raises:

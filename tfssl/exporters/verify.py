@@ -78,7 +78,6 @@ def verified(
     Raises:
       TfsslError: It cannot be opened, or gives other features or probabilities.
     """
-    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     files = _encoded(sample.images) if kind == "saved_model" else []
     norms = normalization_of(given.encoder)
     got = _read(folder, kind, sample.images, files, norms)
@@ -99,7 +98,7 @@ def verified(
     return {
         "images": len(sample.images),
         "images_of": sample.of,
-        "bytes": size,
+        "bytes": _bytes_of(folder),
         **found,
         "milliseconds_an_image": 1000 * float(got["seconds"]) / len(sample.images),
         "milliseconds_one_image": 1000 * float(got["one_seconds"]),
@@ -147,8 +146,7 @@ def verified_boxes(
     Raises:
       TfsslError: It cannot be opened, or finds other things.
     """
-    files = [tf.io.encode_png(image).numpy() for image in images]
-    got = _read(folder, "boxes", np.zeros(0, np.float32), files, (None, None))
+    got, facts = _answers(folder, "boxes", images)
     pixels, scores, same = 0.0, 0.0, True
     for place, want in enumerate(found):
         count = int(got["count"][place])
@@ -170,15 +168,7 @@ def verified_boxes(
                 "export_verify=False to write it anyway; please report it",
             )
         )
-    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    return {
-        "images": len(images),
-        "bytes": size,
-        "pixels_apart": pixels,
-        "scores_apart": scores,
-        "milliseconds_an_image": 1000 * float(got["seconds"]) / max(len(images), 1),
-        "cores": os.cpu_count(),
-    }
+    return facts | {"pixels_apart": pixels, "scores_apart": scores}
 
 
 def verified_masks(
@@ -199,8 +189,7 @@ def verified_masks(
     Raises:
       TfsslError: It cannot be opened, or gives other masks.
     """
-    files = [tf.io.encode_png(image).numpy() for image in images]
-    got = _read(folder, "masks", np.zeros(0, np.float32), files, (None, None))
+    got, facts = _answers(folder, "masks", images)
     given = reader.files_of({"bytes": got["masks"], "lengths": got["lengths"]})
     found = [tf.io.decode_png(data, 1).numpy()[..., 0] for data in given]
     shapes = [(a.shape, b.shape) for a, b in zip(found, masks, strict=True)]
@@ -218,14 +207,25 @@ def verified_masks(
                 "export_verify=False to write it anyway; please report it",
             )
         )
-    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    return {
+    return facts | {"different_pixels": apart}
+
+
+def _answers(
+    folder: Path, kind: str, images: Sequence[np.ndarray]
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """What an export says of images of any size, and how large and fast it is."""
+    files = [tf.io.encode_png(image).numpy() for image in images]
+    got = _read(folder, kind, np.zeros(0, np.float32), files, (None, None))
+    return got, {
         "images": len(images),
-        "bytes": size,
-        "different_pixels": apart,
+        "bytes": _bytes_of(folder),
         "milliseconds_an_image": 1000 * float(got["seconds"]) / max(len(images), 1),
         "cores": os.cpu_count(),
     }
+
+
+def _bytes_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def compared(

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import tensorflow as tf
 
-from tfssl import build
-from tfssl.build import detection, trained
-from tfssl.build.training import refuse_other_flags
+from tfssl.build import detection
+from tfssl.build.trained import CLASSES, classes_text
 from tfssl.config import Config
+from tfssl.config.detect_flags import DetectFlags
+from tfssl.config.flag import specs_of
 from tfssl.data import Source
 from tfssl.evaluate.detection import Detected, Found, Truth, score_boxes
 from tfssl.runs import RunDirectory
 from tfssl.runs.pictures import Strip, write_pictures
-from tfssl.runs.scores import SCRATCH, TRAINED, Counts, Score, add_score
+from tfssl.runs.scores import SCRATCH, TRAINED, Counts, Score
 from tfssl.show import boxes, console
-from tfssl.show.scores import score_line
 from tfssl.tasks import Outcome
-
-_RECIPE = ("precision", "dataset", "train_split", "image_size", "seed", "init_from",
-           "encoder", "encoder_family", "normalization", "freeze")  # fmt: skip
+from tfssl.tasks.dense import DenseTask
 
 SHOWN = 12
 """Held-out images whose boxes the report shows."""
@@ -42,41 +38,12 @@ def run(config: Config) -> Outcome:
       RunDirectoryError: The folder holds a detection with other flags.
       Stopped: A signal ended it after a checkpoint.
     """
-    random = config.detect_weights == "random"
-    name = "detect_random" if random else "detect"
-    data, held_out = detection.boxes_sources(config)
-    build.require_batch(config, data, "detect_batch_size")
-    if not build.is_chief(config):
-        _train(config, data, None)
-        return Outcome()  # what follows is the chief's
-    with RunDirectory(config.run_dir) as directory:
-        with RunDirectory(directory.path / name) as own:
-            _train(config, data, own)
-            score = _scored(config, data, held_out, own)
-            add_score(own, score)
-        add_score(directory, score)
-    console.say(score_line(score))
-    console.say(f"the detecting run is {own.path}")
-    return Outcome(None if random else str(own.path), value=score)
+    return _TASK.run(config, *detection.boxes_sources(config))
 
 
-def _train(config: Config, data: Source, own: RunDirectory | None) -> None:
-    start = detection.start_of(config)
-    job = detection.detection(config, data, start)
-    if own is None:
-        job.run(build.recorder(config, job, None, None, name="detect"))
-        return
-    settings = dataclasses.replace(
-        config, mode="detect", run_dir=str(own.path), init_from=start
-    )
-    names = [n for n in settings.specs if n.startswith("detect") or n in _RECIPE]
-    refuse_other_flags(settings, own, names, "a detection")
-    texts = trained.provenance_texts(start)
-    texts |= detection.class_text(data.objects.class_names)
-    job.run(build.recorder(settings, job, own, None, name="detect", texts=texts))
-
-
-def _scored(config: Config, data: Source, held_out: Source, own: RunDirectory) -> Score:
+def _scored(
+    config: Config, data: Source, held_out: Source, own: RunDirectory
+) -> tuple[Score, None]:
     """AP in float32 with moving statistics; pictures for the report are written."""
     known, strange = held_out.objects.in_classes(data.objects.class_names)
     truth = [Truth(*image) for image in known.images]
@@ -92,7 +59,7 @@ def _scored(config: Config, data: Source, held_out: Source, own: RunDirectory) -
     _write_pictures(own, held_out, detector.class_names, truth, found)
     total = held_out.num_examples
     counts = Counts(total, len(found), total - len(found))
-    return Score(
+    score = Score(
         "detect",
         held_out.name,
         SCRATCH if config.detect_weights == "random" else TRAINED,
@@ -115,6 +82,7 @@ def _scored(config: Config, data: Source, held_out: Source, own: RunDirectory) -
         description=_description(config, data, counts, scored),
         note=note,
     )
+    return score, None
 
 
 def _description(config: Config, data: Source, counts: Counts, scored: Detected) -> str:
@@ -154,3 +122,16 @@ def _write_pictures(
         strips.append(Strip(held_out.where(place), list(map(np.asarray, panels))))
     found_head = f"found, with a score of {boxes.SURE} or more"
     write_pictures(own, strips, ("objects", found_head))
+
+
+_TASK = DenseTask(
+    "detect",
+    specs_of(DetectFlags).keys()
+    | {"precision", "dataset", "train_split", "image_size", "seed", "init_from"}
+    | {"encoder", "encoder_family", "normalization", "freeze"},
+    ("a detection", "detecting"),
+    detection.detection,
+    None,
+    lambda data: {CLASSES: classes_text(data.objects.class_names)},
+    _scored,
+)

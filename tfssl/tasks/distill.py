@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Any
 
 from tfssl import build
@@ -92,7 +91,7 @@ def _train(
     if not names and not teachers.other_classes(made.teacher, images):
         names = tuple(images.class_names)
     if config.distill_target == "classes":
-        texts[trained.CLASSES] = json.dumps(list(names))
+        texts[trained.CLASSES] = trained.classes_text(names)
 
     def initialize() -> None:
         if config.init_from:

@@ -25,7 +25,7 @@ from tfssl.exporters.verify import Sample, line, verified
 from tfssl.runs import RunDirectory, checkpoint
 from tfssl.show import console
 from tfssl.show.model_card import model_card
-from tfssl.tasks import Outcome, export_boxes, export_masks
+from tfssl.tasks import Outcome, export_dense
 from tfssl.weights import CLASSIFIER, licence_text
 
 VERIFIED, CALIBRATION = 16, 128
@@ -33,7 +33,7 @@ VERIFIED, CALIBRATION = 16, 128
 
 SERVING = "serving"
 
-DENSE = {"detect": export_boxes.write, "segment": export_masks.write}
+DENSE = {"detect": export_dense.write_boxes, "segment": export_dense.write_masks}
 """Mode of a run that learned more than an encoder to what writes it."""
 
 
@@ -51,7 +51,7 @@ def run(config: Config) -> Outcome:
         if writer := DENSE.get(run.config.mode):
             path = place(directory.path, config)
             _require_saved_model(config, run)
-            writer(config, run, path, _metadata(config, run))
+            writer(config, run, path, _metadata(config, run), _licence(run))
             console.say(f"exported {run.path} to {path}")
             return Outcome(value=str(path))
         images = _OwnImages(run)
@@ -200,8 +200,13 @@ def _texts(run: Trained) -> dict[str, Any]:
         data=list(results.get("data", {}).values()),
         unreadable=len(results.get("skipped_files") or []),
     )
-    licence = licence_text(run.provenance) if run.provenance else ""
-    return {CARD: card} | ({"LICENSE-weights.txt": licence} if licence else {})
+    return {CARD: card, **_licence(run)}
+
+
+def _licence(run: Trained) -> dict[str, str]:
+    """The notice that travels with weights that are not ours."""
+    record = run.provenance
+    return {"LICENSE-weights.txt": licence_text(record)} if record else {}
 
 
 def _linear(run: Trained) -> tuple[np.ndarray, np.ndarray] | None:

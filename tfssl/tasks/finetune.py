@@ -154,7 +154,11 @@ def _train(config: Config, data: Source, own: RunDirectory | None, name: str) ->
         settings = _settings(config, own, name)
         _refuse_other_flags(settings, own)
         texts = trained.provenance_texts(settings.init_from)
-        texts[trained.CLASSES] = trained.classes_text(data)
+        several = data.several
+        names = data.class_names if several is None else several.class_names
+        texts[trained.CLASSES] = trained.classes_text(
+            names, several_labels=several is not None
+        )
     job = finetuning(config, data, _start(config) if name == "finetune" else "")
     views = supervised_recipe(config)
     job.run(build.recorder(settings, job, own, views, name=name, texts=texts))
@@ -217,9 +221,8 @@ def _score(
     }
     own = "".join(f", {flag.replace('_', ' ')} {text}" for flag, text in extra.items())
     kept = f"{config.finetune_layer} projector layers kept"
-    trains = "whole network"
-    if config.freeze != "none":
-        trains = f"stages from {config.freeze} on"
+    frozen = {"none": "whole network", "all": "classifier alone"}
+    trains = frozen.get(config.freeze, f"stages from {config.freeze} on")
     text = (
         f"{trains} trained on {data.num_examples} labelled images "
         f"(label fraction {config.text('label_fraction')}) for "

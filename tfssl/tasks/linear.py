@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
-import json
 import time
 from collections.abc import Sequence
 
@@ -167,7 +166,7 @@ def _keep(linear: Linear, data: Source, own: RunDirectory) -> None:
     content = io.BytesIO()
     np.savez(content, kernel=linear.weights, bias=linear.bias)
     write_whole(own.path / trained.PROBE_FILE, content.getvalue())
-    names = json.dumps(list(data.class_names))
+    names = trained.classes_text(data.class_names)
     own.write_atomic(own.path / trained.CLASSES, names)
 
 

@@ -48,15 +48,16 @@ def run(config: Config) -> Outcome:
 
 
 def _write(config: Config, directory: RunDirectory) -> None:
+    scores = list(chain(directory))
     data = ReportData(
         title=directory.path.name,
         created=datetime.datetime.now().strftime("%Y-%m-%d %H:%M"),
         log=read_log(directory.log),
         results=directory.read_results(),
-        chain=list(chain(directory)),
+        chain=scores,
         curves=curves(measured(config.run_dir)),
         profile=directory.read_profile(),
-        pictures=dict(_pictures(directory)),
+        pictures=dict(_pictures(directory, scores)),
         transfer=_transfer(directory),
         flags=config.values(),
         views=_views(config),
@@ -96,9 +97,11 @@ def chain(directory: RunDirectory, name: str = "") -> Iterator[RunScores]:
             yield from chain(RunDirectory(folder), f"{name}/{folder.name}".strip("/"))
 
 
-def _pictures(directory: RunDirectory) -> Iterator[tuple[str, dict[str, Any]]]:
+def _pictures(
+    directory: RunDirectory, runs: list[RunScores]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """What the run and those inside it predict, by name."""
-    for run in chain(directory):
+    for run in runs:
         folder = RunDirectory(directory.path / run.name) if run.name else directory
         if found := pictures_of(folder):
             yield run.name, found

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import json
 from typing import Any
 
 import tensorflow as tf
 
-from tfssl import build
-from tfssl.build import segmentation, trained
+from tfssl.build import segmentation
 from tfssl.build.segmentation import CLASSES
 from tfssl.config import Config
 from tfssl.config.flag import specs_of
@@ -21,13 +18,9 @@ from tfssl.data.mask_files import coloured
 from tfssl.evaluate.segmentation import PixelCounts, by_class
 from tfssl.runs import RunDirectory
 from tfssl.runs.pictures import Strip, write_pictures
-from tfssl.runs.scores import SCRATCH, TRAINED, Confusion, Counts, Score, add_score
-from tfssl.show import console
-from tfssl.show.scores import score_line
+from tfssl.runs.scores import SCRATCH, TRAINED, Confusion, Counts, Score
 from tfssl.tasks import Outcome
-
-_RECIPE = {*specs_of(SegmentFlags), *specs_of(Network), *specs_of(Images)}
-_RECIPE |= {"precision", "dataset", "train_split", "seed", "init_from", "freeze"}
+from tfssl.tasks.dense import DenseTask
 
 SHOWN = 12
 """Held-out images whose masks the report shows."""
@@ -46,48 +39,7 @@ def run(config: Config) -> Outcome:
       RunDirectoryError: The folder holds a segmentation with other flags.
       Stopped: A signal ended it after a checkpoint.
     """
-    random = config.segment_weights == "random"
-    name = "segment_random" if random else "segment"
-    data, held_out = segmentation.mask_sources(config)
-    build.require_batch(config, data, "segment_batch_size")
-    if not build.is_chief(config):
-        _train(config, data, None)
-        return Outcome()
-    with RunDirectory(config.run_dir) as directory:
-        with RunDirectory(directory.path / name) as own:
-            _train(config, data, own)
-            score, confusion = _scored(config, data, held_out, own)
-            add_score(own, score, confusion)
-        add_score(directory, score, confusion)
-    console.say(score_line(score))
-    console.say(f"the segmenting run is {own.path}")
-    return Outcome(None if random else str(own.path), value=score)
-
-
-def _train(config: Config, data: Source, own: RunDirectory | None) -> None:
-    if own is None:
-        job = segmentation.segmentation(config, data)
-        job.run(build.recorder(config, job, None, None, name="segment"))
-        return
-    start = segmentation.start_of(config)
-    settings = dataclasses.replace(
-        config, mode="segment", run_dir=str(own.path), init_from=start
-    )
-    build.refuse_other_flags(settings, own, _RECIPE, "a segmentation")
-    job = segmentation.segmentation(config, data)
-    job.run(
-        build.recorder(
-            settings,
-            job,
-            own,
-            functools.partial(segmentation.first_views, settings, data),
-            name="segment",
-            texts={
-                **trained.provenance_texts(start),
-                CLASSES: json.dumps(list(data.pixel_classes)),
-            },
-        )
-    )
+    return _TASK.run(config, *segmentation.mask_sources(config))
 
 
 def _scored(
@@ -152,3 +104,15 @@ def _settings(config: Config, data: Source) -> dict[str, Any]:
         "images": data.num_examples,
     }
     return found | ({"freeze": config.freeze} if config.freeze != "none" else {})
+
+
+_TASK = DenseTask(
+    "segment",
+    {*specs_of(SegmentFlags), *specs_of(Network), *specs_of(Images)}
+    | {"precision", "dataset", "train_split", "seed", "init_from", "freeze"},
+    ("a segmentation", "segmenting"),
+    segmentation.segmentation,
+    segmentation.first_views,
+    lambda data: {CLASSES: json.dumps(list(data.pixel_classes))},
+    _scored,
+)

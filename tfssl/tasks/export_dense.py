@@ -1,0 +1,132 @@
+"""Export of runs that detect or segment: image bytes in, boxes or a mask out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfssl import build
+from tfssl.augment.dense import IGNORED
+from tfssl.build import Trained, detection, segmentation
+from tfssl.config import Config
+from tfssl.core.paths import AnyPath
+from tfssl.core.variables import raw
+from tfssl.data import spread
+from tfssl.errors import TfsslError, printable
+from tfssl.exporters.box_model import export_boxes
+from tfssl.exporters.folder import Text
+from tfssl.exporters.mask_model import export_masks
+from tfssl.exporters.verify import verified_boxes, verified_masks
+from tfssl.methods import Detect
+from tfssl.show import console
+
+VERIFIED = 8
+"""Images to compare on."""
+
+
+def write_boxes(
+    config: Config,
+    run: Trained,
+    path: AnyPath,
+    metadata: Mapping[str, Any],
+    texts: Mapping[str, Text],
+) -> None:
+    """Writes a SavedModel with a run's detector.
+
+    Args:
+      config: Of the command.
+      run: The run.
+      path: Where to.
+      metadata: Of its encoder.
+      texts: Notices that travel with it.
+
+    Raises:
+      TfsslError: What was written says something else than the network.
+    """
+    detector = detection.load(run.path)
+
+    def check(folder: Path) -> Mapping[str, Any]:
+        images, of = _own_images(detector.run, "boxes")
+        found = verified_boxes(folder, images, [detector.look(i) for i in images])
+        _say(
+            found,
+            f"of {of} the boxes differ by {found['pixels_apart']:.2g} pixels at most, "
+            f"scores by {found['scores_apart']:.2g}",
+        )
+        return {"verified": found | {"images_of": of}}
+
+    export_boxes(
+        detector.network.detections,
+        [raw(v) for v in Detect(detector.network).checkpoint_items().values()],
+        str(path),
+        image_size=detector.run.image_size,
+        metadata={
+            **metadata,
+            "detector": run.config.detector,
+            **_named(detector.class_names),
+        },
+        texts=texts,
+        max_pixels=config.max_image_pixels,
+        check=check if config.export_verify else None,
+    )
+
+
+def write_masks(
+    config: Config,
+    run: Trained,
+    path: AnyPath,
+    metadata: Mapping[str, Any],
+    texts: Mapping[str, Text],
+) -> None:
+    """Writes a SavedModel with the head of a run that segments; as `write_boxes`."""
+    segmenter = segmentation.load_segmenter(run.path)
+
+    def check(folder: Path) -> Mapping[str, Any]:
+        images, of = _own_images(segmenter.run)
+        found = verified_masks(folder, images, [segmenter.mask(i) for i in images])
+        share = f"{100 * found['different_pixels']:.2g} %"
+        _say(found, f"of {of} {share} of the pixels differ in class")
+        return {"verified": found | {"images_of": of}}
+
+    export_masks(
+        segmenter.network.models(),
+        str(path),
+        image_size=segmenter.image_size,
+        metadata={**metadata, **_named(segmenter.class_names), "ignored": IGNORED},
+        texts=texts,
+        max_pixels=config.max_image_pixels,
+        orient=config.orient,
+        check=check if config.export_verify else None,
+    )
+
+
+def _named(names: tuple[str, ...]) -> dict[str, Any]:
+    return {"classes": list(map(printable, names)), "num_classes": len(names)}
+
+
+def _say(found: Mapping[str, Any], differences: str) -> None:
+    console.say(
+        f"saved_model: {found['bytes'] / 1e6:.2f} MB; {differences}; "
+        f"{found['milliseconds_an_image']:.1f} ms an image, {found['cores']} cores"
+    )
+
+
+def _own_images(run: Trained, targets: str = "") -> tuple[list[np.ndarray], str]:
+    """Training images, at their own size; noise where they are not there."""
+    config = run.config
+    try:
+        whole = build.source(config, config.train_split, targets=targets, memory=0)
+        source = spread(whole, VERIFIED)
+        places = range(source.num_examples)
+        found = [source.example(tf.constant(p, tf.int64))["image"] for p in places]
+        of = f"{len(found)} images of {printable(source.name)}"
+        return [image.numpy() for image in found], of
+    except (TfsslError, tf.errors.OpError) as error:
+        console.say(f"compared on noise: {error}")
+        size = run.image_size
+        noise = np.random.default_rng(0).integers(0, 256, (VERIFIED, size, size, 3))
+        return list(noise.astype(np.uint8)), f"{VERIFIED} images of noise"
