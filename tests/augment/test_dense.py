@@ -148,3 +148,13 @@ def test_numbers_that_draw_nothing_are_refused():
         dense.DenseView((10, 8))
     with pytest.raises(ConfigError, match="visible"):
         dense.DenseView((8, 8), visible=1.5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_whole_image_is_the_fitted_view_as_numbers(shape):
+    image = np.random.default_rng(5).integers(0, 256, (*shape, 3), np.uint8)
+    shown, cut = dense.whole_image(tf.constant(image), CANVAS)
+    want = dense.fitted(*map(tf.constant, shape), CANVAS)
+    assert [x.numpy().tolist() for x in cut] == [x.numpy().tolist() for x in want]
+    pixels = dense.moved_image(tf.constant(image), want, CANVAS).numpy()
+    np.testing.assert_allclose(shown, pixels / 255, atol=1e-7)

@@ -8,10 +8,17 @@ import pytest
 import tensorflow as tf
 
 from tests.gallery import saved
-from tfssl.data import every_class, in_classes, open_source, tfrecord_write
+from tfssl.data import (
+    every_class,
+    in_classes,
+    open_source,
+    targets_of,
+    tfrecord_write,
+)  # fmt: skip
 from tfssl.data.classes import renumbered
 from tfssl.data.tfrecord_index import sidecar
 from tfssl.data.tfrecord_write import Settings
+from tfssl.errors import DataError
 from tfssl.runs.scores import Counts
 
 COLOURS = {"ant": 40, "caf\u00e9": 90, "dog": 140, "eel": 190}
@@ -216,3 +223,17 @@ def test_numbers_are_names_where_there_are_no_others(tmp_path):
     source = of(f"tfrecord:{out}/{{split}}-*", "test")
     assert source.class_names == ("0", "1", "2")
     assert source.summary().unknown == {"3": 3}
+
+
+def test_columns_of_several_labels_are_found_by_name(tmp_path):
+    has = np.array([[1, 0, 1], [0, 1, 1], [1, 1, 0], [0, 0, 1]])
+    names = np.array(["eel", "cafe\u0301", "ant"])
+    images = np.zeros([4, 8, 8, 3], np.uint8)
+    np.savez(tmp_path / "a.npz", images=images, labels=has, class_names=names)
+    source = open_source(f"arrays:{tmp_path}/a.npz", "all", image_size=8, memory=0)
+    wanted = ("ant", "caf\u00e9", "dog", "eel")
+    columns = [has[:, 2], has[:, 1], np.full(4, -1), has[:, 0]]
+    want = np.stack(columns, 1)[[2, 0]]
+    np.testing.assert_array_equal(targets_of(source, source.ids[[2, 0]], wanted), want)
+    with pytest.raises(DataError, match="without any of the classes"):
+        targets_of(source, source.ids, ("dog",))

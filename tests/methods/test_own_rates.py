@@ -120,7 +120,9 @@ def test_a_rewind_halves_every_rate():
     np.testing.assert_allclose(got[:, 1], want, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["online/predictr", "online/encoder/stage9_"])
+@pytest.mark.parametrize(
+    "name", ["online/predictr", "online/enc", "online/encoder/stage9_"]
+)
 def test_a_rate_for_an_unknown_role_is_refused(name):
     optimizer = optim.build_optimizer("sgd", 0.1)
     with pytest.raises(ValueError, match="online/predictor"):
