@@ -186,6 +186,14 @@ def test_a_flag_that_no_mode_reads_is_refused(tmp_path, mode, fraction, refused)
             completed(parsed)
 
 
+@pytest.mark.parametrize("detector", ["retinanet", "rcnn_c4"])
+def test_flags_of_another_detector_are_refused(tmp_path, detector):
+    words = ["--mode=detect", f"--run_dir={tmp_path}", f"--detector={detector}"]
+    found = unread_flags(cli.parse(["tfssl", *words, "--detect_regions=64"]))
+    assert len(found) == (detector == "retinanet")
+    assert all("--mode=detect with --detector" in problem for problem in found)
+
+
 READ_BY = [
     # (mode, typed, part of the answer): REVIEW's accepted-and-ignored flags among them
     (

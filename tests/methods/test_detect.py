@@ -1,6 +1,7 @@
-"""RetinaNet's losses by their formulas; one replica is two."""
+"""Losses of both detectors: formulas, learning, nothing to learn; two replicas."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -14,32 +15,53 @@ from tfssl.losses import focal_loss, smooth_l1
 
 STEPS = """
 import json
+import sys
 import numpy as np
 import tensorflow as tf
-from tfssl.build.dense import dense_job
 from tfssl.build import detection
 from tfssl.config import Config, resolve
-from tfssl.data import open_source
 from tfssl.core import runtime
+from tfssl.data import open_source
+from tfssl.methods import Batch
 from tfssl.train import make_run_steps
 
+given = json.loads(sys.argv[1])
 runtime.split_cpu(2)
 data = open_source("shapes:12", "train", image_size=64, targets="boxes")
 found = []
-for strategy in ("one", "mirrored"):
+for strategy, steps in (("one", given.pop("steps")), ("mirrored", 3)):
     config = resolve(Config(
-        method="moco", encoder="resnet10x0.125", image_size=64, detect_steps=3,
-        detect_batch_size=4, detect_warmup_steps=1, detect_learning_rate=0.05,
-        strategy=strategy,
+        method="moco", image_size=64, detect_steps=40, detect_batch_size=4,
+        detect_warmup_steps=1, strategy=strategy, detect_weights="random",
         virtual_devices=2 if strategy == "mirrored" else 0,
+        **{n: tuple(v) if isinstance(v, list) else v for n, v in given.items()},
     ))
     job = detection.detection(config, data)
     run = make_run_steps(job.strategy, job.state, job.views)
-    rows = run(job.batches(0), tf.constant(3, tf.int64))
+    rows = run(job.batches(0), tf.constant(steps, tf.int64))
     found.append({n: np.asarray(v).tolist() for n, v in rows.items()})
     found[-1]["replicas"] = job.strategy.num_replicas_in_sync
+    if strategy == "one":
+        # Pictures without an object.
+        views = (tf.random.stateless_uniform([4, 64, 64, 3], [0, 0]),)
+        none = {"boxes": tf.zeros([4, 5, 4]), "classes": -tf.ones([4, 5], tf.int64)}
+        rows = Batch(views, tf.zeros([4], tf.int64), None, none)
+        out = job.state.method.loss(rows, tf.constant(0, tf.int64))
+        empty = {n: float(v) for n, v in (*out.scalars.items(), ("loss", out.loss))}
+found.append(empty)
 print(json.dumps(found))
 """
+
+RETINANET = {"encoder": "resnet10x0.125", "detect_learning_rate": 0.05, "steps": 3}
+C4 = {
+    "encoder": "resnet10x0.25",
+    "detector": "rcnn_c4",
+    "detect_anchors": (8, 16, 32),
+    "detect_regions": 32,
+    "detect_learning_rate": 0.02,
+    "detect_shorter": (64,),
+    "steps": 30,
+}
 
 
 def test_focal_loss_is_its_formula():
@@ -62,10 +84,11 @@ def test_smooth_l1_by_hand():
 
 
 @pytest.mark.slow
-def test_two_replicas_are_one():
-    """Also where one replica's rows have hardly an object."""
+@pytest.mark.parametrize("given", [RETINANET, C4], ids=["retinanet", "rcnn_c4"])
+def test_two_replicas_are_one(given):
+    """Also where one replica's rows have hardly an object, and where none has any."""
     done = subprocess.run(
-        [sys.executable, "-c", STEPS],
+        [sys.executable, "-c", STEPS, json.dumps(given)],
         cwd=ROOT,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
@@ -73,9 +96,20 @@ def test_two_replicas_are_one():
         timeout=600,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    one, two = json.loads(done.stdout.splitlines()[-1])
+    one, two, empty = json.loads(done.stdout.splitlines()[-1])
     assert (one["replicas"], two["replicas"]) == (1, 2)
-    for name in ("loss", "class_loss", "box_loss", "matched_anchors"):
-        np.testing.assert_allclose(one[name], two[name], rtol=2e-3, err_msg=name)
+    names = [name for name in one if name.endswith("_loss")]
+    assert len(names) == (4 if given is C4 else 2)
+    for name in ("loss", *names):
+        np.testing.assert_allclose(one[name][:3], two[name], rtol=2e-3, err_msg=name)
     np.testing.assert_allclose(one["loss"][0], two["loss"][0], rtol=1e-5)
-    assert len(set(one["loss"])) == 3
+    assert len(set(one["loss"])) == given["steps"]
+    parts = np.sum([one[name] for name in names], 0)
+    np.testing.assert_allclose(parts, one["loss"], rtol=1e-5)
+    assert np.isfinite(empty["loss"])
+    assert empty["box_loss"] == empty.get("proposal_loss", 0) == 0
+    if given is C4:
+        # Background is one of eleven classes, each as likely as the others at first.
+        assert one["class_loss"][0] == pytest.approx(math.log(11), abs=0.1)
+        assert 0 < one["object_regions"][0] <= given["detect_regions"]
+        assert np.mean(one["loss"][-6:]) < 0.7 * np.mean(one["loss"][:6])

@@ -102,6 +102,38 @@ def test_stopped_and_resumed_is_bit_identical(chain, tmp_path, monkeypatch, caps
     assert "--detect_batch_size=8 instead of 4" in capsys.readouterr().err
 
 
+def test_faster_rcnn_resumes_is_scored_and_exported(chain, tmp_path, monkeypatch):
+    """Of the export the boxes are compared with the network's before it is kept."""
+    c4 = {"detector": "rcnn_c4", "detect_anchors": "8,16,32", "detect_regions": 16}
+    common = {**SMALL, **c4, "init_from": chain}
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    modes = "detect,export"
+    assert main(words(modes, whole, **common, freeze="P3")) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "StopRequest", StopAfterOneCall)
+        assert main(words("detect", parts, **common, freeze="P3")) == 42
+    assert main(words("detect", parts, **common, freeze="P3")) == 0
+    trained = newest(whole / "detect")[1]
+    equal(trained, newest(parts / "detect")[1])
+    began = newest(chain)[1]
+    encoder = [n for n in trained if n.startswith("online/encoder/")]
+    still = {n for n in encoder if np.array_equal(trained[n], began[n])}
+    below = {n for n in encoder if n.split("/")[2].startswith(("stem", "stage1"))}
+    assert below <= still
+    # The last stage has seen regions: its weights and its statistics moved.
+    last = [n for n in encoder if n.split("/")[2].startswith("stage4")]
+    kernels = {n for n in last if n.endswith(("kernel", "moving_mean"))}
+    assert kernels
+    assert not kernels & still
+    (score,) = json.loads((parts / "results.json").read_text())["scores"]
+    assert score["settings"]["detector"] == "rcnn_c4"
+    assert score["metrics"].keys() >= {"ap", "ap50", "voc_ap50"}
+    place = whole / "detect" / "saved_model" / "assets.extra" / "metadata.json"
+    metadata = json.loads(place.read_text())
+    assert metadata["detector"] == "rcnn_c4"
+    assert metadata["verified"]["pixels_apart"] < 0.1
+
+
 def test_random_weights_frozen_stages_and_annotations_of_ones_own(
     chain, tmp_path, files
 ):
@@ -153,6 +185,8 @@ def test_what_cannot_be_done_is_said_before_the_first_step(chain, tmp_path, caps
         "a multiple of 32": {"image_size": 40},
         "shorter than the training": {"detect_warmup_steps": 2},
         "one of test, train": {"eval_split": "other"},
+        "--detect_anchors": {"detector": "rcnn_c4", "detect_anchors": "8,8"},
+        "detect with --detector": {"detect_regions": 32},
         "frozen part": {"detect_weights": "random", "freeze": "P3"},
     }
     for text, flags in cases.items():

@@ -23,8 +23,8 @@ from tfssl.core.paths import AnyPath
 from tfssl.data import Source, dense_inference
 from tfssl.errors import CheckpointError, DataError, message
 from tfssl.evaluate.detection import Found
-from tfssl.methods import Detect
-from tfssl.models import RetinaNet
+from tfssl.methods import Detect, DetectRegions
+from tfssl.models import FasterRCNN, RetinaNet
 from tfssl.train import Job
 
 _BATCH = 16
@@ -77,26 +77,37 @@ def view(config: Config) -> DenseView:
     )
 
 
-def detector(config: Config, classes: int) -> RetinaNet:
-    """The detector before training: the encoder is the seed's."""
+def method(config: Config, classes: int) -> Detect | DetectRegions:
+    """What trains, before training: the encoder is the seed's."""
+    encoder = networks.encoder(config, config.seed)
+    if config.freeze != "none":
+        networks.freeze_below(encoder, config.freeze)
+    return _METHODS[config.detector](config, encoder, classes)
+
+
+def _retinanet(config: Config, encoder: keras.Model, classes: int) -> Detect:
     seed = seeds.init_seed(config.seed, "detect")
-    return RetinaNet(networks.encoder(config, config.seed), classes, seed=seed)
+    return Detect(RetinaNet(encoder, classes, seed=seed))
+
+
+def _rcnn_c4(config: Config, encoder: keras.Model, classes: int) -> DetectRegions:
+    seed = seeds.init_seed(config.seed, "detect")
+    parts = networks.dense_parts(config, seed)
+    made = FasterRCNN(encoder, classes, parts, anchors=config.detect_anchors)
+    return DetectRegions(made, count=config.detect_regions, seed=seed)
+
+
+_METHODS = {"retinanet": _retinanet, "rcnn_c4": _rcnn_c4}
+"""By the value of `--detector`."""
 
 
 def detection(config: Config, data: Source) -> Job:
     """The training that the flags describe."""
-
-    def method() -> Detect:
-        made = detector(config, len(data.objects.class_names))
-        if config.freeze != "none":
-            networks.freeze_below(made.encoder, config.freeze)
-        return Detect(made)
-
     return dense_job(
         config,
         data,
         view(config),
-        method,
+        lambda: method(config, len(data.objects.class_names)),
         functools.partial(_optimizer, config),
         rate=_rate(config),
         steps=config.detect_steps,
@@ -140,8 +151,14 @@ class Detector:
     """
 
     run: Trained
-    network: RetinaNet
+    network: RetinaNet | FasterRCNN
     class_names: tuple[str, ...]
+
+    @property
+    def weights(self) -> list:
+        """Every variable of encoder and detector."""
+        parts = (self.network.encoder, *self.network.parts.values())
+        return [variable for part in parts for variable in part.variables]
 
     @property
     def canvas(self) -> tuple[int, int]:
@@ -195,6 +212,7 @@ def load(path: str | AnyPath) -> Detector:
         )
     names = run.class_names
     with runtime.precision("float32"):
-        made = detector(run.config, len(names))
-    trained.assign_items(Detect(made).checkpoint_items(), run.checkpoint)
-    return Detector(dataclasses.replace(run, encoder=made.encoder), made, names)
+        made = method(run.config, len(names))
+    trained.assign_items(made.checkpoint_items(), run.checkpoint)
+    run = dataclasses.replace(run, encoder=made.encoder)
+    return Detector(run, made.detector, names)

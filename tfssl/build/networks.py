@@ -15,6 +15,9 @@ from tfssl.config import Config, method_row
 from tfssl.config.encoder_name import is_foreign
 from tfssl.methods import FineTune, Method, Setup
 from tfssl.methods.simclr import build_projector
+from tfssl.models.blocks import Parts
+from tfssl.models.families import get_family
+from tfssl.models.normalization import get_normalization
 
 PROBE = "head_supervised"
 """Layer name of the online probe; SimCLR keeps it out of LARS' decay by this name."""
@@ -116,6 +119,18 @@ def fine_tune(
         label_smoothing=config.label_smoothing,
         class_weights=class_weights,
         targets=targets,
+    )
+
+
+def dense_parts(config: Config, seed: int) -> Parts:
+    """Makes the layers of what is put on stages, with the encoder's normalisation."""
+    return Parts(
+        family=get_family(config.encoder_family),
+        seed=seed,
+        zero_last_gamma=False,
+        normalization=get_normalization(config.normalization),
+        norm_options={"groups": config.batch_norm_groups},
+        dtype=None,
     )
 
 

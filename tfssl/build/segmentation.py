@@ -28,10 +28,7 @@ from tfssl.data.dense_rows import dense_inference, dense_training
 from tfssl.data.mask_files import coloured
 from tfssl.errors import CheckpointError, DataError, message
 from tfssl.methods import Segment
-from tfssl.models.blocks import Parts
 from tfssl.models.deeplab import LEVELS, bilinear_matrix, deeplab_head
-from tfssl.models.families import get_family
-from tfssl.models.normalization import get_normalization
 from tfssl.runs import RunDirectory, checkpoint
 from tfssl.train import Job
 
@@ -80,18 +77,10 @@ def method(config: Config, classes: int) -> Segment:
 def _with_head(config: Config, encoder: keras.Model, classes: int) -> Segment:
     levels = encoder.pyramid_outputs
     stages = keras.Model(encoder.inputs, [levels[name] for name in LEVELS])
-    parts = Parts(
-        family=get_family(config.encoder_family),
-        seed=config.seed,
-        zero_last_gamma=False,
-        normalization=get_normalization(config.normalization),
-        norm_options={"groups": config.batch_norm_groups},
-        dtype=None,
-    )
     head = deeplab_head(
         [tuple(levels[name].shape[1:]) for name in LEVELS],
         classes,
-        parts,
+        networks.dense_parts(config, config.seed),
         size=(config.image_size, config.image_size),
         width=config.segment_width,
         name=HEAD,

@@ -6,7 +6,7 @@ import dataclasses
 
 from tfssl.config.flag import WHOLES, Flags, flag
 
-DETECTORS = ("retinanet",)
+DETECTORS = ("retinanet", "rcnn_c4")
 SIDES = 32
 """The image's side is a multiple of this: the levels of a pyramid lie on each other."""
 
@@ -17,7 +17,8 @@ class DetectFlags(Flags, title="detect", scope="free"):
 
     detector: str = flag(
         "retinanet",
-        "what is put on the encoder: retinanet (KerasCV; P3 to P7, focal loss)",
+        "what is put on the encoder: retinanet (KerasCV; P3 to P7, focal loss) or "
+        "rcnn_c4 (Faster R-CNN C4, MoCo's detector)",
         choices=DETECTORS,
     )
     detect_weights: str = flag(
@@ -29,7 +30,9 @@ class DetectFlags(Flags, title="detect", scope="free"):
     detect_steps: int = flag(24_000, "updates (MoCo: 24,000 on VOC 07+12)", low=1)
     detect_batch_size: int = flag(16, "images a step", low=1)
     detect_learning_rate: float = flag(
-        0.01, "peak, for this batch as it is (RetinaNet's, for 16 images)", above=0
+        0.01,
+        "peak, for this batch as it is (RetinaNet's for 16 images; MoCo's C4: .02)",
+        above=0,
     )
     detect_warmup_steps: int = flag(100, "steps of linear rise from 0", low=0)
     detect_decay_steps: tuple[int, ...] = flag(
@@ -49,3 +52,17 @@ class DetectFlags(Flags, title="detect", scope="free"):
     )
     detect_shorter_step: int = flag(1, "between these bounds (MoCo: 32)", low=1)
     detect_longest: int = flag(0, "most that the longer side may have; 0: any", low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class RegionFlags(Flags, title="detect", scope="free"):
+    """Flags of `--detector=rcnn_c4`."""
+
+    detect_anchors: tuple[int, ...] = flag(
+        (32, 64, 128, 256, 512),
+        "rcnn_c4: sides of the square anchors, in pixels of the canvas",
+        kind=WHOLES,
+    )
+    detect_regions: int = flag(
+        512, "rcnn_c4: regions of an image that a step learns from", low=4
+    )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from tfssl.config import tables
-from tfssl.config.detect_flags import DetectFlags
+from tfssl.config.detect_flags import DetectFlags, RegionFlags
 from tfssl.config.distill_flags import DistillFlags
 from tfssl.config.flag import (
     NUMBERS,
@@ -234,7 +234,8 @@ class Task:
       run: `"module:function"`, of the resolved Config to `tfssl.tasks.Outcome`.
       reads: The groups of flags that it reads, beside `Job`, `Machine` and `Network`.
       also: Single flags that it reads.
-      only_with: A flag, and the groups that are read where it is not its default.
+      only_with: A flag of `reads` or of these groups, and the groups that are read
+        where it is not its default.
       method: It reads the method's own flags.
       on_a_run: It needs a trained encoder, and so reads the flags of the run that made
         it.
@@ -277,9 +278,11 @@ class Task:
         Args:
           values: Every flag's value.
         """
+        beside = sum(self.only_with.values(), ())
+        own = {n: s for g in (*self.reads, *beside) for n, s in specs_of(g).items()}
         found: set[str] = set()
         for name, groups in self.only_with.items():
-            if not values[name]:
+            if values[name] == own[name].default:
                 found |= _names(groups) - {name}
         return found
 
@@ -291,6 +294,8 @@ def _names(groups: Iterable[type[Flags]]) -> set[str]:
 _PRETRAIN = (Data, Images, Training, Recording, Precision, Service)
 _TFRECORD = ("tfrecord_image_key", "tfrecord_label_key", "tfrecord_first_label")
 _ONLINE_KNN = MappingProxyType({"knn_every": (OnlineKnnFlags, KnnFlags)})
+
+_REGIONS = MappingProxyType({"detector": (RegionFlags,)})
 
 _FINETUNE = Task(
     "tfssl.tasks.finetune:run",
@@ -341,6 +346,7 @@ TASKS: Mapping[str, Task] = {
         "tfssl.tasks.detect:run",
         (Data, Images, Recording, Precision, DetectFlags),
         ("freeze",),
+        only_with=_REGIONS,
         on_a_run=True,
         target="boxes",
         all_workers=True,

@@ -141,13 +141,17 @@ def verified_boxes(
 
     Returns:
       `images`, `bytes` on disk, `pixels_apart` and `scores_apart` (the largest, over
-      the boxes that both give), `milliseconds_an_image` of all at once, on `cores`.
+      the boxes that both give), `exchanged` (how many of the better half of the boxes
+      it does not give: of two that suppress each other, with scores as good as equal,
+      rounding decides which is left; at most a tenth), `milliseconds_an_image` of all
+      at once, on `cores`.
 
     Raises:
       TfsslError: It cannot be opened, or finds other things.
     """
     got, facts = _answers(folder, "boxes", images)
     pixels, scores, same = 0.0, 0.0, True
+    exchanged, compared, farthest = 0, 0, 0.0
     for place, want in enumerate(found):
         count = int(got["count"][place])
         # Rounding may exchange boxes, or put the last ones below the threshold.
@@ -156,19 +160,26 @@ def verified_boxes(
             apart = np.abs(got["boxes"][place][:count] - want["boxes"][number]).max(-1)
             alike = got["classes"][place][:count] == want["classes"][number]
             near = np.where(alike, apart, np.inf)
-            pixels = max(pixels, float(near.min(initial=np.inf)))
-            if np.isfinite(near).any():
-                score = got["scores"][place][int(near.argmin())]
-                scores = max(scores, float(abs(score - want["scores"][number])))
-    if not (same and pixels <= APART and scores <= BOUNDS["float32"]):
+            nearest = float(near.min(initial=np.inf))
+            compared, farthest = compared + 1, max(farthest, nearest)
+            if nearest > APART:
+                exchanged += 1
+                continue
+            pixels = max(pixels, nearest)
+            score = got["scores"][place][int(near.argmin())]
+            scores = max(scores, float(abs(score - want["scores"][number])))
+    same &= 10 * exchanged <= compared
+    if not (same and scores <= BOUNDS["float32"]):
         raise TfsslError(
             message(
-                f"boxes that differ by {pixels:.2g} pixels and scores by {scores:.2g}",
+                f"{exchanged} of {compared} boxes that differ, by up to {farthest:.2g} "
+                f"pixels, and scores by {scores:.2g}",
                 "those of the trained network",
                 "export_verify=False to write it anyway; please report it",
             )
         )
-    return facts | {"pixels_apart": pixels, "scores_apart": scores}
+    apart = {"pixels_apart": pixels, "scores_apart": scores, "exchanged": exchanged}
+    return facts | apart
 
 
 def verified_masks(

@@ -5,7 +5,7 @@ Which methods there are, and what each is built by, says `tfssl.config.methods`.
 
 from tfssl.methods.base import Batch, CouplesRows, Method, Setup, StepOutput
 from tfssl.methods.byol import BYOL
-from tfssl.methods.detect import Detect
+from tfssl.methods.detect import Detect, DetectRegions
 from tfssl.methods.distill import Distill, DistillFeatures
 from tfssl.methods.finetune import FineTune
 from tfssl.methods.linear import LinearProbe
@@ -20,6 +20,7 @@ __all__ = [
     "Batch",
     "CouplesRows",
     "Detect",
+    "DetectRegions",
     "Distill",
     "DistillFeatures",
     "EndToEnd",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tfssl.config.encoder_name import EncoderSpec, parse_encoder
 from tfssl.models.batchnorm import BatchNorm, frozen_statistics
 from tfssl.models.families import FAMILIES, Family
+from tfssl.models.faster_rcnn import FasterRCNN
 from tfssl.models.foreign import build_foreign_encoder
 from tfssl.models.foreign_teacher import build_foreign_teacher
 from tfssl.models.heads import byol_mlp, linear_head, moco_head, simclr_head
@@ -29,6 +30,7 @@ __all__ = [
     "Encoder",
     "EncoderSpec",
     "Family",
+    "FasterRCNN",
     "GroupNorm",
     "Normalize",
     "RetinaNet",

@@ -46,7 +46,7 @@ class RetinaNet:
     """
 
     def __init__(self, encoder: keras.Model, classes: int, *, seed: int):
-        _require_levels(encoder)
+        require_levels(encoder)
         import keras_cv
 
         self.encoder = encoder
@@ -136,7 +136,12 @@ def _float32_layers(keras_cv: Any) -> Sequence[keras.layers.Layer]:
     return anchors, to_targets, to_boxes
 
 
-def _require_levels(encoder: keras.Model) -> None:
+def require_levels(encoder: keras.Model) -> None:
+    """Refuses encoders whose levels do not have the strides of `LEVELS`.
+
+    Raises:
+      ConfigError: It has no levels, or others.
+    """
     names = getattr(encoder, "pyramid_level_inputs", None)
     if names is None:
         raise ConfigError(

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfssl.build import detection
 from tfssl.build.trained import CLASSES, classes_text
 from tfssl.config import Config
-from tfssl.config.detect_flags import DetectFlags
+from tfssl.config.detect_flags import DetectFlags, RegionFlags
 from tfssl.config.flag import specs_of
 from tfssl.data import Source
 from tfssl.evaluate.detection import Detected, Found, Truth, score_boxes
@@ -88,7 +88,7 @@ def _scored(
 def _description(config: Config, data: Source, counts: Counts, scored: Detected) -> str:
     bounds = detection.view(config).shorter
     random = config.detect_weights == "random"
-    frozen = {"none": "all layers", "all": "pyramid and heads"}
+    frozen = {"none": "all layers", "all": "what is put on it"}
     layers = frozen.get(config.freeze, f"stages from {config.freeze} on")
     return (
         f"{config.detector} from {'random weights' if random else 'the encoder'}, "
@@ -126,7 +126,7 @@ def _write_pictures(
 
 _TASK = DenseTask(
     "detect",
-    specs_of(DetectFlags).keys()
+    {*specs_of(DetectFlags), *specs_of(RegionFlags)}
     | {"precision", "dataset", "train_split", "image_size", "seed", "init_from"}
     | {"encoder", "encoder_family", "normalization", "freeze"},
     ("a detection", "detecting"),

@@ -21,7 +21,6 @@ from tfssl.exporters.box_model import export_boxes
 from tfssl.exporters.folder import Text
 from tfssl.exporters.mask_model import export_masks
 from tfssl.exporters.verify import verified_boxes, verified_masks
-from tfssl.methods import Detect
 from tfssl.show import console
 
 VERIFIED = 8
@@ -61,7 +60,7 @@ def write_boxes(
 
     export_boxes(
         detector.network.detections,
-        [raw(v) for v in Detect(detector.network).checkpoint_items().values()],
+        [raw(v) for v in detector.weights],
         str(path),
         image_size=detector.run.image_size,
         metadata={

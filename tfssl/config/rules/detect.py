@@ -30,6 +30,16 @@ def _decay(config: Config) -> Iterator[str]:
         )
 
 
+def _anchors(config: Config) -> Iterator[str]:
+    sides = config.detect_anchors
+    if not sides or min(sides) < 1 or len(set(sides)) < len(sides):
+        yield message(
+            f"--detect_anchors={config.text('detect_anchors')}",
+            "different sides in pixels",
+            "--detect_anchors=32,64,128,256,512",
+        )
+
+
 def _encoder(config: Config) -> Iterator[str]:
     if "detect" not in modes(config):
         return
@@ -57,5 +67,5 @@ def _warmup(config: Config) -> Iterator[str]:
         )
 
 
-FIELD_RULES: tuple[Rule, ...] = (_shorter, _decay)
+FIELD_RULES: tuple[Rule, ...] = (_shorter, _decay, _anchors)
 RULES: tuple[Rule, ...] = (_encoder, _warmup)
