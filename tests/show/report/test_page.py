@@ -13,6 +13,7 @@ import pytest
 
 from tfssl.runs.scores import Confusion, Counts, Score
 from tfssl.show.report import ReportData, build_page, feature_space
+from tfssl.show.report.log_sentences import start_sentence
 from tfssl.show.scores import RunScores
 
 EVIL = '<script src="https://evil.example/x.js">alert(1)</script>'
@@ -209,6 +210,49 @@ def test_collapse_is_not_overlooked(quick):
 def test_waiting_for_data_is_said():
     rows = [{"step": i, "images_per_second": 10.0, "data_wait": 0.6} for i in range(5)]
     assert "starves" in words(build_page(ReportData(log=rows)))
+
+
+def log(**changes: dict[int, float]) -> list[dict[str, float]]:
+    """A training that falls steadily, with a little noise, but for what is changed."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "step": 10 * i,
+            "loss": 9 * 0.99**i + 0.02 * noise,
+            "gradient_norm": 40 - 0.2 * i,
+        }
+        for i, noise in enumerate(rng.normal(size=100))
+    ]
+    for name, values in changes.items():
+        for row, value in values.items():
+            rows[row][name] = value
+    return rows
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"gradient_norm": {4: 400.0}}, "the gradient norm reached 10.5 times"),
+        ({"loss": {i: 9 + i % 2 for i in range(1, 9)}}, "the loss jumped"),
+        ({"loss": {i: 9 + 0.1 * i for i in range(20)}}, "the loss rose to 1.21 times"),
+        ({"loss": {3: float("nan")}}, "not finite"),
+        ({"gradient_norm": {3: float("inf")}}, "not finite"),
+        ({"gradient_norm": {60: 400.0}}, ""),
+        ({"loss": {80: 30.0}}, ""),
+        ({}, ""),
+    ],
+)
+def test_an_unstable_start_is_said(changes, said):
+    sentence = start_sentence(log(**changes))
+    assert said in sentence and bool(said) == bool(sentence)
+    assert bool(said) == ("--warmup_epochs" in sentence)
+
+
+def test_the_page_says_how_the_start_was(quick):
+    unstable = log(gradient_norm={4: 400.0})
+    for rows, told in ((unstable, True), (log(), False), (unstable[:8], False)):
+        assert ("unstable start" in words(build_page(ReportData(log=rows)))) == told
+    assert start_sentence([]) == start_sentence([{"step": 1, "loss": True}]) == ""
 
 
 def test_neither_tensorflow_nor_pyplot():

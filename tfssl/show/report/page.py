@@ -15,7 +15,7 @@ import numpy as np
 from tfssl.errors import printable
 from tfssl.runs.scores import TRAINED, Score
 from tfssl.show.label_curves import Curve, text_table
-from tfssl.show.report import figures
+from tfssl.show.report import figures, log_sentences
 from tfssl.show.report.classes import class_blocks
 from tfssl.show.report.data import ReportData
 from tfssl.show.report.feature_space import choose_queries, flat_map, neighbours
@@ -75,8 +75,9 @@ def build_page(data: ReportData) -> str:
         neighbours=_neighbours(data),
         map=_map(data),
         collapse=_collapse(data.collapse),
+        start_sentence=log_sentences.start_sentence(data.log),
         speed=_curves(data.log, SPEED),
-        speed_sentence=_speed_sentence(data.log),
+        speed_sentence=log_sentences.speed_sentence(data.log),
         reading=_reading(data),
         skipped=_skipped(data),
         skipped_rows=SKIPPED_ROWS,
@@ -105,12 +106,13 @@ def _printed(value: Any) -> Any:
     return printable(value) if outside else value
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _numeric_fields(log: list[dict[str, Any]]) -> list[str]:
-    names = {name: None for row in log for name, v in row.items() if _is_number(v)}
+    names = {
+        name: None
+        for row in log
+        for name, v in row.items()
+        if log_sentences.is_number(v)
+    }
     return [name for name in names if name not in NO_CURVE]
 
 
@@ -128,21 +130,25 @@ def _facts(data: ReportData, last: dict[str, Any]) -> list[tuple[str, str, str]]
     facts = []
     total = data.flags.get("train_steps") or 0
     if "step" in last:
-        of = f"of {int(total):,}" if _is_number(total) and total > 0 else ""
+        of = (
+            f"of {int(total):,}" if log_sentences.is_number(total) and total > 0 else ""
+        )
         facts.append(("steps", f"{int(last['step']):,}", of))
-    if _is_number(last.get("epoch")):
+    if log_sentences.is_number(last.get("epoch")):
         facts.append(("epochs", f"{last['epoch']:.4g}", ""))
-    if _is_number(last.get("loss")):
+    if log_sentences.is_number(last.get("loss")):
         facts.append(("loss", f"{last['loss']:.4g}", ""))
     scored = [g for g in groups(data.chain) if g.scores[-1].subject == TRAINED]
     for group in scored[:SCORED_FACTS]:
         name, value = next(iter(group.scores[-1].metrics.items()))
         head = f"{group.protocol} {spelled(name, METRICS)}"
         facts.append((head, number(value), group.run and f"{group.run}/"))
-    online = [r["knn_top1"] for r in data.log if _is_number(r.get("knn_top1"))]
+    online = [
+        r["knn_top1"] for r in data.log if log_sentences.is_number(r.get("knn_top1"))
+    ]
     if online and not scored:
         facts.append(("online kNN top-1", number(online[-1]), ""))
-    rate = _median(data.log, "images_per_second")
+    rate = log_sentences.median(data.log, "images_per_second")
     if rate is not None:
         facts.append(("images/s", f"{rate:,.0f}", ""))
     return facts
@@ -209,7 +215,9 @@ def _curves(
 ) -> list[dict[str, Any]]:
     out = []
     for name, (heading, options) in wanted.items():
-        rows = [(r["step"], r[name]) for r in log if _is_number(r.get(name))]
+        rows = [
+            (r["step"], r[name]) for r in log if log_sentences.is_number(r.get(name))
+        ]
         if not rows or not np.isfinite([value for _, value in rows]).any():
             continue
         steps, values = zip(*rows, strict=True)
@@ -375,29 +383,6 @@ def _detections(data: ReportData) -> Iterator[dict[str, Any]]:
             title = " · ".join(filter(None, parts))
             alt = "precision over recall at overlap .5, mean over classes"
             yield {"title": title, "picture": both_themes(draw, alt), "rows": rows}
-
-
-def _median(log: list[dict[str, Any]], name: str) -> float | None:
-    values = [r[name] for r in log if _is_number(r.get(name))]
-    # The first row holds the time of tracing and compiling.
-    values = [v for v in (values[1:] or values) if np.isfinite(v)]
-    return float(np.median(values)) if values else None
-
-
-def _speed_sentence(log: list[dict[str, Any]]) -> str:
-    rate, wait = _median(log, "images_per_second"), _median(log, "data_wait")
-    if rate is None:
-        return ""
-    sentence = f"Median {rate:,.0f} images per second"
-    if wait is None:
-        return sentence + "."
-    sentence += f", {100 * wait:.1f} % of the time waiting for data."
-    if wait > 0.2:
-        sentence += (
-            " The accelerator starves: more CPU cores, smaller images on disk or a "
-            "faster disk would speed this run up."
-        )
-    return sentence
 
 
 def _reading(data: ReportData) -> list[str]:
