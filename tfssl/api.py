@@ -59,13 +59,19 @@ def distill(*, run_dir: str | os.PathLike, **flags: Any) -> Trained:
     return _trained("distill", run_dir, flags)
 
 
-def detect(*, run_dir: str | os.PathLike, **flags: Any) -> Score:
-    """Learns boxes and their classes in `run_dir/detect`; returns its score."""
+def detect(*, run_dir: str | os.PathLike, **flags: Any) -> Score | list[Score]:
+    """Learns boxes and their classes in `run_dir/detect`; returns its score.
+
+    With several `dense_runs` or `dense_seeds` the list of scores, one a start.
+    """
     return _value("detect", run_dir, flags)
 
 
-def segment(*, run_dir: str | os.PathLike, **flags: Any) -> Score:
-    """Learns the class of every pixel in `run_dir/segment`; returns its score."""
+def segment(*, run_dir: str | os.PathLike, **flags: Any) -> Score | list[Score]:
+    """Learns the class of every pixel in `run_dir/segment`; returns its score.
+
+    With several `dense_runs` or `dense_seeds` the list of scores, one a start.
+    """
     return _value("segment", run_dir, flags)
 
 

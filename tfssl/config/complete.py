@@ -7,6 +7,7 @@ import os
 
 from tfssl.config import dataset_name, launch
 from tfssl.config.config import Config, modes, resolve
+from tfssl.config.dense_cells import RANDOM, from_first
 from tfssl.config.encoder_name import is_import_path
 from tfssl.config.inherit import (
     Parsed,
@@ -29,7 +30,8 @@ def completed(parsed: Parsed) -> Config:
     Raises:
       ConfigError: Anything is wrong; `problems` holds everything that is.
     """
-    config, problems = parsed.config, list(parsed.problems)
+    config, problems = from_first(parsed.config), list(parsed.problems)
+    parsed = parsed._replace(config=config)
     if problems and not parsed.given:
         raise ConfigError(problems)  # nothing was read: the rest would be guesses
     names = set(modes(config))
@@ -75,7 +77,9 @@ def completed(parsed: Parsed) -> Config:
 def missing_paths(config: Config, source: str = "") -> list[str]:
     """Returns a sentence for each local path that is named and is not there."""
     gone = []
-    starts = [("init_from", config.init_from), ("source", source)]
+    starts = [("source", source)]
+    if config.init_from not in config.dense_runs:
+        starts.append(("init_from", config.init_from))
     if not is_import_path(config.teacher):
         starts.append(("teacher", config.teacher))
     for flag, start in starts:
@@ -91,9 +95,9 @@ def missing_paths(config: Config, source: str = "") -> list[str]:
             and not os.path.exists(path.removeprefix("list:"))
         ):
             gone.append((flag, path))
-    for path in config.transfer_runs:
-        if "://" not in path and not os.path.exists(path):
-            gone.append(("transfer_runs", path))
+    runs = [("transfer_runs", path) for path in config.transfer_runs]
+    runs += [("dense_runs", path) for path in config.dense_runs if path != RANDOM]
+    gone += [f for f in runs if "://" not in f[1] and not os.path.exists(f[1])]
     if set(modes(config)) - {"export", "report", "search", "select", "transfer"}:
         absent = dataset_name.missing(config.dataset, config.data_dir)
         gone += [("dataset", path) for path in absent]

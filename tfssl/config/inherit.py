@@ -15,11 +15,12 @@ from tfssl.config.flag import specs_of
 from tfssl.config.flagfile import from_flagfile
 from tfssl.config.remote import as_path, is_remote
 from tfssl.config.tables import METHOD_OF_SOURCE, SOURCE_KINDS
+from tfssl.config.tasks import StartFlags
 from tfssl.errors import ConfigError, message
 
 FLAGS_FILE = "flags.cfg"
 _OF_THE_COMMAND = ("mode", "run_dir", "init_from", *specs_of(DistillFlags))
-_OF_THE_COMMAND += ("detect_weights", "segment_weights")
+_OF_THE_COMMAND += ("detect_weights", "segment_weights", *specs_of(StartFlags))
 
 
 class Parsed(NamedTuple):

@@ -14,6 +14,7 @@ from tfssl.config import tables
 from tfssl.config.detect_flags import DetectFlags, RegionFlags
 from tfssl.config.distill_flags import DistillFlags
 from tfssl.config.flag import (
+    NAMES,
     NUMBERS,
     SHARE_OR_FILE,
     WHOLES,
@@ -107,6 +108,21 @@ class LabelFlags(Flags, title="linear, finetune and distill", scope="free"):
         1,
         "draws of the labels of each fraction, from --seed on: a curve's spread",
         low=1,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class StartFlags(Flags, title="detect and segment", scope="free"):
+    """What dense tasks begin with, where that is more than one thing."""
+
+    dense_runs: tuple[str, ...] = flag(
+        (),
+        "what to begin with, with commas: runs, imported ones too, or random; the same "
+        "task from each, in one table",
+        kind=NAMES,
+    )
+    dense_seeds: int = flag(
+        1, "trainings from each start, from --seed on: the table's spread", low=1
     )
 
 
@@ -344,7 +360,7 @@ TASKS: Mapping[str, Task] = {
     ),
     "detect": Task(
         "tfssl.tasks.detect:run",
-        (Data, Images, Recording, Precision, DetectFlags),
+        (Data, Images, Recording, Precision, StartFlags, DetectFlags),
         ("freeze",),
         only_with=_REGIONS,
         on_a_run=True,
@@ -353,7 +369,7 @@ TASKS: Mapping[str, Task] = {
     ),
     "segment": Task(
         "tfssl.tasks.segment:run",
-        (Data, Images, Recording, Precision, SegmentFlags),
+        (Data, Images, Recording, Precision, StartFlags, SegmentFlags),
         ("freeze",),
         on_a_run=True,
         target="mask",

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from tfssl.config import Config, launch, modes, startup
 from tfssl.config.complete import completed
+from tfssl.config.dense_cells import WEIGHTS, is_table
 from tfssl.config.inherit import Parsed
 from tfssl.config.label_cells import is_curve
 from tfssl.config.remote import is_remote
@@ -102,6 +103,10 @@ def run(
                 from tfssl.tasks import label_curve
 
                 outcome = label_curve.run(share, mode, task(mode))
+            elif is_table(share) and mode in WEIGHTS:
+                from tfssl.tasks import dense_table
+
+                outcome = dense_table.run(share, mode, task(mode))
             else:
                 outcome = task(mode)(share)
             if TASKS[mode].images and build.is_chief(config):
@@ -158,7 +163,8 @@ def _configuration(parsed: Parsed) -> Config:
       RemoteError: A remote directory cannot be read.
     """
     asked = parsed.config
-    if not any(map(is_remote, (asked.run_dir, asked.init_from, asked.teacher))):
+    places = (asked.run_dir, asked.init_from, asked.teacher, *asked.dense_runs)
+    if not any(map(is_remote, places)):
         return completed(parsed)
     wrong = [*parsed.problems, *field_problems(asked)]
     if wrong := wrong or launch.problems(asked, os.environ):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable
 
 from tfssl import build
 from tfssl.config import Config
-from tfssl.config.flagfile import to_flagfile
 from tfssl.config.label_cells import cells
 from tfssl.config.remote import as_path
 from tfssl.runs import RunDirectory
@@ -16,6 +16,7 @@ from tfssl.runs.scores import scores_of
 from tfssl.show import console
 from tfssl.show.label_curves import Measured, curves, text_table
 from tfssl.tasks import Outcome
+from tfssl.tasks.points import run_once
 
 FOLDER = "labels"
 """In a run directory: a folder for each fraction and seed, with `FILE`."""
@@ -39,19 +40,18 @@ def run(config: Config, mode: str, task: Callable[[Config], Outcome]) -> Outcome
     for name, cell in cells(config).items():
         point = RunDirectory(above / name)
         one = _of_point(config, cell, point, mode)
-        done, text = point.path / f"{mode}.done.cfg", to_flagfile(one)
-        if done.is_file() and done.read_text("utf-8") == text:
-            console.say(f"{mode}, labels {name}: is there")
-            continue
-        console.say(f"{mode}, labels {name}")
-        task(one)
-        data = build.labelled_source(one, memory=0)
-        known = {"fraction": one.text("label_fraction"), "images": data.num_examples}
-        point.write_atomic(point.path / FILE, json.dumps(known) + "\n")
-        point.write_atomic(done, text)
+        after = functools.partial(_count, one)
+        run_once(one, mode, task, f"{mode}, labels {name}", after)
     found = curves(measured(config.run_dir))
     console.say(console.table(text_table(found)))
     return Outcome(value=found)
+
+
+def _count(one: Config, point: RunDirectory) -> None:
+    """Leaves how many labelled images the point has."""
+    data = build.labelled_source(one, memory=0)
+    known = {"fraction": one.text("label_fraction"), "images": data.num_examples}
+    point.write_atomic(point.path / FILE, json.dumps(known) + "\n")
 
 
 def measured(run_dir: str) -> list[Measured]:

@@ -11,6 +11,7 @@ from tfssl import build
 from tfssl.build import detection, segmentation, teacher
 from tfssl.build.finetuning import require_targets
 from tfssl.config import Config
+from tfssl.config.dense_cells import WEIGHTS, is_table
 from tfssl.config.label_cells import cells, is_curve
 from tfssl.config.tasks import TASKS
 from tfssl.data import Source, every_class, targets_of, tenth
@@ -18,7 +19,7 @@ from tfssl.embeddings.reading import Embeddings
 from tfssl.embeddings.selection import require_left
 from tfssl.embeddings.similarity import others_of_class
 from tfssl.errors import ConfigError, DataError, TfsslError, message
-from tfssl.tasks import linear_cached, search, selection, transfer
+from tfssl.tasks import dense_table, linear_cached, search, selection, transfer
 from tfssl.tasks.embed import embeddings_folder
 
 LOOKED_AT = 1000
@@ -44,6 +45,8 @@ def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
     """
     if "transfer" in modes:
         transfer.check(config)
+    for mode in (m for m in modes if m in WEIGHTS and is_table(config)):
+        dense_table.check(config, mode)
     problems = _boxes(config) if "detect" in modes else []
     problems += _masks(config) if "segment" in modes else []
     reading = [m for m in modes if TASKS[m].images and not TASKS[m].target]

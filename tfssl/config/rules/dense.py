@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from tfssl.config import tables
 from tfssl.config.config import Config, modes
+from tfssl.config.dense_cells import RANDOM, WEIGHTS, cell_name, is_table, starts
 from tfssl.config.encoder_name import is_foreign
+from tfssl.config.launch import MULTIWORKER
 from tfssl.config.method_row import Rule
 from tfssl.config.tasks import TASKS
 from tfssl.errors import message
@@ -38,6 +40,38 @@ def _targets(config: Config) -> Iterator[str]:
             )
 
 
+def _table(config: Config) -> Iterator[str]:
+    """A table over starts and seeds is a command of its own, on one machine."""
+    asked = modes(config)
+    if not is_table(config) or not _dense(config):
+        return
+    flag = "dense_runs" if config.dense_runs else "dense_seeds"
+    given = f"--{flag}={config.text(flag)}"
+    if not set(asked) <= {*WEIGHTS, "report"}:
+        yield message(
+            f"{given} with --mode={config.mode}",
+            "detect, segment and report alone: a table leaves no run to go on with",
+            "a command for each of the other modes",
+        )
+    if config.strategy == MULTIWORKER:
+        yield message(
+            f"{given} with --strategy={config.strategy}",
+            "one machine",
+            "--strategy=mirrored",
+        )
+    for mode in _dense(config):
+        random = getattr(config, WEIGHTS[mode]) == RANDOM
+        if random and set(config.dense_runs) - {RANDOM}:
+            yield message(
+                f"{given} with --{WEIGHTS[mode]}=random",
+                "random among the starts of --dense_runs",
+                f"leaving --{WEIGHTS[mode]} away",
+            )
+    names = [cell_name(start, 0) for start in config.dense_runs]
+    if len(set(names)) < len(names):
+        yield message(given, "each start once", "leaving one of two away")
+
+
 def _encoder(config: Config) -> Iterator[str]:
     for mode in _dense(config):
         if is_foreign(config.encoder):
@@ -46,9 +80,12 @@ def _encoder(config: Config) -> Iterator[str]:
                 "one of our ResNets, whose stages P2 to P5 have names",
                 "--encoder=resnet50",
             )
-        if getattr(config, f"{mode}_weights") == "random" and config.freeze != "none":
+        if RANDOM in starts(config, mode) and config.freeze != "none":
+            random = f"--{WEIGHTS[mode]}=random"
+            if config.dense_runs:
+                random = f"--dense_runs={config.text('dense_runs')}"
             yield message(
-                f"--{mode}_weights=random with --freeze={config.freeze}",
+                f"{random} with --freeze={config.freeze}",
                 "a frozen part that has learned something",
                 "--freeze=none",
             )
@@ -66,4 +103,4 @@ def _export(config: Config) -> Iterator[str]:
 
 
 FIELD_RULES: tuple[Rule, ...] = (_scales,)
-RULES: tuple[Rule, ...] = (_targets, _encoder, _export)
+RULES: tuple[Rule, ...] = (_targets, _table, _encoder, _export)

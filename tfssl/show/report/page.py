@@ -14,6 +14,7 @@ import numpy as np
 
 from tfssl.errors import printable
 from tfssl.runs.scores import TRAINED, Score
+from tfssl.show.dense_tables import dense_tables
 from tfssl.show.label_curves import Curve, text_table
 from tfssl.show.report import figures, log_sentences
 from tfssl.show.report.classes import class_blocks
@@ -66,6 +67,7 @@ def build_page(data: ReportData) -> str:
         subtitle=_subtitle(data.flags),
         tables=_headline(data),
         curve=_label_curves(data.curves),
+        dense=[t for run in data.chain[:1] for t in dense_tables(run.scores)],
         transfer=_transfer(data.transfer),
         pictures=_predictions(data.pictures),
         detections=list(_detections(data)),
