@@ -161,6 +161,16 @@ def test_one_hot_rows_are_one_label(tmp_path):
     assert source.several is None
 
 
+def test_labels_of_two_forms_are_one_class_and_one_class_is_said(tmp_path):
+    texts = np.array(["h\xe4rte", "ha\u0308rte", "b ", "b"] * 5)
+    np.savez(tmp_path / "a.npz", images=IMAGES, labels=texts)
+    source = opened(tmp_path / "a.npz")
+    assert source.class_names == ("b", "h\xe4rte")
+    assert source.labels.tolist() == [1, 1, 0, 0] * 5
+    np.savez(tmp_path / "b.npz", images=IMAGES, labels=0 * LABELS)
+    assert "labels of 1 class" in opened(tmp_path / "b.npz").summary().text
+
+
 class Trap:
     def __reduce__(self):
         return os.mkdir, (os.environ["TRAP"],)
@@ -197,6 +207,13 @@ def objects_in_hdf5(path):
         file.create_dataset("labels", (20,), kind)
 
 
+def empty_in_hdf5(path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path / "a.h5", "w") as file:
+        file["images"] = IMAGES
+        file["labels"] = h5py.Empty("i8")
+
+
 def saved(**arrays):
     return lambda path: np.savez(path / "a.npz", **arrays)
 
@@ -209,10 +226,13 @@ def saved(**arrays):
         (cut, "the file ends before"),
         (lying, "images .*bytes"),
         (objects_in_hdf5, "objects"),
+        (empty_in_hdf5, "labels"),
         (lambda p: (p / "a.npz").write_bytes(b"PK nothing"), "not a zip"),
         (lambda p: (p / "a.h5").write_bytes(b"nothing"), "a.h5"),
         (saved(images=IMAGES / 255), r"float64; expected uint8.*round"),
-        (saved(images=IMAGES.astype(np.uint16)), "uint16; expected uint8"),
+        (saved(images=IMAGES.astype(np.uint16)), "uint16; expected uint8.*0 to 255"),
+        (saved(images=IMAGES, labels=LABELS * 1e300), "whole numbers"),
+        (saved(images=IMAGES, labels=np.full(20, 2**63, np.uint64)), "whole numbers"),
         (saved(images=IMAGES[0, 0]), r"shape \[5, 3\]"),
         (saved(images=IMAGES[:0]), r"shape \[0,"),
         (saved(images=IMAGES.transpose(0, 3, 1, 2)[..., :4, :2]), "transpose"),

@@ -164,7 +164,7 @@ def test_every_dirt_of_coco_is_counted_and_none_is_fatal(write):
         "unsized.png": [],
     }
     assert source.dirt == {
-        "encoding": 1, "twin_ids": 1, "twin_files": 1, "no_size": 1, "twin_objects": 1,
+        "encoding": 1, "twin_ids": 1, "twin_rows": 1, "no_size": 1, "twin_objects": 1,
         "no_image_row": 1, "unknown": 1, "not_numbers": 4, "no_area": 2, "outside": 1,
         "clipped": 2, "lone": 1, "size": 1, "broken_image": 1, "bare": 1,
     }  # fmt: skip
@@ -221,13 +221,14 @@ def test_every_dirt_of_voc_is_counted_and_none_is_fatal(write):
     source = opened(f"voc:{root}", "all")
     found = by_file(source)
     assert found.pop("a.jpg") == [
-        ("cat", [5, 10, 20, 30]), ("cat", [0, 0, 10, 10]), ("dog", [0, 49, 9, 60])
+        ("cat", [5, 10, 20, 30]), ("cat", [4, 3, 9, 5]), ("cat", [0, 0, 10, 10]),
+        ("dog", [0, 49, 9, 60]),
     ]  # fmt: skip
     good_box = [("cat", [5, 10, 20, 30])]
     assert found == {"d.png": good_box, "h.png": good_box, "i.png": [],
                      "g.png": [("k\xe4se", [0, 0, 5, 5])]}  # fmt: skip
     assert source.dirt == {
-        "twin_files": 1, "no_area": 1, "no_name": 1, "not_numbers": 2, "outside": 1,
+        "twin_files": 1, "swapped": 1, "no_name": 1, "not_numbers": 2, "outside": 1,
         "clipped": 1, "unreadable": 1, "size": 1, "no_size": 1, "lone": 1, "bare": 1,
         "encoding": 1,
     }  # fmt: skip
@@ -265,7 +266,7 @@ def test_yolo_in_its_layouts(write):
 )
 def test_names_of_yolo_classes(tmp_path, file, text):
     (tmp_path / file).write_text(text)
-    assert yolo_names(str(tmp_path)) == (("cat", "big dog"), file)
+    assert yolo_names(str(tmp_path)) == (("cat", "big dog"), file, False)
 
 
 def test_every_dirt_of_yolo_is_counted_and_none_is_fatal(write):

@@ -52,15 +52,16 @@ def boxes_sources(config: Config) -> tuple[Source, Source]:
     """Training images, and those to be scored, which share classes.
 
     Raises:
-      DataError: As of `boxes_source`; or the two have no class in common.
+      DataError: As of `boxes_source`; or nothing is to be found in the held-out ones.
     """
     data = boxes_source(config, config.train_split)
     held_out = boxes_source(config, config.eval_split or "test")
     known, _ = held_out.objects.in_classes(data.objects.class_names)
-    if not known.counts().sum():
+    if not known.asked():
         raise DataError(
             message(
-                f"{held_out.name} without an object of the classes of {data.name}",
+                f"{held_out.name} without an object of the classes of {data.name} that "
+                "is to be found, neither difficult nor a crowd",
                 "classes of the same names",
                 "another eval_split",
             )

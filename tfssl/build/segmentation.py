@@ -47,6 +47,14 @@ def mask_sources(config: Config) -> tuple[Source, Source]:
       DataError: The data set has none, or other classes where it is held out.
     """
     train = source(config, config.train_split, targets="mask")
+    if len(train.pixel_classes) < 2:
+        raise DataError(
+            message(
+                f"masks of one class in {train.name}",
+                "at least two classes to tell apart",
+                "masks whose numbers differ",
+            )
+        )
     held_out = evaluation_source(config, targets="mask")
     if train.pixel_classes != held_out.pixel_classes:
         raise DataError(

@@ -9,7 +9,7 @@ import numpy as np
 from tfssl.build import data
 from tfssl.config import Config
 from tfssl.config.transfer_sets import MAP, TOP1, TransferSet
-from tfssl.data import Source, require_labels
+from tfssl.data import Source, require_labels, targets_of
 from tfssl.data.folds import validation_rows, validation_rows_of_several
 from tfssl.errors import DataError, NotPreparedError, message
 
@@ -53,7 +53,8 @@ class Folds:
             return labels
         sources = [s for s in (self.train, self.validation, self.test) if s is not None]
         known = np.concatenate([source.ids for source in sources])
-        targets = np.concatenate([source.several.targets for source in sources])
+        names = self.class_names
+        targets = np.concatenate([targets_of(s, s.ids, names) for s in sources])
         order = np.argsort(known)
         return targets[order[np.searchsorted(known[order], ids)]]
 
@@ -86,6 +87,8 @@ def open_folds(config: Config, row: TransferSet) -> Folds:
                 "another data set",
             )
         )
+    for other in filter(None, (test, validation) if several else ()):
+        targets_of(other, other.ids[:1], several.class_names)  # refused, if it has none
     held_out = np.empty(0, np.int64)
     if validation is None:
         share = row.validation / (row.train + row.validation) if of_papers else _TENTH

@@ -20,9 +20,10 @@ SPELLINGS = {
     "validation": ("validation", "val", "valid", "dev"),
     "test": ("test", "testing", "tst", "eval", "evaluation"),
 }
-"""How the splits are called, in any case, also as `train_set` or `TestImages`."""
+"""How the splits are called, in any case, also as `train_set`, `TestImages`, `val2017`.
+"""
 
-_ENDING = re.compile(r"[ _.-]*(set|split|data|images|imgs)?")
+_ENDING = re.compile(r"[ _.-]*(set|split|data|images|imgs)?([ _.-]*(19|20)\d\d)?")
 
 
 def role(name: str) -> str:

@@ -31,7 +31,8 @@ _HEADERS = {
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 _DAMAGED = (
-    OSError, ValueError, EOFError, KeyError, RuntimeError, zlib.error,
+    OSError, ValueError, EOFError, KeyError, RuntimeError, MemoryError, TypeError,
+    zlib.error,
     zipfile.BadZipFile, struct.error,
 )  # fmt: skip
 
@@ -52,6 +53,15 @@ class Stored:
     shape: tuple[int, ...]
     dtype: np.dtype
     load: Callable[[], Any]
+
+    def read(self) -> np.ndarray:
+        """All of it in memory.
+
+        Raises:
+          DataError: It cannot be read.
+        """
+        with _damage_named(self.where):
+            return np.asarray(self.load())
 
 
 def stored_arrays(path: str) -> dict[str, Stored]:

@@ -37,6 +37,7 @@ from tfssl.data.source import (
     SourceOptions,
 )
 from tfssl.data.splits import Split, held_out_tenth, mixed
+from tfssl.data.text_files import canonical
 from tfssl.errors import DataError, message, printable, unknown
 
 _WORDS = {
@@ -77,6 +78,7 @@ class Arrays(Described):
     """
 
     may_fail = True  # a disk may
+    _one = ""
 
     def __init__(self, file: str, split: Split, *, max_pixels: int = 0):
         self.name = f"arrays:{file}/{split.text}"
@@ -113,6 +115,7 @@ class Arrays(Described):
         ]
         notes = [f"uint8 {[count, *shape]}, {_CHANNELS[(*shape, 1)[2]]}"]
         notes += [f"not used: {', '.join(left)}"] if left else []
+        notes += [self._one] if self._one else []
         self.reading = Reading(
             held_out="a tenth of the rows, by a hash of their numbers" if whole else "",
             notes=tuple(notes),
@@ -169,6 +172,7 @@ class Arrays(Described):
                 )
             classes = np.arange(len(names))
         if len(classes) < 2:
+            self._one = f"labels of {len(classes)} class, which tell nothing: none"
             return
         named = names if names and not text else ()
 
@@ -313,7 +317,9 @@ def _checked_images(array: Stored, max_pixels: int) -> tuple[int, tuple[int, ...
     count, *size = shape or (0,)
     if array.dtype != np.uint8:
         wrong = f"{array.dtype}"
-        hint = "numpy.round(255 * x).astype('uint8') of numbers x from 0 to 1"
+        hint = "x.astype('uint8') of numbers x from 0 to 255"
+        if array.dtype.kind in "bf":
+            hint = "numpy.round(255 * x).astype('uint8') of numbers x from 0 to 1"
     elif len(shape) not in (3, 4) or 0 in shape:
         wrong, hint = f"shape {list(shape)}", "one row an image"
     elif len(shape) == 4 and shape[3] not in _CHANNELS:
@@ -334,7 +340,7 @@ def _labels(found: list[_Named], split: str) -> np.ndarray | None:
     if not any(e.kind == "labels" and e.split == split for e in found):
         return None
     array = _one(found, "labels", split).array
-    values = np.asarray(array.load())
+    values = array.read()
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.dtype.kind == "S":
@@ -343,8 +349,9 @@ def _labels(found: list[_Named], split: str) -> np.ndarray | None:
     if values.ndim == 2 and numeric and np.isin(values, (0, 1)).all():
         return values.astype(bool)
     if values.ndim == 1 and values.dtype.kind == "U":
-        return np.char.strip(values)
+        return np.array([canonical(text.strip()) for text in values.tolist()], np.str_)
     whole = numeric and np.isfinite(values).all() and (values == np.floor(values)).all()
+    whole = whole and (not values.size or values.max() < 2**53)
     if values.ndim != 1 or not whole or (values.size and values.min() < -1):
         low = f", from {values.min()}" if numeric and values.size else ""
         raise DataError(
@@ -360,10 +367,11 @@ def _labels(found: list[_Named], split: str) -> np.ndarray | None:
 def _names(found: list[_Named], split: str) -> tuple[str, ...]:
     for each in found:
         if each.kind == "class_names" and each.split in ("", split):
-            values = np.asarray(each.array.load())
+            values = each.array.read()
             if values.dtype.kind == "S":
                 values = np.char.decode(values, "utf-8", "replace")
-            names = tuple(map(str, values.tolist())) if values.ndim == 1 else ()
+            texts = map(str, values.tolist()) if values.ndim == 1 else ()
+            names = tuple(map(canonical, texts))
             if values.dtype.kind != "U" or len(set(names)) < len(names) or not names:
                 raise DataError(
                     message(

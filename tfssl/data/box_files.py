@@ -12,20 +12,25 @@ import math
 import os
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+from tfssl.data.text_files import listed_names, text_of, yaml_names
 from tfssl.errors import printable
 
 PLAIN, DIFFICULT, CROWD = 0, 1, 2
+_TRUE = ("1", "1.0", "true", "yes")
 
 DIRT: Mapping[str, str] = {
     "unreadable": "annotations that cannot be read: their images are left out",
     "encoding": "annotations that are no UTF-8: read as Latin-1",
     "bare": "images without an annotation: left out",
     "lone": "annotations without an image: left out",
+    "no_split": "images in no folder of a split: left out",
     "twin_files": "images of one name: the first of them counts",
+    "twin_rows": "images listed twice: all their objects count, equal ones once",
     "twin_ids": "images with the id of another: the first counts",
+    "twin_classes": "classes with the id of another: the first counts",
     "twin_objects": "objects with the id of another: both count",
     "no_image_row": "objects of images that the file does not list: left out",
     "broken_image": "images that cannot be read: left out",
@@ -34,6 +39,8 @@ DIRT: Mapping[str, str] = {
     "turned": "images lie turned by EXIF: they are turned as the annotator saw them",
     "columns": "lines with another number of columns: left out",
     "polygons": "polygons: the boxes around them count",
+    "points": "boxes with key points, which are passed over",
+    "swapped": "boxes whose corners stand in the other order: turned about",
     "not_numbers": "boxes that are not four finite numbers: left out",
     "no_area": "boxes without an area: left out",
     "outside": "boxes outside of their image: left out",
@@ -102,15 +109,11 @@ def _bytes(path: str) -> bytes:
         return file.read()
 
 
-def _text(data: bytes, where: str, tally: Tally) -> str:
-    for mark, encoding in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
-        if data.startswith(mark):
-            return data.decode(encoding, "replace")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
+def _text(data: bytes, where: str, tally: Tally, declared: str = "") -> str:
+    text, guessed = text_of(data, declared)
+    if guessed:
         tally.add("encoding", where)
-        return data.decode("latin-1")
+    return text
 
 
 def read_voc(path: str, tally: Tally) -> Annotation | None:
@@ -120,14 +123,8 @@ def read_voc(path: str, tally: Tally) -> Annotation | None:
     `xmin - 1` and x1 is `xmax`.
     """
     try:
-        data = _bytes(path)
-        try:
-            root = ElementTree.fromstring(data)
-        except ElementTree.ParseError:
-            # The encoding that a file declares is not always the one that it has.
-            text = re.sub(r"^\s*<\?xml[^>]*\?>", "", _text(data, path, tally))
-            root = ElementTree.fromstring(text)
-    except (OSError, ElementTree.ParseError, ValueError, LookupError):
+        root = _root(_bytes(path), path, tally)
+    except (OSError, ElementTree.ParseError, ValueError):
         tally.add("unreadable", path)
         return None
     boxes = []
@@ -138,14 +135,37 @@ def read_voc(path: str, tally: Tally) -> Annotation | None:
         if not label or corners is None:
             tally.add("not_numbers" if label else "no_name", path)
             continue
-        y0, x0, y1, x1 = corners
+        ends = corners[::2], corners[1::2]
+        if any(first > last for first, last in ends):
+            tally.add("swapped", path)
+        (y0, y1), (x0, x1) = map(sorted, ends)
         # Some programs count from 0: a box at the border does not leave the image.
         y0, x0 = (value - 1 if value >= 1 else min(value, 0.0) for value in (y0, x0))
         y0, x0 = (0.0 if -1 <= value < 0 else value for value in (y0, x0))
-        difficult = (found.findtext("difficult") or "").strip() == "1"
-        boxes.append(Box(label, (y0, x0, y1, x1), DIFFICULT if difficult else PLAIN))
+        difficult = (found.findtext("difficult") or "").strip().lower()
+        kind = DIFFICULT if difficult in _TRUE else PLAIN
+        boxes.append(Box(label, (y0, x0, y1, x1), kind))
     size = _numbers([root.findtext(f"size/{name}") for name in ("height", "width")])
     return Annotation(tuple(boxes), _whole(size, path, tally))
+
+
+def _root(data: bytes, where: str, tally: Tally) -> ElementTree.Element:
+    """Parses an annotation; its tags without name space, in lower case.
+
+    Raises:
+      ParseError, ValueError: It is none.
+    """
+    declared = re.match(rb"\s*<\?xml[^>]*encoding=[\"']([\w.-]+)", data)
+    text = _text(data, where, tally, declared[1].decode() if declared else "")
+    if "<!ENTITY" in text:
+        raise ValueError("entities, which may grow without end, or lead elsewhere")
+    # The encoding that a file declares is not always the one that it has.
+    root = ElementTree.fromstring(re.sub(r"^\s*<\?xml[^>]*\?>", "", text).strip())
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2].lower()
+    if root.tag != "annotation" and root.find(".//object") is None:
+        raise ValueError("another kind of XML")
+    return root
 
 
 def _whole(
@@ -158,7 +178,8 @@ def _whole(
 
 
 def _numbers(texts: Sequence[Any]) -> list[float] | None:
-    """Finite numbers, or None."""
+    """Finite numbers, also with a decimal comma; or None."""
+    texts = [t.replace(",", ".") if isinstance(t, str) else t for t in texts]
     try:
         found = [float(text) for text in texts]
     except (TypeError, ValueError, OverflowError):
@@ -166,7 +187,9 @@ def _numbers(texts: Sequence[Any]) -> list[float] | None:
     return found if all(map(math.isfinite, found)) else None
 
 
-def read_yolo(path: str, names: Sequence[str], tally: Tally) -> Annotation | None:
+def read_yolo(
+    path: str, names: Sequence[str], tally: Tally, *, points: bool = False
+) -> Annotation | None:
     """Reads YOLO's text: `class cx cy w h` a line, shares of the image's sides.
 
     `class x0 y0 x1 y1 x2 y2 ...` is a polygon, whose box is taken.
@@ -175,6 +198,7 @@ def read_yolo(path: str, names: Sequence[str], tally: Tally) -> Annotation | Non
       path: The file; an empty one is an image without objects.
       names: Of the classes; empty: they are called by their numbers.
       tally: Counts what is wrong.
+      points: Key points stand behind the box, which are passed over.
     """
     try:
         text = _text(_bytes(path), path, tally)
@@ -186,7 +210,10 @@ def read_yolo(path: str, names: Sequence[str], tally: Tally) -> Annotation | Non
         return None
     boxes = []
     for line in filter(str.strip, text.splitlines()):
-        words = line.replace(",", " ").split()
+        words = _words(line)
+        if points and len(words) > 5:
+            tally.add("points", path)
+            words = words[:5]
         polygon = len(words) >= 7 and len(words) % 2 == 1
         if len(words) != 5 and not polygon:
             tally.add("columns", path)
@@ -210,6 +237,12 @@ def read_yolo(path: str, names: Sequence[str], tally: Tally) -> Annotation | Non
     return Annotation(tuple(boxes), None, relative=True)
 
 
+def _words(line: str) -> list[str]:
+    """The columns of a line; commas separate them, or are those of decimals."""
+    words = [word.strip(",") for word in re.split(r"[;\s]+", line.strip())]
+    return words if len(words) >= 5 else re.split(r"[,\s]+", line.strip())
+
+
 def _called(number: float, names: Sequence[str]) -> str:
     """The name of a class; "" where there is none."""
     if number != int(number) or number < 0:
@@ -221,42 +254,38 @@ def _called(number: float, names: Sequence[str]) -> str:
 
 YOLO_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names",
               "labels.txt")  # fmt: skip
-"""Files that name YOLO's classes, the first that is there counts."""
+"""Files that name YOLO's classes, the first that is there counts; behind them any other
+`.yaml` and `.names`."""
 
 
-def yolo_names(folder: str) -> tuple[tuple[str, ...], str]:
-    """Names of a folder's classes, and the file that says them; both empty if none."""
-    for file in YOLO_NAMES:
+class YoloNames(NamedTuple):
+    """Names of YOLO's classes.
+
+    Attributes:
+      names: By number; "" for one without a name; () where no file says them.
+      file: That says them, or "".
+      points: It says that boxes have key points behind them.
+    """
+
+    names: tuple[str, ...]
+    file: str
+    points: bool
+
+
+def yolo_names(folder: str) -> YoloNames:
+    """Names of a folder's classes."""
+    there = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    others = [n for n in there if n.lower().endswith((".yaml", ".yml", ".names"))]
+    for file in dict.fromkeys([*YOLO_NAMES, *others]):
         path = os.path.join(folder, file)
         if os.path.isfile(path):
-            lines = _text(_bytes(path), path, Tally()).splitlines()
-            if file.endswith(("yaml", "yml")):
-                found = tuple(_yaml_names(lines))
-            else:
-                found = tuple(filter(None, map(str.strip, lines)))
-            if found:
-                return found, file
-    return (), ""
-
-
-def _yaml_names(lines: Sequence[str]) -> Iterator[str]:
-    """The value of `names:`: in brackets, a line each, or `0: name` lines."""
-    text = "\n".join(re.sub(r"(^|\s)#.*", "", line) for line in lines)
-    match = re.search(r"^names\s*:[ \t]*(.*)", text, re.M)
-    if not match:
-        return
-    rest = text[match.start(1) :]
-    if rest.lstrip().startswith(("[", "{")):
-        inside = re.split(r"[\]}]", rest.lstrip()[1:])[0]
-        parts = [part.strip() for part in inside.split(",")]
-    else:
-        parts = []
-        for line in rest.splitlines()[1:]:
-            if line.strip() and not line.startswith((" ", "\t", "-")):
-                break  # the next key
-            parts.append(line.strip().removeprefix("-").strip())
-    for part in filter(None, parts):
-        yield re.sub(r"^\d+\s*:\s*", "", part).strip("\"' ")
+            text, _ = text_of(_bytes(path))
+            yaml = file.lower().endswith(("yaml", "yml"))
+            found = yaml_names(text) if yaml else listed_names(text.splitlines())
+            if any(found):
+                points = yaml and bool(re.search(r"^kpt_shape\s*:", text, re.M))
+                return YoloNames(found, file, points)
+    return YoloNames((), "", False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -283,70 +312,88 @@ def read_coco(path: str, tally: Tally) -> CocoFile | None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         tally.add("unreadable", path)
         return None
-    named = {
-        row["id"]: str(row["name"]).strip()
-        for row in categories
-        if isinstance(row, dict) and "id" in row and str(row.get("name", "")).strip()
-    }
-    files: dict[Any, str] = {}
+    named = _categories(categories, path, tally)
+    files: dict[Hashable, str] = {}
+    twins: set[Hashable] = set()
     sizes: dict[str, tuple[int, int] | None] = {}
     for row in images:
         file = row.get("file_name") if isinstance(row, dict) else None
-        if not isinstance(file, str) or not isinstance(row.get("id"), int | str):
+        number = _id(row.get("id")) if isinstance(row, dict) else None
+        if not isinstance(file, str) or number is None:
             tally.add("unreadable", path)
-        elif row["id"] in files:
+        elif number in files:
             tally.add("twin_ids", f"{file} in {path}")
-        elif file in sizes:
-            tally.add("twin_files", f"{file} in {path}")
         else:
-            files[row["id"]] = file
+            files[number] = file
             size = _numbers([row.get("height"), row.get("width")])
-            sizes[file] = _whole(size, f"{file} in {path}", tally)
+            if file in sizes:
+                tally.add("twin_rows", f"{file} in {path}")
+                twins.add(number)
+            else:
+                sizes[file] = _whole(size, f"{file} in {path}", tally)
     boxes: dict[str, list[Box]] = {file: [] for file in sizes}
-    seen: set[Any] = set()
+    seen: set[Hashable] = set()
     for row in rows:
-        _coco_object(row, path, files, named, boxes, seen, tally)
+        if not isinstance(row, dict):
+            tally.add("not_numbers", path)
+            continue
+        number, of = _id(row.get("id")), _id(row.get("image_id"))
+        if number is not None and number in seen:
+            tally.add("twin_objects", f"id {number} in {path}")
+        seen.add(number)
+        if of is None or of not in files:
+            tally.add("no_image_row", f"image_id {row.get('image_id')} in {path}")
+            continue
+        file = files[of]
+        box = _coco_box(row, f"{file} in {path}", named, tally)
+        if box is not None and not (of in twins and box in boxes[file]):
+            boxes[file].append(box)
     found = {f: Annotation(tuple(boxes[f]), size) for f, size in sizes.items()}
-    order = sorted(named, key=lambda number: (str(type(number)), number))
+    order = sorted(named, key=lambda n: (isinstance(n, str), n))
     return CocoFile(tuple(dict.fromkeys(named[n] for n in order)), found)
 
 
-def _coco_object(
-    row: Any,
-    path: str,
-    files: Mapping[Any, str],
-    named: Mapping[Any, str],
-    boxes: dict[str, list[Box]],
-    seen: set[Any],
-    tally: Tally,
-) -> None:
-    """Puts one row of `annotations` to its image."""
-    if not isinstance(row, dict):
-        tally.add("not_numbers", path)
-        return
-    number, of = row.get("id"), row.get("image_id")
-    if isinstance(number, int | str):
-        if number in seen:
-            tally.add("twin_objects", f"id {number} in {path}")
-        seen.add(number)
-    if not isinstance(of, int | str) or of not in files:
-        tally.add("no_image_row", f"image_id {of} in {path}")
-        return
-    where, category = f"{files[of]} in {path}", row.get("category_id")
-    if not isinstance(category, int | str) or category not in named:
+def _id(value: Any) -> Hashable:
+    """What identifies a row: `1`, `1.0` and `"1"` are one; None for what cannot."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str) and re.fullmatch(r"-?(0|[1-9]\d{0,17})", value, re.A):
+        value = int(value)
+    return value if isinstance(value, int | str) else None
+
+
+def _categories(rows: Sequence[Any], path: str, tally: Tally) -> dict[Any, str]:
+    """Names of classes by id."""
+    named: dict[Any, str] = {}
+    for row in rows:
+        number = _id(row.get("id")) if isinstance(row, dict) else None
+        name = row.get("name") if isinstance(row, dict) else None
+        name = str(name).strip() if isinstance(name, str | int | float) else ""
+        if number is None or not name:
+            continue  # its objects are counted
+        if named.setdefault(number, name) != name:
+            tally.add("twin_classes", f"{name} in {path}")
+    return named
+
+
+def _coco_box(
+    row: Mapping[str, Any], where: str, named: Mapping[Any, str], tally: Tally
+) -> Box | None:
+    """The object of a row of `annotations`; None where it is none."""
+    category = _id(row.get("category_id"))
+    if category is None or category not in named:
         tally.add("unknown", where)
-        return
+        return None
     box = row.get("bbox")
     found = _numbers(box) if isinstance(box, list) and len(box) == 4 else None
     if found is None:
         tally.add("not_numbers", where)
-        return
+        return None
     x, y, w, h = found
     area = _numbers([row.get("area")])
-    kind = CROWD if row.get("iscrowd") in (1, True) else PLAIN
-    boxes[files[of]].append(
-        Box(named[category], (y, x, y + h, x + w), kind, area[0] if area else None)
-    )
+    kind = CROWD if str(row.get("iscrowd")).lower() in _TRUE else PLAIN
+    corners = (y, x, y + h, x + w)
+    return Box(named[category], corners, kind, area[0] if area else None)
 
 
 def within(

@@ -7,7 +7,8 @@
 * `yolo:` one text an image (`labels/`, `images/`, `data.yaml` or `classes.txt`).
 
 An annotation belongs to the image of the same path, but for the extension and the
-folders of `KINDS_OF_FOLDER`. Splits are lists of names (VOC), or folders or files
+words of `KINDS_OF_FOLDER` in folders' names; where no exact name fits, one that differs
+by upper and lower case does. Splits are lists of names (VOC), or folders or files
 called as splits are; without any a tenth of the images is held out, by a hash of their
 paths. What is wrong with the files: `box_files.DIRT`.
 
@@ -19,6 +20,7 @@ picture is turned upright, as programs show it, whatever `--orient` says.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -36,9 +38,10 @@ from tfssl.data.files import Files
 from tfssl.data.host_table import Numbers
 from tfssl.data.mask_reading import heads
 from tfssl.data.objects import Objects, OfImage
-from tfssl.data.scan import EXTENSIONS
+from tfssl.data.scan import EXTENSIONS, files_below, is_image
 from tfssl.data.source import Reading, Source, SourceOptions
 from tfssl.data.splits import Split, held_out_tenth, nothing_held_out
+from tfssl.data.text_files import canonical, path_lines
 from tfssl.data.tree import path_hash
 from tfssl.errors import DataError, message, printable, unknown
 
@@ -71,30 +74,26 @@ class Listed:
     notes: tuple[str, ...] = ()
 
 
-def _below(root: str) -> list[str]:
-    """Paths of all files below a folder, hidden ones left out, sorted."""
-    found = []
-    for folder, folders, files in os.walk(root, followlinks=True):
-        folders[:] = sorted(f for f in folders if not f.startswith((".", "__MACOSX")))
-        inside = os.path.relpath(folder, root)
-        found += [os.path.join(inside, f) for f in files if not f.startswith(".")]
-    return sorted(os.path.normpath(path) for path in found)
-
-
 def _images(paths: Sequence[str]) -> list[str]:
     return [p for p in paths if os.path.splitext(p)[1].lower() in EXTENSIONS]
 
 
+def _plain(folder: str) -> str:
+    """A folder's name without the words of `KINDS_OF_FOLDER`, if a split's is left."""
+    words = re.split(r"[ _.-]+", folder.lower())
+    rest = "_".join(word for word in words if word not in KINDS_OF_FOLDER)
+    return rest if not rest or role(rest) else folder
+
+
 def _key(path: str) -> str:
     """What image and annotation have in common."""
-    parts = os.path.splitext(path)[0].split(os.sep)
-    kept = [part for part in parts[:-1] if part.lower() not in KINDS_OF_FOLDER]
-    return "/".join([*kept, parts[-1]])
+    *folders, name = canonical(os.path.splitext(path)[0]).split("/")
+    return "/".join([*filter(None, map(_plain, folders)), name])
 
 
 def _role_of(path: str) -> str:
     """The split that a folder of a path is named after: `"train"`, ...; or ""."""
-    return next(filter(None, map(role, path.split("/")[:-1])), "")
+    return next(filter(None, (role(_plain(f)) for f in path.split("/")[:-1])), "")
 
 
 def _paired(
@@ -102,20 +101,24 @@ def _paired(
     split: str, tally: Tally, lists: bool,
 ) -> tuple[list[str], list[Annotation], str, bool]:  # fmt: skip
     """Images of a split with their annotations, of which each has a file of its own."""
-    paths = _below(root)
+    paths = files_below(root)
     images: dict[str, str] = {}
     for path in _images(paths):
         if _key(path) in images:
             tally.add("twin_files", path)
         images.setdefault(_key(path), path)
-    texts = {
-        _key(path): path
-        for path in paths
-        if path.lower().endswith(ending)
-        and os.path.basename(path).lower() not in _NO_LABELS
-        and "ImageSets" not in path.split(os.sep)
-    }
-    wanted, held_out, pooled = _split(root, paths, {*images, *texts}, split, lists)
+    loose = {key.casefold(): key for key in images}
+    texts: dict[str, str] = {}
+    for path in paths:
+        name, key = os.path.basename(path).lower(), _key(path)
+        if not name.endswith(ending) or "ImageSets" in path.split("/"):
+            continue
+        if name in _NO_LABELS and key not in images:
+            continue
+        # An exact name counts before one that differs by upper and lower case.
+        known = key if key in images else loose.get(key.casefold(), key)
+        texts[key if known in texts else known] = path
+    wanted, held_out, pooled = _split(root, paths, images, texts, split, lists, tally)
     found_images, found = [], []
     for key in sorted(wanted):
         if key not in images:
@@ -129,9 +132,11 @@ def _paired(
 
 
 def _split(
-    root: str, paths: Sequence[str], keys: set[str], split: str, lists: bool
-) -> tuple[set[str], str, bool]:
+    root: str, paths: Sequence[str], images: Mapping[str, str],
+    texts: Mapping[str, str], split: str, lists: bool, tally: Tally,
+) -> tuple[set[str], str, bool]:  # fmt: skip
     """The keys of a split; where held-out images come from; whether none is told."""
+    keys = {*images, *texts}
     if split == "all":
         return keys, "", True
     if lists:
@@ -143,29 +148,40 @@ def _split(
             )
         for name in names_of(split):
             if name in by_name:
-                wanted: set[str] = set()
-                for path in by_name[name]:
-                    base = os.path.normpath(
-                        os.path.join(os.path.dirname(path), "../..")
-                    )
-                    with open(os.path.join(root, path), encoding="utf-8-sig") as file:
-                        rows = [line.split() for line in file if line.strip()]
-                    # A class's own list has a second column: -1 without the class.
-                    wanted |= {_key(os.path.join(base, row[0] + ".x")) for row in rows}
-                return wanted, f"ImageSets/Main/{name}.txt", False
+                listed = (_of_list(root, path, keys) for path in by_name[name])
+                return set().union(*listed), f"ImageSets/Main/{name}.txt", False
         if by_name:
             raise DataError(unknown(f"split of {root}", split, by_name))
     own = {key: _role_of(key) for key in keys}
     there = set(own.values()) - {""}
     if not there:
         return keys, _HELD_OUT, True
+    # Test images often come without annotations: then others are held out.
+    full = {own[key] for key in images.keys() & texts.keys()} or there
     for one in roles(split):
-        if one in there:
+        if one in full:
+            for key in sorted(k for k in images.keys() & texts.keys() if not own[k]):
+                tally.add("no_split", images[key])
             return {k for k, r in own.items() if r == one}, f"the folder {one}", False
     named = {key for key in keys if split in key.split("/")[:-1]}
     if not named:
         raise DataError(unknown(f"split of {root}", split, there))
     return named, "", False
+
+
+def _of_list(root: str, path: str, keys: set[str]) -> set[str]:
+    """The keys that a list of VOC's names: with or without extension, or blanks."""
+    base = os.path.normpath(os.path.join(os.path.dirname(path), "../.."))
+    wanted = set()
+    with open(os.path.join(root, path), "rb") as file:
+        lines = path_lines(file.read())
+    for line in filter(None, map(str.strip, lines)):
+        # A class's own list has a second column: -1 without the class.
+        names = [line, line.split()[0]]
+        names += [os.path.splitext(n)[0] for n in names if is_image(n)]
+        own = [_key(os.path.normpath(os.path.join(base, f"{n}.x"))) for n in names]
+        wanted.add(next((key for key in own if key in keys), own[1]))
+    return wanted
 
 
 def list_voc(root: str, split: str, tally: Tally) -> Listed:
@@ -176,23 +192,40 @@ def list_voc(root: str, split: str, tally: Tally) -> Listed:
 
 def list_yolo(root: str, split: str, tally: Tally) -> Listed:
     """Lists YOLO's layout; see the module."""
-    names, file = box_files.yolo_names(root)
-    note = f"{len(names)} classes by {file}"
-    if not names:
-        note = f"no file of class names ({', '.join(box_files.YOLO_NAMES)}): numbers"
+    known: dict[str, box_files.YoloNames] = {}
+
+    def names_for(folder: str) -> box_files.YoloNames:
+        """The root's names; else of the nearest folder above: labelImg's are there."""
+        if folder not in known:
+            found = box_files.yolo_names(os.path.join(root, folder))
+            if not found.names and folder:
+                found = names_for(os.path.dirname(folder))
+            elif found.names:
+                found = found._replace(file=os.path.join(folder, found.file))
+            known[folder] = found
+        return known[folder]
+
+    of_root = names_for("")
 
     def read(path: str, tally: Tally) -> Annotation | None:
-        return box_files.read_yolo(path, names, tally)
+        folder = os.path.dirname(os.path.relpath(path, root))
+        says = of_root if of_root.names else names_for(folder)
+        return box_files.read_yolo(path, says.names, tally, points=says.points)
 
     found = _paired(root, ".txt", read, split, tally, lists=False)
-    return Listed(found[0], found[1], names, found[2], found[3], (note,))
+    said = {says.file: says.names for says in known.values() if says.names}
+    names = dict.fromkeys(name for own in said.values() for name in own if name)
+    note = f"{len(names)} classes by {', '.join(sorted(said))}"
+    if not names:
+        note = f"no file of class names ({', '.join(box_files.YOLO_NAMES)}): numbers"
+    return Listed(found[0], found[1], tuple(names), found[2], found[3], (note,))
 
 
 def list_coco(root: str, split: str, tally: Tally) -> Listed:
     """Lists COCO's layout; `root` may be the JSON itself."""
     single = os.path.isfile(root)
     folder = os.path.dirname(root) if single else root
-    paths = _below(folder)
+    paths = files_below(folder)
     files = [os.path.basename(root)] if single else _of_instances(paths)
     own = {path: _json_role(path) for path in files}
     pooled = split == "all" or not any(own.values())
@@ -218,7 +251,8 @@ def list_coco(root: str, split: str, tally: Tally) -> Listed:
             if not (image := where(file)):
                 tally.add("lone", f"{file} in {path}")
             elif image in images:
-                tally.add("twin_files", image)
+                tally.add("twin_rows", image)
+                images[image] = _together(images[image], annotation)
             else:
                 images[image] = annotation
         taken |= {os.path.dirname(image) for image in images}
@@ -231,6 +265,12 @@ def list_coco(root: str, split: str, tally: Tally) -> Listed:
     return Listed(order, rows, tuple(names), held_out, pooled)
 
 
+def _together(first: Annotation, second: Annotation) -> Annotation:
+    """The objects of two annotations of an image; equal ones once."""
+    more = (box for box in second.boxes if box not in first.boxes)
+    return Annotation((*first.boxes, *more), first.size or second.size)
+
+
 def _of_instances(paths: Sequence[str]) -> list[str]:
     found = [p for p in paths if p.lower().endswith(".json")]
     named = [p for p in found if "instances" in os.path.basename(p).lower()]
@@ -241,29 +281,42 @@ def _json_role(path: str) -> str:
     """The split of a JSON, by its name (`instances_val2017`) or its folder."""
     words = re.split(r"[_.\-]", os.path.splitext(os.path.basename(path))[0])
     own = [role(re.sub(r"\d+$", "", word)) for word in words]
-    return next(filter(None, own), "") or _role_of(path.replace(os.sep, "/"))
+    return next(filter(None, own), "") or _role_of(path)
 
 
 def _finder(there: Sequence[str], json_path: str) -> Callable[[str], str]:
     """Function of a name in a JSON to the path of that image, or ""."""
-    known = set(there)
+    known = {canonical(path): path for path in there}
     by_base: dict[str, list[str]] = {}
-    for path in there:
-        by_base.setdefault(os.path.basename(path), []).append(path)
+    for path in known:
+        by_base.setdefault(os.path.basename(path).casefold(), []).append(path)
     beside = os.path.dirname(json_path)
     word = os.path.splitext(os.path.basename(json_path))[0].split("_")[-1]
     bases = [beside, os.path.join(beside, "images"), word, os.path.join("images", word)]
     bases += ["images", ""]
+    own = _json_role(json_path)
 
     def find(file: str) -> str:
-        file = os.path.normpath(file.replace("\\", "/")).lstrip("/")
+        file = os.path.normpath(canonical(file).replace("\\", "/")).lstrip("/")
         for base in bases:
             if (path := os.path.normpath(os.path.join(base, file))) in known:
-                return path
-        of_name = by_base.get(os.path.basename(file), [])
-        return of_name[0] if len(of_name) == 1 else ""
+                return known[path]
+        # Written elsewhere: the image that has most of its path, unless it is one of
+        # another split, where images may be called the same.
+        parts = file.casefold().split("/")[::-1]
+        near = [path for path in by_base.get(parts[0], ())
+                if not own or _role_of(path) in ("", own)]  # fmt: skip
+        alike = [_alike(parts, path.casefold().split("/")[::-1]) for path in near]
+        best = [p for p, n in zip(near, alike, strict=True) if n == max(alike)]
+        return known[best[0]] if len(best) == 1 else ""
 
     return find
+
+
+def _alike(first: Sequence[str], second: Sequence[str]) -> int:
+    """How many parts two paths have in common, from the first on."""
+    pairs = zip(first, second, strict=False)
+    return len([*itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)])
 
 
 FORMATS: Mapping[str, Callable[[str, str, Tally], Listed]] = {
@@ -389,8 +442,9 @@ def _objects(
     names: tuple[str, ...], rows: Sequence[Sequence[box_files.Box]]
 ) -> Objects:
     """Names that no file lists are those that are there, sorted."""
+    names = tuple(dict.fromkeys(map(canonical, names)))
     if not names:
-        there = {box.label for boxes in rows for box in boxes}
+        there = {canonical(box.label) for boxes in rows for box in boxes}
         # "class 10" behind "class 9".
         names = tuple(sorted(there, key=lambda n: (re.sub(r"\d+", "", n), len(n), n)))
     place = {name: number for number, name in enumerate(names)}
@@ -402,7 +456,7 @@ def _objects(
             size if box.area is None or box.area <= 0 else box.area
             for box, size in zip(boxes, own, strict=True)
         ]
-        labels = [place[box.label] for box in boxes]
+        labels = [place[canonical(box.label)] for box in boxes]
         images.append(OfImage.of(corners, labels, [b.kind for b in boxes], areas))
     return Objects(names, tuple(images))
 

@@ -7,7 +7,6 @@ what training does not know keeps its name and is counted apart.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,12 +15,8 @@ import tensorflow as tf
 from tfssl.data.host_table import Numbers
 from tfssl.data.source import NO_LABEL, Source
 from tfssl.data.subset import Subset
+from tfssl.data.text_files import canonical
 from tfssl.errors import DataError, message
-
-
-def canonical(name: str) -> str:
-    """A class's name in Unicode's form C, in which names are compared."""
-    return unicodedata.normalize("NFC", name)
 
 
 def renumbered(

@@ -24,12 +24,10 @@ is written.
 
 from __future__ import annotations
 
-import codecs
 import logging
 import os
 import re
 import stat
-import unicodedata
 
 import numpy as np
 import tensorflow as tf
@@ -42,6 +40,7 @@ from tfssl.data.formats import MAX_PIXELS
 from tfssl.data.scan import EXTENSIONS, is_image
 from tfssl.data.source import Reading, SourceOptions
 from tfssl.data.splits import Split, held_out_tenth, nothing_held_out
+from tfssl.data.text_files import canonical, encoding_of, path_lines
 from tfssl.data.tree import path_hash
 from tfssl.errors import DataError, message, printable, unknown
 
@@ -160,7 +159,7 @@ def read_list(file: str) -> dict[str, str]:
         elif re.match(r"[<{\[]", line) or any(ord(c) < 32 for c in line):
             raise DataError(_no_list(file, number, line))
         path = path.strip()
-        label = unicodedata.normalize("NFC", label.strip())
+        label = canonical(label.strip())
         if rows.setdefault(path, label) != label:
             raise DataError(
                 message(
@@ -188,29 +187,10 @@ def read_lines(file: str) -> list[str]:
     """The lines of a text in any of the encodings that the module names."""
     with tf.io.gfile.GFile(file, "rb") as opened:
         data = opened.read()
-    encoding, errors = _encoding(data), "replace"
-    if encoding == "utf-8":
-        data = data.removeprefix(codecs.BOM_UTF8)
-        if b"\0" in data:
-            number = data[: data.index(b"\0")].count(b"\n") + 1
-            raise DataError(_no_list(file, number, "bytes that are no text"))
-        # Bytes that are not UTF-8 survive as surrogates, for paths that hold them.
-        errors = "surrogateescape"
-    text = data.decode(encoding, errors)
-    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-
-
-def _encoding(data: bytes) -> str:
-    """What a text is written in, by its mark, or by where its zeros are."""
-    marks = {"utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
-             "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)}  # fmt: skip
-    for name, ways in marks.items():
-        if data.startswith(ways):
-            return name
-    zeros = [data[side::2].count(0) for side in (0, 1)]
-    if min(zeros) or 4 * max(zeros) < len(data) // 2:
-        return "utf-8"
-    return "utf-16-be" if zeros[0] else "utf-16-le" if zeros[1] else "utf-8"
+    if encoding_of(data) == "utf-8" and b"\0" in data:
+        number = data[: data.index(b"\0")].count(b"\n") + 1
+        raise DataError(_no_list(file, number, "bytes that are no text"))
+    return path_lines(data)
 
 
 def _unquoted(text: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from tfssl.data.file_list import read_list
 from tfssl.data.source import Source
 from tfssl.data.splits import mixed
 from tfssl.data.subset import chosen, require_labels
-from tfssl.errors import DataError, message
+from tfssl.data.text_files import canonical
+from tfssl.errors import DataError, message, printable
 
 _LOG = logging.getLogger(__name__)
 
@@ -110,36 +111,55 @@ def _equal_counts(available: np.ndarray, total: int) -> np.ndarray:
 
 
 def _listed(source: Source, file: str) -> np.ndarray:
-    """Indices of the examples that a list names, see `read_list`.
+    """Indices of the examples that a list names."""
+    where = [source.where(i) for i in range(source.num_examples)]
+    return named_places(where, file, f"label_fraction={file}", source.name)
+
+
+def named_places(where: Sequence[str], file: str, flag: str, source: str) -> np.ndarray:
+    """Indices of the places that a list names, see `read_list`.
 
     A name without a slash is that of a file, whatever its folder; one with slashes is
     the end of a path, or what `Source.where` says of an example without a file.
+
+    Args:
+      where: What `Source.where` says of each example.
+      file: The list.
+      flag: That named it, for messages.
+      source: What the examples are of, for messages.
+
+    Raises:
+      DataError: The list names none of them.
     """
-    names = read_list(file).keys()
-    places = np.array(
-        [i for i in range(source.num_examples) if is_named(source.where(i), names)],
-        np.int64,
-    )
-    if not len(places):
+    names = {canonical(_slashed(name)) for name in read_list(file)}
+    found = np.flatnonzero([is_named(place, names) for place in where])
+    if not len(found):
         raise DataError(
             message(
-                f"none of the {len(names)} names of label_fraction={file} in "
-                f"{source.name}",
-                f"names of its examples, such as {source.where(0)}",
-                "another file, or a share such as label_fraction=0.1",
+                f"none of the {len(names)} names of {flag} in {source}",
+                f"names of its examples, such as {printable(where[0])}",
+                "another file"
+                + (", or a share such as label_fraction=0.1" * ("fraction" in flag)),
             )
         )
-    if len(places) != len(names):
+    if len(found) != len(names):
         _LOG.warning(
             "%d examples of %s have one of the %d names in %s",
-            len(places), source.name, len(names), file,
+            len(found), source, len(names), file,
         )  # fmt: skip
-    return places
+    return found
+
+
+def _slashed(name: str) -> str:
+    """A name as a list's paths are read: Windows separates by the other slash."""
+    if "\\" in name and "/" not in name:
+        name = name.replace("\\", "/")
+    return name.removeprefix("./")
 
 
 def is_named(where: str, names: Collection[str]) -> bool:
     """Tells whether names hold what `Source.where` says, or the end of its path."""
-    path = where if "://" in where else os.path.abspath(where)
+    path = canonical(where if "://" in where else os.path.abspath(where))
     parts = path.split("/")
     ends = ("/".join(parts[start:]) for start in range(len(parts)))
-    return where in names or any(end in names for end in ends)
+    return canonical(where) in names or any(end in names for end in ends)

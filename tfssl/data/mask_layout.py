@@ -6,7 +6,8 @@
   `gtFine/SPLIT/CITY/NAME_gtFine_labelIds.png`, whose numbers become the 19 classes of
   the benchmark (`_labelTrainIds` where they are so already);
 * plain: `images/` and `masks/`, or others of the names below, with the split's folder
-  above them, below them, or nowhere: then a tenth is held out, by a hash.
+  above them, below them, in their names (`images_train/`, `train_masks/`, `valannot/`),
+  or nowhere: then a tenth is held out, by a hash.
 
 A mask has its image's path, but for the extension and one of `ENDINGS`. Where no exact
 name fits, one that differs by upper and lower case does. Nothing is read but names. No
@@ -17,13 +18,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from tfssl.augment.dense import IGNORED
 from tfssl.config.dataset_name import role, roles
-from tfssl.data.scan import EXTENSIONS
+from tfssl.data.scan import EXTENSIONS, LEFTOVERS, files_below, is_image
+from tfssl.data.text_files import canonical, listed_names, path_lines, text_of
 from tfssl.errors import DataError, message, printable, unknown
 
 IMAGES = ("images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "photos")
@@ -34,7 +37,8 @@ MASKS = (
 )  # fmt: skip
 ENDINGS = ("_gtfine_labelids", "_gtfine_labeltrainids", "_gtcoarse_labelids",
            "_gtcoarse_labeltrainids", "_labelids", "_labeltrainids",
-           "_mask", "_masks", "_label", "_labels", "_seg", "_gt", "-mask")  # fmt: skip
+           "_mask", "_masks", "_label", "_labels", "_seg", "_segmentation", "_gt",
+           "_annotation", "_l", "-mask", "-label", "-seg", "-gt")  # fmt: skip
 """What a mask's name may have behind its image's; of several the first counts."""
 ENDINGSEXTENSIONS = ("_leftimg8bit",)
 _OF_MASKS = (".png", ".bmp", ".gif", ".tif", ".tiff", ".jpg", ".jpeg")
@@ -106,14 +110,18 @@ def pairs(root: str, split: str) -> Pairs:
     images: dict[str, str] = {}
     masks: dict[str, str] = {}
     doubles: list[str] = []
+    double_masks: list[str] = []
     for image_folder, mask_folder in places:
         for path in _files(root, image_folder, EXTENSIONS):
             name = _name(path, image_folder, ENDINGSEXTENSIONS)
             if name in images:
                 doubles.append(path)
             images.setdefault(name, path)
-        for path in _files(root, mask_folder, _OF_MASKS):
-            masks[_name(path, mask_folder)] = path
+        for path in sorted(_files(root, mask_folder, _OF_MASKS), key=_kind):
+            name = _name(path, mask_folder)
+            if name in masks:
+                double_masks.append(path)
+            masks.setdefault(name, path)
     in_gt = any(_within(folder, "gt") for _, folder in places)
     if in_gt:  # Cityscapes' colours, instances and polygons stand there too
         masks = {n: p for n, p in masks.items() if _ending(n)}
@@ -123,10 +131,15 @@ def pairs(root: str, split: str) -> Pairs:
             f"{len(doubles)} images have the name of another image and are left out, "
             f"such as {printable(doubles[0])}"
         )
-    wanted = _listed_names(root, split)
+    if double_masks:
+        notes.append(
+            f"{len(double_masks)} masks have the name of another mask and are left "
+            f"out, such as {printable(double_masks[0])}"
+        )
+    there = {name.casefold(): name for name in images}
+    wanted = _listed_names(root, split, there)
     if wanted is not None:
         names, held_out = wanted
-        there = {name.casefold(): name for name in images}
         named = [there.get(name.casefold(), "") for name in names]
         if lost := [n for n, found in zip(names, named, strict=True) if not found]:
             notes.append(
@@ -180,7 +193,7 @@ def _folders(place: str) -> dict[str, str]:
         return {
             e.name.lower(): e.name
             for e in found
-            if e.is_dir() and e.name[0] not in "._"
+            if e.is_dir() and e.name[0] != "_" and not LEFTOVERS.fullmatch(e.name)
         }
 
 
@@ -195,10 +208,11 @@ def _places(root: str, split: str) -> tuple[list[tuple[str, str]], str]:
         raise DataError(message(f"masks:{root}", "a folder", "an existing path"))
     images, masks = _first(root, IMAGES), _first(root, MASKS)
     if images and masks:
+        of_masks = _folders(os.path.join(root, masks))
         inside = {
-            name: (f"{images}/{name}", f"{masks}/{name}")
+            name: (f"{images}/{name}", f"{masks}/{of_masks[same]}")
             for lower, name in _folders(os.path.join(root, images)).items()
-            if lower in _folders(os.path.join(root, masks))
+            if (same := _same(lower, of_masks))
         }
     else:
         inside = {
@@ -206,7 +220,7 @@ def _places(root: str, split: str) -> tuple[list[tuple[str, str]], str]:
             for name in _folders(root).values()
             if (i := _first(os.path.join(root, name), IMAGES))
             and (m := _first(os.path.join(root, name), MASKS))
-        }
+        } or _side_by_side(_folders(root))
     by_split = {name: place for name, place in inside.items() if role(name)}
     if by_split and all(role(name) == "train" for name in by_split):
         return [*by_split.values()], ""
@@ -227,6 +241,30 @@ def _places(root: str, split: str) -> tuple[list[tuple[str, str]], str]:
         return list(by_split.values()), ", ".join(sorted(by_split))
     name = _chosen(split, [*by_split], f"masks:{root}")
     return [by_split[name]], name if role(split) != "train" else _others(by_split)
+
+
+def _same(name: str, there: Mapping[str, str]) -> str:
+    """The folder of that name, or the only one that is called after the same split."""
+    if name in there:
+        return name
+    alike = [other for other in there if role(name) and role(other) == role(name)]
+    return alike[0] if len(alike) == 1 else ""
+
+
+def _side_by_side(there: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Splits whose folders say in one name what they hold: `val_images`, `val_masks`.
+
+    Where a name has a split alone, as in `val` beside `val_labels` or `valannot`, these
+    are images.
+    """
+    found: dict[str, list[str]] = {}
+    for lower, name in there.items():
+        words = re.split(r"[ _.-]+", re.sub(r"(?<=[a-z])annot$", "_annotations", lower))
+        split = "_".join(word for word in words if word not in (*IMAGES, *MASKS))
+        if role(split):
+            places = found.setdefault(split, ["", ""])
+            places[any(word in MASKS for word in words)] = name
+    return {split: (i, m) for split, (i, m) in found.items() if i and m}
 
 
 def _others(by_split: Mapping[str, object]) -> str:
@@ -262,27 +300,39 @@ def _split_lists(root: str) -> dict[str, str]:
     return {n[:-4]: os.path.join(folder, n) for n in names}
 
 
-def _listed_names(root: str, split: str) -> tuple[list[str], str] | None:
-    """The names that VOC's list of a split holds, and the list's name."""
+def _listed_names(
+    root: str, split: str, there: Mapping[str, str]
+) -> tuple[list[str], str] | None:
+    """The names that VOC's list of a split holds, and the list's name.
+
+    Args:
+      root: Folder of the data set.
+      split: The split.
+      there: Names of images, in lower case: of those with blanks.
+    """
     lists = _split_lists(root)
     if not lists or split == "all":
         return None
     name = _chosen(split, [*lists], f"masks:{root}")
-    with open(lists[name], encoding="utf-8-sig", errors="surrogateescape") as file:
-        words = [line.split() for line in file]
-    names = [os.path.splitext(w[0].rsplit("/", 1)[-1])[0] if "/" in w[0] else w[0]
-             for w in words if w]  # fmt: skip
+    with open(lists[name], "rb") as file:
+        lines = filter(None, map(str.strip, path_lines(file.read())))
+    names = []
+    for line in lines:
+        forms = [form.rsplit("/", 1)[-1] for form in (line, line.split()[0])]
+        forms = [os.path.splitext(f)[0] if is_image(f) else f for f in forms]
+        forms = list(map(canonical, forms))
+        names.append(next((f for f in forms if f.casefold() in there), forms[-1]))
     return list(dict.fromkeys(names)), f"ImageSets/Segmentation/{name}.txt"
 
 
 def _files(root: str, folder: str, extensions: tuple[str, ...]) -> Iterator[str]:
     """Paths below the root of the files in a folder that are not hidden, in order."""
-    for place, folders, names in os.walk(os.path.join(root, folder), followlinks=True):
-        folders[:] = sorted(n for n in folders if n[0] not in "._")
-        inside = os.path.relpath(place, root).replace(os.sep, "/")
-        for name in sorted(names):
-            if name[0] != "." and name.lower().endswith(extensions):
-                yield f"{inside}/{name}"
+    for path in files_below(root, folder):
+        inside = path[len(folder) + 1 :]
+        if inside.lower().endswith(extensions) and "/_" not in f"/{inside}".rpartition(
+            "/"
+        )[0]:  # fmt: skip
+            yield path
 
 
 def _within(folder: str, prefix: str) -> bool:
@@ -290,9 +340,14 @@ def _within(folder: str, prefix: str) -> bool:
     return any(part.lower().startswith(prefix) for part in folder.split("/"))
 
 
+def _kind(path: str) -> int:
+    """PNG before others: of two masks of a name the first counts."""
+    return _OF_MASKS.index(os.path.splitext(path)[1].lower())
+
+
 def _name(path: str, folder: str, endings: tuple[str, ...] = ()) -> str:
     """A file's path below its folder, without extension and ending."""
-    stem = os.path.splitext(path)[0][len(folder) + 1 :]
+    stem = canonical(os.path.splitext(path)[0][len(folder) + 1 :])
     return stem[: len(stem) - len(_ending(stem, endings))]
 
 
@@ -341,20 +396,20 @@ def _class_names(
 
 
 def _names_in(path: str) -> tuple[str, ...]:
-    """Names of a file: one a line, in the order of the numbers.
+    """Names of a file, see `listed_names`; one of number 255 is none.
 
-    A number in front is the class's, as in `7 road` or `7: road`; labelme's first line
-    `__ignore__` is no class.
+    Those that stand there twice have their number behind them.
     """
-    with open(path, encoding="utf-8-sig") as file:
-        lines = [line.strip() for line in file]
-    lines = [n for n in lines if n and not n.startswith("#") and n != "__ignore__"]
-    split = [n.replace(":", " ").replace(",", " ").split(None, 1) for n in lines]
-    if lines and all(len(w) == 2 and w[0].isdigit() for w in split):
-        by_number = {int(number): name.strip() for number, name in split}
-        highest = max(by_number)
-        if highest > IGNORED - 1:
-            by_number.pop(IGNORED, None)
-            highest = max(by_number, default=0)
-        return tuple(by_number.get(n, f"class {n}") for n in range(highest + 1))
-    return tuple(lines)
+    with open(path, "rb") as file:
+        text, _ = text_of(file.read())
+    names = listed_names(text.splitlines())
+    names = names[:IGNORED] if len(names) == IGNORED + 1 else names
+    while names and not names[-1]:
+        names = names[:-1]
+    if len(names) > IGNORED:
+        return names  # refused
+    twice = {"", *(name for name in names if names.count(name) > 1)}
+    return tuple(
+        f"{name or 'class'} {number}" if name in twice else name
+        for number, name in enumerate(names)
+    )

@@ -31,7 +31,7 @@ from tfssl.data.decode import decode
 from tfssl.data.encoded import Encoded
 from tfssl.data.host_table import Numbers, Texts
 from tfssl.data.mask_files import KINDS
-from tfssl.errors import message, printable
+from tfssl.errors import DataError, message, printable
 
 Head = tuple[int, int, int] | str
 """Height, width and EXIF orientation of an image file; or why it has none."""
@@ -114,26 +114,78 @@ def classes_of(
     """Decides which number is which class.
 
     Numbers up to the highest one that is there, or those of `names`. Where the numbers
-    are 0 and 255 alone, 255 is class 1 and nothing is ignored.
+    are 0 and 255 alone, 255 is class 1 and nothing is ignored; as 255 are those from
+    128 on where resizing or JPEG has left some between.
 
     Args:
       counts: int64 `[n, 256]`, pixels of each number in the training masks.
       names: Of the classes; empty: not known.
       sure: Whether these are certain, so that a number beyond them is a mistake.
+
+    Raises:
+      DataError: More than 255 names.
     """
+    if len(names) > IGNORED:
+        got = f"{len(names)} names of classes"
+        hint = "a file of the names of these masks' numbers"
+        raise DataError(message(got, f"at most {IGNORED}: 255 is no class", hint))
     there = np.flatnonzero(counts.sum(0))
     table = np.full(256, IGNORED, np.uint8)
+    two = tuple(names) if len(names) == 2 else ("background", "foreground")
     if len(names) <= 2 and set(there.tolist()) == {0, IGNORED}:
         table[[0, IGNORED]] = 0, 1
-        names = tuple(names) if len(names) == 2 else ("background", "foreground")
-        return Classes(names, table, note="numbers 0 and 255 alone: 255 is class 1")
+        return Classes(two, table, note="numbers 0 and 255 alone: 255 is class 1")
+    if len(names) <= 2 and (between := _bleeding(counts.sum(0))):
+        table[:128], table[128:] = 0, 1
+        note = (
+            f"{100 * between:.1f} % of the numbers lie between 0 and 255, as resizing "
+            "or JPEG leave them: those from 128 on are class 1"
+        )
+        return Classes(two, table, note=note)
     highest, note = int(there[there != IGNORED].max(initial=-1)), ""
+    if not names and (missing := highest + 1 - np.count_nonzero(there != IGNORED)) > 0:
+        note = f"no file of class names: numbers, {missing} of which no mask has"
     if names and not sure and highest >= len(names):
         note = f"numbers up to {highest}: the layout's {len(names)} names do not fit"
         names = ()
     names = tuple(names) or tuple(f"class {n}" for n in range(highest + 1))
     table[: len(names)] = np.arange(len(names))
     return Classes(names, table, note=note)
+
+
+def also_black_and_white(classes: Classes, counts: np.ndarray) -> Classes:
+    """Two classes, where these masks have 1 for the second one and others 255.
+
+    Args:
+      classes: Of the training masks.
+      counts: int64 `[n, 256]`, of other masks.
+    """
+    there = {*np.flatnonzero(counts.sum(0)).tolist()}
+    for number, other in ((1, IGNORED), (IGNORED, 1)):
+        if len(classes.names) == 2 and there == {0, other}:
+            known = classes.table[number] == 1 and classes.table[other] == IGNORED
+            if known:
+                table = classes.table.copy()
+                table[other] = 1
+                note = f"numbers 0 and {other} alone: {other} is class 1"
+                return dataclasses.replace(classes, table=table, note=note)
+    return classes
+
+
+def _bleeding(pixels: np.ndarray) -> float:
+    """The share of numbers between 0 and 255 in masks that were black and white.
+
+    They are few, spread over the whole range, and most of them close to its ends; 0
+    where the numbers may well be those of classes.
+    """
+    between = np.flatnonzero(pixels[1:IGNORED]) + 1
+    near = pixels[:16].sum() + pixels[240:].sum()
+    if len(between) < 5 or not pixels[IGNORED] or near < 0.9 * pixels.sum():
+        return 0.0
+    gaps = between[-1] >= 64 and 2 * len(between) < between[-1]
+    if not gaps and not pixels[240:IGNORED].any():
+        return 0.0
+    return float(pixels[1:IGNORED].sum() / pixels.sum())
 
 
 def heads(count: int, file_of: Callable[[int], str | bytes]) -> list[Head]:

@@ -26,6 +26,7 @@ from tfssl.data.mask_reading import (
     Read,
     WithMasks,
     agreed,
+    also_black_and_white,
     classes_of,
     heads,
     none_left,
@@ -105,6 +106,8 @@ class MaskFolder(WithMasks, Files):
             known = pairs(directory, "train")
             training = _kept(directory, "train", known.masks, *how)
         classes = _classes(found, known, training)
+        if training is not read:
+            classes = also_black_and_white(classes, read.counts)
         paths = [os.path.join(directory, path) for path in found.images]
         fit = agreed(read, heads(len(paths), paths.__getitem__), classes, orient)
         if len(fit.reasons) == len(paths):

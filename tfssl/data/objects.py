@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.data.host_table import Texts
+from tfssl.data.text_files import canonical
 
 PLAIN, DIFFICULT, CROWD = 0, 1, 2
 """Kinds of objects: to be found; VOC's `difficult`, learned and not asked for; COCO's
@@ -80,8 +81,9 @@ class Objects:
           Without the objects of classes that are not among them, and how many these
           are, by class.
         """
-        place = {name: number for number, name in enumerate(names)}
-        table = np.array([place.get(n, -1) for n in self.class_names] or [-1], np.int64)
+        place = {canonical(name): number for number, name in enumerate(names)}
+        own = [place.get(canonical(name), -1) for name in self.class_names]
+        table = np.array(own or [-1], np.int64)
         images, strange = [], np.zeros(len(table), np.int64)
         for image in self.images:
             new = table[image.classes]
@@ -109,6 +111,10 @@ class Objects:
                 found.update(np.ascontiguousarray(array).tobytes())
             found.update(b"\0")
         return found.hexdigest()
+
+    def asked(self) -> int:
+        """How many are to be found: neither difficult nor crowds."""
+        return sum(int((image.kinds == PLAIN).sum()) for image in self.images)
 
     def text(self) -> str:
         """`"812 objects of 10 classes, 3 images without any"`."""

@@ -121,6 +121,38 @@ def find_images(root: str, tally: Tally | None = None) -> Iterator[str]:
         yield from map(directory.path, directory.images)
 
 
+def files_below(root: str, folder: str = "") -> list[str]:
+    """Lists all files of a local folder and below, sorted paths below `root` with `/`.
+
+    Entered and passed over is what `walk` enters and passes over; a pipe or a device,
+    which would be read for ever, is no file. A link that leads nowhere is listed: it
+    may come back.
+
+    Args:
+      root: Where paths begin.
+      folder: The folder, a path below `root`.
+    """
+    found: list[str] = []
+    entered: set[tuple[int, int]] = set()
+    real, linked = [folder], []
+    while real or linked:
+        inside = real.pop() if real else linked.pop()
+        here = os.path.join(root, inside)
+        status = os.stat(here)
+        if (status.st_dev, status.st_ino) in entered:
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        with os.scandir(here) as listing:
+            entries = [e for e in listing if not LEFTOVERS.fullmatch(e.name)]
+        for entry in entries:
+            path = f"{inside}/{entry.name}" if inside else entry.name
+            if _is(entry.is_dir):
+                (linked if entry.is_symlink() else real).append(path)
+            elif _is(entry.is_file) or not os.path.exists(os.path.join(root, path)):
+                found.append(path)
+    return sorted(found)
+
+
 def walk(
     root: str, known: Mapping[str, Directory] | None = None
 ) -> Iterator[Directory]:

@@ -217,7 +217,8 @@ def _write_parquet(
 
     arrow = parquet()
     _write_unreadable(folder, number, shard)
-    names = [class_names[i] if i >= 0 and class_names else None for i in shard.labels]
+    known = list(map(_utf8, class_names))
+    names = [known[i] if i >= 0 and known else None for i in shard.labels]
     columns = {
         "id": arrow.array(shard.ids, arrow.int64()),
         "key": arrow.array([_utf8(key) for key in shard.keys], arrow.string()),
@@ -322,5 +323,5 @@ def _shard(rows: list[list[str]]) -> Shard:
 
 
 def _utf8(key: str) -> str:
-    """A path as text that every Parquet reader takes."""
+    """A path or a name as text that every Parquet reader takes."""
     return os.fsencode(key).decode("utf-8", "backslashreplace")

@@ -133,19 +133,26 @@ def _to_choose(config: Config, images: Source) -> None:
 def _boxes(config: Config) -> list[str]:
     """What a detection needs: images with boxes that fill a batch."""
     try:
-        train, _ = detection.boxes_sources(config)
+        train, held_out = detection.boxes_sources(config)
     except DataError as error:
         return [str(error)]
-    return _problem(build.require_batch, config, train, "detect_batch_size")
+    there = [len(image.boxes) > 0 for image in held_out.objects.images]
+    unreadable = _unreadable(held_out, np.flatnonzero(there))
+    return unreadable + _problem(
+        build.require_batch, config, train, "detect_batch_size"
+    )
 
 
 def _masks(config: Config) -> list[str]:
     """What a segmentation needs: images with masks that fill a batch."""
     try:
-        train, _ = segmentation.mask_sources(config)
+        train, held_out = segmentation.mask_sources(config)
     except DataError as error:
         return [str(error)]
-    return _problem(build.require_batch, config, train, "segment_batch_size")
+    unreadable = _unreadable(held_out, np.arange(held_out.num_examples))
+    return unreadable + _problem(
+        build.require_batch, config, train, "segment_batch_size"
+    )
 
 
 def _problem(check: Callable[..., object], *arguments: object) -> list[str]:
@@ -190,8 +197,8 @@ def _unreadable(held_out: Source, places: np.ndarray) -> list[str]:
     named = ", ".join(held_out.failed(int(place)) for place in places[:3])
     return [
         message(
-            f"{len(places)} labelled held-out images in {held_out.name}, none of which "
-            f"can be read: {named}",
+            f"{len(places)} annotated held-out images in {held_out.name}, none of "
+            f"which can be read: {named}",
             "one that can",
             "repairing them, or eval_split=NAME of another split",
         )

@@ -65,13 +65,25 @@ def _index(config: Config, table: Embeddings) -> Search:
 
 def _neighbours(config: Config, table: Embeddings, findings: Findings) -> str:
     """The nearest rows of `--query`."""
-    asked_about, run = queries(config), _same_encoder(config, table)
+    # Turned upright if the others were.
+    orient = table.manifest["flags"]["orient"]
+    asked_about = queries(dataclasses.replace(config, orient=orient))
+    run = _same_encoder(config, table)
     index = _index(config, table)
     if config.search_k > len(table):
         console.say(f"search_k={config.search_k}: there are {len(table)} images")
     ((_, asked),) = vectors.shards(run, asked_about, {0: (0, asked_about.num_examples)})
     for key, reason in asked.unreadable:
-        console.say(f"not readable: {key} ({reason})")
+        console.say(f"not readable: {printable(key)} ({reason})")
+    if not len(asked):
+        raise DataError(
+            message(
+                f"query={printable(config.query)}, of whose {len(asked.unreadable)} "
+                "images none can be read",
+                "one that can",
+                "another file",
+            )
+        )
     classes = [asked_about.class_names[i] if i >= 0 else "" for i in asked.labels]
     unit = reduced(asked.arrays[FEATURES], table.manifest, table.folder)
     rows, cosines = index(unit, config.search_k)
@@ -242,7 +254,9 @@ def queries(config: Config) -> Source:
                         "another path",
                     )
                 )
-            return one_file(query, config.max_image_pixels)
+            file = one_file(query, config.max_image_pixels)
+            file.orient = config.orient
+            return file
         query = f"folder:{query}"
     # What is asked about has nothing to do with where the run's own data are.
     asked = dataclasses.replace(config, dataset=query, data_dir="")

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfssl.config import Config
-from tfssl.data.file_list import read_list
-from tfssl.data.labelled import is_named
+from tfssl.data.labelled import named_places
 from tfssl.embeddings.principal import Principal
 from tfssl.embeddings.reading import Embeddings
 from tfssl.embeddings.selection import require_left, select
-from tfssl.errors import DataError, message, printable
 from tfssl.runs import RunDirectory
 from tfssl.show import console
 from tfssl.show.report.gallery import PictureRow
@@ -89,14 +87,4 @@ def named_rows(file: str, keys: Sequence[str]) -> np.ndarray:
     """
     if not file:
         return np.empty(0, np.int64)
-    names = read_list(file).keys()
-    rows = np.flatnonzero([is_named(key, names) for key in keys])
-    if not len(rows):
-        raise DataError(
-            message(
-                f"labelled={file}, none of whose {len(names)} names is embedded",
-                f"names of images that are, such as {printable(keys[0])}",
-                "another file",
-            )
-        )
-    return rows
+    return named_places(keys, file, f"labelled={file}", "the embeddings")
