@@ -170,3 +170,35 @@ def test_a_class_that_cannot_be_in_both_parts_is_named(tmp_path):
     (row,) = chosen_sets([f"folder:{tmp_path}"])
     with pytest.raises(DataError, match="too few images of rare"):
         open_folds(config(), row)
+
+
+def several_in(root, test_names):
+    """Arrays with several labels; the test split's columns stand as its names say."""
+    rng = np.random.default_rng(0)
+    names = ["cat", "dog", "cow"]
+    labels = rng.integers(0, 2, (40, 3))
+    places = [names.index(n) if n in names else 0 for n in test_names]
+    for split, columns, own in (("train", [0, 1, 2], names),
+                                ("test", places, test_names)):  # fmt: skip
+        images = rng.integers(0, 256, (40, 4, 4, 3), np.uint8)
+        np.savez(root / f"{split}.npz", images=images, labels=labels[:, columns],
+                 class_names=own)  # fmt: skip
+    (row,) = chosen_sets([f"arrays:{root}/{{split}}.npz"])
+    return row, labels
+
+
+def test_columns_of_several_labels_are_matched_by_name(tmp_path):
+    row, labels = several_in(tmp_path, ["cow", "cat", "dog"])
+    folds = open_folds(config(), row)
+    assert folds.class_names == ("cat", "dog", "cow")
+    for source in (folds.train, folds.test):
+        found = folds.targets(source.ids, source.labels)
+        rows = source.ids % 2**40
+        np.testing.assert_array_equal(found, labels[rows])
+    row, _ = several_in(tmp_path, ["cow", "x", "y"])
+    folds = open_folds(config(), row)
+    found = folds.targets(folds.test.ids, folds.test.labels)
+    assert (found[:, :2] == -1).all() and (found[:, 2] >= 0).all()  # not asked
+    row, _ = several_in(tmp_path, ["z", "x", "y"])
+    with pytest.raises(DataError, match="without any of the classes"):
+        open_folds(config(), row)

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tfssl.data import Shapes, open_source, parse_split
-from tfssl.data.labelled import balanced, labelled_part
+from tfssl.data.labelled import balanced, labelled_part, named_places
 from tfssl.errors import DataError
 
 
@@ -82,6 +82,25 @@ def test_a_file_of_names(tmp_path, files, caplog):
     names.write_text("n01440764_10043.JPEG\n")
     with pytest.raises(DataError, match="none of the 1 names"):
         open_source(f"folder:{tmp_path}/x", "train", **options)
+
+
+@pytest.mark.parametrize(
+    ("line", "place"),
+    [
+        ("x\\ha\u0308rte.png", "/d/x/h\xe4rte.png"),  # Windows, in another form
+        ("./h\xe4rte.png", "/d/x/ha\u0308rte.png"),
+        ("\udcff.png", "/d/x/\udcff.png"),
+        ("b.npz: images[3]", "b.npz: images[3]"),
+    ],
+)
+def test_names_of_a_list_as_systems_write_them(tmp_path, line, place):
+    text = f"{line}\tcat\n".encode("utf-8", "surrogateescape")
+    (tmp_path / "l").write_bytes(text)
+    places = ["/d/x/other.png", place]
+    found = named_places(places, str(tmp_path / "l"), "labelled=l", "these")
+    assert found.tolist() == [1]
+    with pytest.raises(DataError, match="names of labelled=l in these"):
+        named_places(places[:1], str(tmp_path / "l"), "labelled=l", "these")
 
 
 def test_a_list_of_drawn_pictures(tmp_path):

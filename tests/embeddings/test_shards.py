@@ -100,12 +100,19 @@ def test_a_shard_of_nothing_but_unreadable_files(tmp_path, kind, monkeypatch):
     np.testing.assert_array_equal(Embeddings(tmp_path).load(), np.ones((2, 3)))
 
 
-def test_names_that_are_not_utf8(tmp_path):
-    writer = Writer(tmp_path, plan(total=1))
+@pytest.mark.parametrize("kind", FORMATS)
+def test_names_that_are_not_utf8(tmp_path, kind):
+    """Of files and of classes; every reader of Parquet takes what stands there."""
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    writer = Writer(tmp_path, plan(total=1, format=kind) | {"class_names": ["\udcff"]})
     row = {"features": np.ones((1, 2), np.float32)}
-    writer.write(0, Shard(np.array([1]), [BAD], np.array([-1]), row))
+    writer.write(0, Shard(np.array([1]), [BAD], np.array([0]), row))
     writer.finish()
-    assert Embeddings(tmp_path).rows.keys == [BAD]
+    table = Embeddings(tmp_path)
+    (key,) = table.rows.keys
+    assert key == BAD if kind != "parquet" else key.isprintable()
+    assert table.class_name(0) == "\udcff"
 
 
 def test_rows_stand_beside_their_vectors_in_plain_files(tmp_path):

@@ -100,7 +100,7 @@ def test_held_out_images_none_of_which_can_be_read_are_refused(tmp_path):
     files = sorted((tmp_path / "val").rglob("*.png"))
     for file in files:
         file.write_bytes(b"\0\0\0\x1cftypavif" + bytes(99))
-    words = "8 labelled held-out images.*AVIF.*eval_split="
+    words = "8 images in .*none of which can be read.*AVIF.*eval_split="
     with pytest.raises(ConfigError, match=words):
         passed_over(config(tmp_path), ["pretrain", "knn"])
     pictures(tmp_path / "val" / "a", 1, 77)
@@ -344,3 +344,11 @@ def test_a_full_disk_is_found_before_a_vector_is_made(monkeypatch):
     network = types.SimpleNamespace(output_shape=[(None, 9), (None, 5)])
     with pytest.raises(RunDirectoryError, match="0 MB for 8 vectors.*float16"):
         embed._require_room(Config(), writer, {"projections": network})
+
+
+def test_a_query_lies_as_the_others_do(tmp_path):
+    pictures(tmp_path, 2)
+    for query in (tmp_path / "p0.png", tmp_path):
+        for orient in ("none", "exif"):
+            asked = config(tmp_path, query=str(query), orient=orient)
+            assert search.queries(asked).orient == orient

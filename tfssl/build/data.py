@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfssl.augment import Recipe, crops
@@ -19,6 +20,9 @@ from tfssl.errors import DataError, message
 from tfssl.show import console
 from tfssl.train import make_device_views, make_photometry
 from tfssl.train.replica_step import Photometric
+
+LOOKED_AT = 1000
+"""Images, all unreadable, after which one of more may still be readable."""
 
 _told: set[str] = set()
 _opened: list[Source] = []
@@ -140,6 +144,41 @@ def require_batch(config: Config, data: Source, flag: str) -> None:
             else f"{batch} images or more: no smaller batch goes with the other flags"
             if count > 1
             else "more images: a batch is at least 2",
+        )
+    )
+
+
+def require_readable(
+    data: Source,
+    places: np.ndarray | None = None,
+    instead: str = "eval_split=NAME of another split",
+) -> None:
+    """Refuses images none of which can be read; of many not all are looked at.
+
+    Args:
+      data: The images.
+      places: Those that matter, int64; None: all.
+      instead: What else to try, for the message.
+
+    Raises:
+      DataError: So it is, with the first ones and the reasons.
+    """
+    if places is None:
+        places = np.arange(data.num_examples)
+    if not data.may_fail or len(places) > LOOKED_AT:
+        return
+    for place in places:
+        try:
+            data.example(tf.constant(place, tf.int64))
+            return
+        except (tf.errors.OpError, ValueError):
+            continue
+    named = ", ".join(data.failed(int(place)) for place in places[:3])
+    raise DataError(
+        message(
+            f"{len(places)} images in {data.name}, none of which can be read: {named}",
+            "one that can",
+            f"repairing them, or {instead}",
         )
     )
 

@@ -29,6 +29,7 @@ def kept(
     *,
     encode: Callable,
     weights: str,
+    orient: str,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> Writer:
     """Encodes a data set into a folder of its own, or goes on where it was stopped.
@@ -40,6 +41,7 @@ def kept(
         that they depend on.
       encode: Of `vectors.vectors`.
       weights: Of `vectors.weights_digest`.
+      orient: How the images are turned.
       progress: Told how many of the missing images are done.
 
     Returns:
@@ -54,7 +56,7 @@ def kept(
         "class_names": list(source.class_names),
         "encoder": run.config.encoder,
         "encoder_family": run.config.encoder_family,
-        "orient": run.config.orient,
+        "orient": orient,
         "weights_sha256": weights,
         "image_size": run.image_size,
         "transform": dataclasses.asdict(run.transform),

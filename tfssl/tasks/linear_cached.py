@@ -134,5 +134,6 @@ def _features(
             Path(own.path) / "features",
             encode=encode,
             weights=weights,
+            orient=config.orient,
             progress=counter.show,
         )

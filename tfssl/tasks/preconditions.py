@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import tensorflow as tf
 
 from tfssl import build
 from tfssl.build import detection, segmentation, teacher
@@ -21,9 +20,6 @@ from tfssl.embeddings.similarity import others_of_class
 from tfssl.errors import ConfigError, DataError, TfsslError, message
 from tfssl.tasks import dense_table, linear_cached, search, selection, transfer
 from tfssl.tasks.embed import embeddings_folder
-
-LOOKED_AT = 1000
-"""Held-out images, all unreadable, after which one of more may still be readable."""
 
 
 def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
@@ -137,10 +133,8 @@ def _boxes(config: Config) -> list[str]:
     except DataError as error:
         return [str(error)]
     there = [len(image.boxes) > 0 for image in held_out.objects.images]
-    unreadable = _unreadable(held_out, np.flatnonzero(there))
-    return unreadable + _problem(
-        build.require_batch, config, train, "detect_batch_size"
-    )
+    readable = _problem(build.require_readable, held_out, np.flatnonzero(there))
+    return readable + _problem(build.require_batch, config, train, "detect_batch_size")
 
 
 def _masks(config: Config) -> list[str]:
@@ -149,8 +143,7 @@ def _masks(config: Config) -> list[str]:
         train, held_out = segmentation.mask_sources(config)
     except DataError as error:
         return [str(error)]
-    unreadable = _unreadable(held_out, np.arange(held_out.num_examples))
-    return unreadable + _problem(
+    return _problem(build.require_readable, held_out) + _problem(
         build.require_batch, config, train, "segment_batch_size"
     )
 
@@ -170,9 +163,10 @@ def _held_out(config: Config, train: Source) -> list[str]:
     if train.several is not None:
         wanted = train.several.class_names
         checked = _problem(targets_of, held_out, held_out.ids, wanted)
-        return checked or _unreadable(held_out, np.arange(held_out.num_examples))
+        return checked or _problem(build.require_readable, held_out)
     if (held_out.labels >= 0).any():
-        return _unreadable(held_out, np.flatnonzero(held_out.labels >= 0))
+        labelled = np.flatnonzero(held_out.labels >= 0)
+        return _problem(build.require_readable, held_out, labelled)
     return [
         message(
             f"{held_out.num_examples} held-out images in {held_out.name}, none of "
@@ -180,27 +174,6 @@ def _held_out(config: Config, train: Source) -> list[str]:
             "labelled held-out images: a folder a class, named as in training",
             "sorting them into class folders, or eval_split=NAME of a split that has "
             "labels",
-        )
-    ]
-
-
-def _unreadable(held_out: Source, places: np.ndarray) -> list[str]:
-    """Of the images to be scored at least one can be read; many are not looked at."""
-    if not held_out.may_fail or len(places) > LOOKED_AT:
-        return []
-    for place in places:
-        try:
-            held_out.example(tf.constant(place, tf.int64))
-            return []
-        except (tf.errors.OpError, ValueError):
-            continue
-    named = ", ".join(held_out.failed(int(place)) for place in places[:3])
-    return [
-        message(
-            f"{len(places)} annotated held-out images in {held_out.name}, none of "
-            f"which can be read: {named}",
-            "one that can",
-            "repairing them, or eval_split=NAME of another split",
         )
     ]
 

@@ -90,7 +90,9 @@ def check(config: Config) -> tuple[list[TransferSet], list[dict[str, str]]]:
         trained.checkpoint_folder(path)  # refused, if there is none
     for row in chosen_sets(config.transfer, config.data_dir):
         try:
-            open_folds(config, row)
+            folds = open_folds(config, row)
+            for images in filter(None, (folds.train, folds.validation, folds.test)):
+                build.require_readable(images, instead="another data set")
             sets.append(row)
         except NotPreparedError as error:
             why = str(error)
@@ -153,6 +155,7 @@ def _bench(
                 folder / "features",
                 encode=each.encode,
                 weights=each.weights,
+                orient=config.orient,
                 progress=counter.show,
             )
         writers.append(writer)

@@ -63,6 +63,9 @@ class Bench:
         own = hashlib.sha256(np.ascontiguousarray(names).tobytes())
         for writer, last in fitted:
             own.update(writer.folder.name.encode() + np.sort(last).tobytes())
+        if folds.train.several is not None:  # which the folders do not know
+            for source in filter(None, (folds.train, folds.validation)):
+                own.update(folds.targets(source.ids, source.labels).tobytes())
         own.update(f"{tested.folder.name} {folds.metric} {_VERSION}".encode())
         self._own = own.hexdigest()
 
