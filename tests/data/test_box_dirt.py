@@ -295,3 +295,26 @@ def test_what_is_asked_for_decides_before_a_training(write):  # noqa: F811
     assert lost == {"x": 1} and known.counts().tolist() == [2] and not known.asked()
     with pytest.raises(DataError, match="lists|no files|annotation"):
         opened(f"voc:{write(files={'ImageSets/Main/train.txt': ''})}")
+
+
+@pytest.mark.parametrize("spec", ["coco:{}/x", "voc:{}/x", "yolo:{}/x", "voc:{}/a.txt",
+                                  "yolo:{}/a.txt"])  # fmt: skip
+def test_no_folder_is_named(write, spec):  # noqa: F811
+    spec = spec.format(write(files={"a.txt": LINE}))
+    with pytest.raises(DataError, match=f"got dataset={spec}; expected a folder"):
+        opened(spec, "all")
+
+
+def test_what_is_there_is_named_by_its_splits(write):  # noqa: F811
+    root = write(files={"instances_trainval.json": one(), "instances_test.json": one(),
+                        "a.png": None})  # fmt: skip
+    with pytest.raises(DataError, match="expected one of instances_trainval, test"):
+        opened(f"coco:{root}", "train")
+    assert by_file(opened(f"coco:{root}", "trainval")) == {"a.png": CAT}
+
+
+@pytest.mark.parametrize("ending", ["tif", "HEIC"])
+def test_images_that_nothing_decodes_are_told(write, ending):  # noqa: F811
+    files = {"a.txt": LINE, f"a.{ending}": b"", "b.txt": "1e300 .5 .5 .5 .5"}
+    source = opened(f"yolo:{write(files={**files, 'b.png': None})}", "all")
+    assert source.dirt == {"lone": 1, "foreign": 1, "unknown": 1}

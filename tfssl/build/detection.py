@@ -21,6 +21,7 @@ from tfssl.config import Config, modes
 from tfssl.core import runtime, seeds
 from tfssl.core.paths import AnyPath
 from tfssl.data import Source, dense_inference
+from tfssl.data.objects import CROWD
 from tfssl.errors import CheckpointError, DataError, message
 from tfssl.evaluate.detection import Found
 from tfssl.methods import Detect, DetectRegions
@@ -37,11 +38,11 @@ def boxes_source(config: Config, split: str) -> Source:
       DataError: The data set has no boxes, or none in this split.
     """
     data = open_source(config, split, targets="boxes")
-    if not data.objects.counts().sum():
+    if not any((image.kinds != CROWD).any() for image in data.objects.images):
         raise DataError(
             message(
-                f"{data.name} without an object",
-                "images with boxes",
+                f"{data.name} without an object to learn",
+                "images with boxes of more than crowds",
                 "another split, or annotations",
             )
         )

@@ -15,7 +15,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tfssl.data.text_files import listed_names, text_of, yaml_names
+from tfssl.data.text_files import MOST, listed_names, text_of, yaml_names
 from tfssl.errors import printable
 
 PLAIN, DIFFICULT, CROWD = 0, 1, 2
@@ -33,6 +33,7 @@ DIRT: Mapping[str, str] = {
     "twin_classes": "classes with the id of another: the first counts",
     "twin_objects": "objects with the id of another: both count",
     "no_image_row": "objects of images that the file does not list: left out",
+    "foreign": "images of a kind that nothing here decodes, such as TIFF: left out",
     "broken_image": "images that cannot be read: left out",
     "size": "images of another size than their annotation says: left out",
     "no_size": "annotations that say no size: the file's is taken",
@@ -245,7 +246,7 @@ def _words(line: str) -> list[str]:
 
 def _called(number: float, names: Sequence[str]) -> str:
     """The name of a class; "" where there is none."""
-    if number != int(number) or number < 0:
+    if number != int(number) or not 0 <= number < MOST:
         return ""
     if not names:
         return f"class {int(number)}"

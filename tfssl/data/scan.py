@@ -6,6 +6,7 @@ Local trees and those of any file system that TensorFlow knows (`gs://`).
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import re
 import time
@@ -15,6 +16,9 @@ import tensorflow as tf
 
 from tfssl.config.remote import is_remote
 from tfssl.data.source import first_line
+from tfssl.errors import printable
+
+_LOG = logging.getLogger(__name__)
 
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp")
 FOREIGN = (".heic", ".heif", ".avif", ".tif", ".tiff", ".jxl", ".jp2", ".psd", ".svg",
@@ -138,12 +142,16 @@ def files_below(root: str, folder: str = "") -> list[str]:
     while real or linked:
         inside = real.pop() if real else linked.pop()
         here = os.path.join(root, inside)
-        status = os.stat(here)
-        if (status.st_dev, status.st_ino) in entered:
+        try:
+            status = os.stat(here)
+            if (status.st_dev, status.st_ino) in entered:
+                continue
+            entered.add((status.st_dev, status.st_ino))
+            with os.scandir(here) as listing:
+                entries = [e for e in listing if not LEFTOVERS.fullmatch(e.name)]
+        except OSError as error:
+            _LOG.warning("%s is left out: %s", printable(here), error.strerror)
             continue
-        entered.add((status.st_dev, status.st_ino))
-        with os.scandir(here) as listing:
-            entries = [e for e in listing if not LEFTOVERS.fullmatch(e.name)]
         for entry in entries:
             path = f"{inside}/{entry.name}" if inside else entry.name
             if _is(entry.is_dir):

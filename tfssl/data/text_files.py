@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
-_MOST = 100_000
+MOST = 100_000
 """A class of a higher number is none: it is a mistake, or an attack on the memory."""
 _QUOTED = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\n]|\'\')*\'')
 _HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
@@ -110,7 +110,7 @@ def yaml_names(text: str) -> tuple[str, ...]:
 
 
 def _by_number(found: Iterable[tuple[int, str]]) -> tuple[str, ...]:
-    names = {number: name for number, name in found if number < _MOST}
+    names = {number: name for number, name in found if number < MOST}
     return tuple(names.get(n, "") for n in range(max(names, default=-1) + 1))
 
 
