@@ -198,7 +198,9 @@ def test_columns_of_several_labels_are_matched_by_name(tmp_path):
     row, _ = several_in(tmp_path, ["cow", "x", "y"])
     folds = open_folds(config(), row)
     found = folds.targets(folds.test.ids, folds.test.labels)
-    assert (found[:, :2] == -1).all() and (found[:, 2] >= 0).all()  # not asked
+    assert (found[:, :2] == -1).all() and (found[:, 2] >= 0).all()
+    columns = folds.test.several.targets.sum(0)
+    assert f"not asked for: {columns[1]} of x, {columns[2]} of y" in folds.note
     row, _ = several_in(tmp_path, ["z", "x", "y"])
     with pytest.raises(DataError, match="without any of the classes"):
         open_folds(config(), row)

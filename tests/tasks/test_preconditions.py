@@ -276,7 +276,7 @@ def test_what_was_passed_over_and_unreadable_stands_in_the_results(tmp_path, cap
     [
         ("embed,select", {"select": 41}, "select=41 of 40 images.*from 1 to 40"),
         ("embed,select", {"select": 39, "labelled": "two"}, "select=39 of 38 images"),
-        ("embed,select", {"select": 1, "labelled": "none"}, "none of whose 1 names"),
+        ("embed,select", {"select": 1, "labelled": "none"}, "none of the 1 names"),
         ("embed", {"embed_pca": 41}, "embed_pca=41 of the 40 images.*at most 40"),
         ("embed,search", {"query": "nowhere.jpg"}, "nowhere.jpg, which is not there"),
         ("select", {"select": 1}, "holds no embeddings.*mode=embed"),

@@ -9,7 +9,7 @@ import numpy as np
 from tfssl.build import data
 from tfssl.config import Config
 from tfssl.config.transfer_sets import MAP, TOP1, TransferSet
-from tfssl.data import Source, require_labels, targets_of
+from tfssl.data import Source, not_asked, require_labels, targets_of
 from tfssl.data.folds import validation_rows, validation_rows_of_several
 from tfssl.errors import DataError, NotPreparedError, message
 
@@ -111,6 +111,8 @@ def open_folds(config: Config, row: TransferSet) -> Folds:
             f"{sizes[0]:,} images to train on and {sizes[1]:,} to test; the papers "
             f"have {papers[0]:,} and {papers[1]:,}"
         )
+    if several:
+        note = "; ".join(filter(None, (note, not_asked(test, several.class_names))))
     return Folds(row, spec, train, validation, held_out, test, metric, note)
 
 

@@ -1,6 +1,6 @@
 """Data sets, and the two pipelines that read them."""
 
-from tfssl.data.classes import every_class, in_classes, targets_of
+from tfssl.data.classes import every_class, in_classes, not_asked, targets_of
 from tfssl.data.dense_rows import dense_inference, dense_training
 from tfssl.data.drawing import Drawing, draw
 from tfssl.data.encoded import Encoded
@@ -36,6 +36,7 @@ __all__ = [
     "in_memory",
     "inference",
     "is_small",
+    "not_asked",
     "open_source",
     "oversampled",
     "parse_split",

@@ -16,7 +16,7 @@ from tfssl.data.host_table import Numbers
 from tfssl.data.source import NO_LABEL, Source
 from tfssl.data.subset import Subset
 from tfssl.data.text_files import canonical
-from tfssl.errors import DataError, message
+from tfssl.errors import DataError, message, printable
 
 
 def renumbered(
@@ -100,6 +100,25 @@ def targets_of(source: Source, ids: np.ndarray, wanted: Sequence[str]) -> np.nda
     rows = known.targets[order[np.searchsorted(source.ids[order], ids)]]
     none = np.full([len(rows), 1], -1, rows.dtype)
     return np.concatenate([rows, none], 1)[:, columns]
+
+
+def not_asked(source: Source, wanted: Sequence[str]) -> str:
+    """Says which of several labels count nowhere, as training has no such class; or "".
+
+    Args:
+      source: Images to score, with several labels.
+      wanted: Names of the classes, those of the training images.
+    """
+    several, known = source.several, set(map(canonical, wanted))
+    if several is None:
+        return ""
+    counts = (several.targets > 0).sum(0).tolist()
+    lost = [f"{count} of {printable(name)}"
+            for name, count in zip(several.class_names, counts, strict=True)
+            if count and canonical(name) not in known]  # fmt: skip
+    many = f" and {len(lost) - 10} more" if len(lost) > 10 else ""
+    what = "labels of classes that training lacks are not asked for"
+    return f"{what}: {', '.join(lost[:10])}{many}" if lost else ""
 
 
 class _Renumbered(Subset):

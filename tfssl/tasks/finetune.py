@@ -13,7 +13,7 @@ from tfssl.build.finetuning import finetuning, learning_rate, require_targets
 from tfssl.build.views import supervised_recipe
 from tfssl.config import Config
 from tfssl.config.transfer_sets import MAP
-from tfssl.data import Source, targets_of, tenth, without_tenth
+from tfssl.data import Source, not_asked, targets_of, tenth, without_tenth
 from tfssl.evaluate import classification
 from tfssl.evaluate.result import of_scores
 from tfssl.runs import RunDirectory
@@ -195,7 +195,7 @@ def _score(
 
     Of images with several labels, the mean over the classes of average precision.
     """
-    images = evaluation.num_examples
+    images, note = evaluation.num_examples, ""
     if data.several is None:
         table = run.ranking(evaluation)
         names = data.class_names
@@ -206,6 +206,8 @@ def _score(
         table = run.classify(evaluation, probabilities=False)
         targets = targets_of(evaluation, table.ids, data.several.class_names)
         found = of_scores(table, targets, MAP, images=images)
+        if note := not_asked(evaluation, data.several.class_names):
+            console.say(note)
     (epochs,) = config.finetune_epochs
     settings = {
         "epochs": epochs,
@@ -243,5 +245,6 @@ def _score(
         found.counts,
         {"learning_rate": learning_rate(config), "epochs": epochs} if how else {},
         description=text,
+        note=note,
     )
     return score, found.confusion

@@ -66,7 +66,7 @@ def _index(config: Config, table: Embeddings) -> Search:
 def _neighbours(config: Config, table: Embeddings, findings: Findings) -> str:
     """The nearest rows of `--query`."""
     # Turned upright if the others were.
-    orient = table.manifest["flags"]["orient"]
+    orient = table.manifest["flags"].get("orient", config.orient)
     asked_about = queries(dataclasses.replace(config, orient=orient))
     run = _same_encoder(config, table)
     index = _index(config, table)
