@@ -318,3 +318,20 @@ def test_images_that_nothing_decodes_are_told(write, ending):  # noqa: F811
     files = {"a.txt": LINE, f"a.{ending}": b"", "b.txt": "1e300 .5 .5 .5 .5"}
     source = opened(f"yolo:{write(files={**files, 'b.png': None})}", "all")
     assert source.dirt == {"lone": 1, "foreign": 1, "unknown": 1}
+
+
+@pytest.mark.parametrize("kind", ["yolo", "coco"])
+def test_a_year_that_is_asked_for_is_no_other(write, kind):  # noqa: F811
+    files = {}
+    for split in ("train2014", "train2017", "val2014", "val2017"):
+        image = f"{split}.png"
+        if kind == "yolo":
+            files |= {f"images/{split}/{image}": None, f"labels/{split}/0.txt": LINE}
+            files |= {f"labels/{split}/{split}.txt": LINE}
+        else:
+            files |= {f"{split}/{image}": None}
+            files[f"annotations/instances_{split}.json"] = coco([(1, image)], [])
+    root = write(files=files)
+    for split, years in {"val2017": "7", "train2014": "4", "train": "47"}.items():
+        found = sorted(by_file(opened(f"{kind}:{root}", split)))
+        assert found == [f"{split.rstrip('0123456789')}201{year}.png" for year in years]

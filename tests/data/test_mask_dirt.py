@@ -222,6 +222,15 @@ def test_a_year_behind_a_split_is_no_other_name(name):
     assert not role(f"{name}9") and not role("train1")
 
 
+def test_a_year_that_is_asked_for_is_no_other(tmp_path):
+    for split in ("train2017", "val2014", "val2017", "test2015"):
+        write(tmp_path, {f"images/{split}/{split}.png": b"",
+                         f"annotations/{split}/{split}.png": b""})  # fmt: skip
+    for split in ("val2014", "val2017", "test2015"):
+        (image,) = pairs(str(tmp_path), split).images
+        assert image.endswith(f"/{split}.png")
+
+
 def test_what_was_decided_is_said(tmp_path):
     files = plain(4)
     for n in range(4):

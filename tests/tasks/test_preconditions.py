@@ -352,3 +352,16 @@ def test_a_query_lies_as_the_others_do(tmp_path):
         for orient in ("none", "exif"):
             asked = config(tmp_path, query=str(query), orient=orient)
             assert search.queries(asked).orient == orient
+
+
+def test_a_query_that_cannot_be_read_is_an_error(embeddings, tmp_path, monkeypatch):
+    """Not a page without a picture; and known before an index is built."""
+    (tmp_path / "q.png").write_bytes(b"no picture")
+    none = np.empty(0, np.int64)
+    lost = [("q.png", "no image")]
+    asked = Shard(none, [], none, {"features": np.empty((0, 6), np.float32)}, lost)
+    monkeypatch.setattr(search, "_same_encoder", lambda *_: None)
+    monkeypatch.setattr(search.vectors, "shards", lambda *_: iter([(0, asked)]))
+    monkeypatch.setattr(search, "_index", None)
+    with pytest.raises(DataError, match="of whose 1 images none can be read"):
+        search.run(Config(**embeddings, query=str(tmp_path / "q.png")))

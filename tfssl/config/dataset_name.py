@@ -37,6 +37,11 @@ def role(name: str) -> str:
     return ""
 
 
+def is_own_name(split: str) -> bool:
+    """Whether a name is a data set's own, such as `val2017`: it then means no other."""
+    return not any(split.lower() in spelled for spelled in SPELLINGS.values())
+
+
 def roles(split: str) -> tuple[str, ...]:
     """The splits that a name asks for, the first that is there counts; () for none."""
     asked = role(split)

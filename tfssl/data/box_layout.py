@@ -21,7 +21,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from tfssl.config.dataset_name import names_of, role, roles
+from tfssl.config.dataset_name import is_own_name, names_of, role, roles
 from tfssl.data import box_files
 from tfssl.data.box_files import Annotation, Tally
 from tfssl.data.scan import FOREIGN, files_below, is_image
@@ -144,12 +144,12 @@ def _split(
         return keys, _HELD_OUT, True
     # Test images often come without annotations: then others are held out.
     full = {own[key] for key in images.keys() & texts.keys()} or there
-    for one in roles(split):
+    named = {key for key in keys if split in key.split("/")[:-1]}
+    for one in () if named and is_own_name(split) else roles(split):
         if one in full:
             for key in sorted(k for k in images.keys() & texts.keys() if not own[k]):
                 tally.add("no_split", images[key])
             return {k for k, r in own.items() if r == one}, f"the folder {one}", False
-    named = {key for key in keys if split in key.split("/")[:-1]}
     if not named:
         raise DataError(unknown(f"split of {root}", split, there))
     return named, "", False
@@ -218,8 +218,9 @@ def list_coco(root: str, split: str, tally: Tally) -> Listed:
     chosen, held_out = files, _HELD_OUT if pooled and split != "all" else ""
     if not pooled:
         wanted = next((r for r in roles(split) if r in own.values()), None)
+        named = [p for p in files if split in re.split(r"[/_.]", p)]
         chosen = [p for p, r in own.items() if r == wanted and wanted]
-        chosen = chosen or [p for p in files if split in re.split(r"[/_.]", p)]
+        chosen = named if named and is_own_name(split) else chosen or named
         held_out = ", ".join(chosen)
     if not chosen:
         known = [r or os.path.splitext(os.path.basename(p))[0] for p, r in own.items()]

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from tfssl.augment.dense import IGNORED
-from tfssl.config.dataset_name import role, roles
+from tfssl.config.dataset_name import is_own_name, role, roles
 from tfssl.data.scan import EXTENSIONS, LEFTOVERS, files_below, is_image
 from tfssl.data.text_files import canonical, listed_names, path_lines, text_of
 from tfssl.errors import DataError, message, printable, unknown
@@ -278,6 +278,8 @@ def _chosen(split: str, there: list[str], what: str) -> str:
     benchmarks keep for themselves.
     """
     lower = {name.lower(): name for name in there}
+    if is_own_name(split) and split.lower() in lower:
+        return lower[split.lower()]
     if role(split) == "test":
         asked: tuple[str, ...] = ("validation", "test")
     else:

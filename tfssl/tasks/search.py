@@ -69,7 +69,6 @@ def _neighbours(config: Config, table: Embeddings, findings: Findings) -> str:
     orient = table.manifest["flags"].get("orient", config.orient)
     asked_about = queries(dataclasses.replace(config, orient=orient))
     run = _same_encoder(config, table)
-    index = _index(config, table)
     if config.search_k > len(table):
         console.say(f"search_k={config.search_k}: there are {len(table)} images")
     ((_, asked),) = vectors.shards(run, asked_about, {0: (0, asked_about.num_examples)})
@@ -84,6 +83,7 @@ def _neighbours(config: Config, table: Embeddings, findings: Findings) -> str:
                 "another file",
             )
         )
+    index = _index(config, table)
     classes = [asked_about.class_names[i] if i >= 0 else "" for i in asked.labels]
     unit = reduced(asked.arrays[FEATURES], table.manifest, table.folder)
     rows, cosines = index(unit, config.search_k)
