@@ -170,12 +170,6 @@ def test_inference_shows_every_example_once(count):
         np.testing.assert_allclose(whole["image"][index], drawn, atol=1e-6)
 
 
-def test_inference_limit(source):
-    batches = inference(source, EVAL, batch=8, image_size=SIZE, limit=10)
-    whole = joined(list(batches.as_numpy_iterator()))
-    np.testing.assert_array_equal(whole["id"][whole["mask"]], np.arange(10))
-
-
 @pytest.mark.slow
 def test_hostile_files_run_through_both(tmp_path, files):
     good, bad = files.hostile(tmp_path)

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from tfssl.data.scan import Tally, find_images, is_image
+from tfssl.data.scan import Tally, is_image, walk
 
 
 def touch(root, *paths):
@@ -10,6 +10,13 @@ def touch(root, *paths):
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(b"x")
+
+
+def find_images(root, tally=None):
+    tally = Tally() if tally is None else tally
+    for directory in walk(root):
+        tally.add(directory.tally)
+        yield from map(directory.path, directory.images)
 
 
 def test_finds_images_and_counts_the_rest(tmp_path):

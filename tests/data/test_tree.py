@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.data.test_scan import find_images
 from tfssl.data import Folder, parse_split, scan
-from tfssl.data.scan import find_images
 from tfssl.data.tree import Tree, path_hash
 
 

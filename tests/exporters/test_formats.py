@@ -14,7 +14,8 @@ from tests.exporters.test_saved_model import noisy
 from tfssl.augment.recipes import EVAL_TRANSFORMS, IMAGENET_MEAN, IMAGENET_STD
 from tfssl.config import tables
 from tfssl.errors import TfsslError
-from tfssl.exporters import CARD, METADATA, About, Inference, formats, verify
+from tfssl.exporters import CARD, METADATA, About, Inference, verify
+from tfssl.exporters.onnx_file import export_onnx
 from tfssl.exporters.reader import OPENERS
 from tfssl.exporters.serving_files import BATCHING, WARM_UP, write_serving_files
 from tfssl.exporters.verify import Sample, compared, verified
@@ -104,7 +105,7 @@ def test_a_file_that_is_wrong_does_not_take_its_place(given, tmp_path):
     sample = Sample(given.sample(), lambda x: 2 * encode(given, x), "noise")
     about = About({}, {}, lambda folder: verified(folder, "onnx", given, sample))
     with pytest.raises(TfsslError, match="from the run's"):
-        formats.onnx(given, path, about)
+        export_onnx(given, path, about)
     assert [p.name for p in path.iterdir()] == [METADATA]
     with pytest.raises(TfsslError, match="cannot run"):
         verified(path, "onnx", given, sample)
@@ -159,15 +160,6 @@ def test_every_format_has_a_reader_and_its_extra():
     assert set(tables.EXPORT_EXTRAS.values()) <= set(tables.EXTRAS)
     for kind in tables.EXPORT_FORMATS:
         assert callable(tables.find(tables.EXPORT_FORMATS, "format", kind))
-
-
-def test_int8_wants_images(given, tmp_path):
-    from tfssl.exporters import export_litert
-
-    with pytest.raises(TfsslError, match="dtype=int8 without sample"):
-        export_litert(
-            given.encoder, tmp_path, image_size=SIZE, metadata={}, dtype="int8"
-        )
 
 
 def test_warm_up_requests_are_those_of_the_protocol(tmp_path):

@@ -114,9 +114,9 @@ def test_nothing_scored(results):
 def test_confusions_go_with_their_scores(directory):
     labels, answers = np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2])
     table = Confusion.of(labels, answers, ["a", "b\udcff", "c"])
-    first = score(settings={"k": 1})
-    add_score(directory, first, table)
-    add_score(directory, score("linear"), table)
+    first = score(settings={"k": 1}, confusion=table)
+    add_score(directory, first)
+    add_score(directory, score("linear", confusion=table))
     back = confusions_of(directory)[first.key]
     for name in ("truth", "predicted", "count"):
         np.testing.assert_array_equal(getattr(back, name), getattr(table, name))
@@ -125,8 +125,10 @@ def test_confusions_go_with_their_scores(directory):
 
 
 def test_names_that_are_not_utf8(directory):
-    given = score(dataset="folder:caf\udce9/val", settings={"file": "\udcff"})
-    add_score(directory, given, Confusion.of(np.zeros(1, int), np.zeros(1, int), "a"))
+    table = Confusion.of(np.zeros(1, int), np.zeros(1, int), "a")
+    strange = {"dataset": "folder:caf\udce9/val", "settings": {"file": "\udcff"}}
+    given = score(**strange, confusion=table)
+    add_score(directory, given)
     (back,) = listed(directory)
     assert back.dataset == r"folder:caf\xe9/val"
     assert back.key == given.key and set(confusions_of(directory)) == {given.key}

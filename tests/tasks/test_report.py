@@ -16,7 +16,8 @@ def test_runs_inside_a_run_are_found(tmp_path, root):
         directory.path.mkdir(parents=True, exist_ok=True)
         (directory.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         table = Confusion.of(np.zeros(3, int), np.zeros(3, int), ["a"])
-        add_score(directory, Score("knn", "x", "trained", {"top1": top1}), table)
+        score = Score("knn", "x", "trained", {"top1": top1}, confusion=table)
+        add_score(directory, score)
     got = [(r.name, r.scores[0].metrics["top1"]) for r in chain(RunDirectory(root))]
     assert got == [("", 0.1), ("finetune", 0.2), ("finetune/detect", 0.3)]
     assert all(len(run.confusions) == 1 for run in chain(RunDirectory(root)))

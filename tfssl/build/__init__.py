@@ -9,7 +9,6 @@ from tfssl.build.data import (
     require_batch,
     require_readable,
     source,
-    training_input,
     training_source,
 )
 from tfssl.build.devices import replica_batch, strategy
@@ -50,7 +49,6 @@ __all__ = [
     "strategy",
     "supervised",
     "total_steps",
-    "training_input",
     "training_source",
     "transform",
 ]

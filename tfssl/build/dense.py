@@ -74,11 +74,6 @@ def dense_job(
     with run_on.scope():
         moving = fresh_state(method(), rate, optimizer_at)
 
-    def initialize() -> None:
-        if start:
-            folder = trained.checkpoint_folder(start)
-            trained.assign_encoder(moving.method.encoder, folder)
-
     return Job(
         strategy=run_on,
         state=moving,
@@ -87,5 +82,5 @@ def dense_job(
         views=make_photometry(PLAIN, **split),
         batch_size=batch_size,
         total_steps=steps,
-        initialize=initialize,
+        initialize=functools.partial(trained.begin_with, start, moving.method.encoder),
     )

@@ -7,9 +7,10 @@ What is optimised, and how, is as in pre-training: `--optimizer`, `--learning_ra
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -19,10 +20,10 @@ import tensorflow as tf
 from tfssl import models
 from tfssl.augment import Recipe, crops
 from tfssl.augment.recipe_types import ViewRecipe
-from tfssl.build import networks
+from tfssl.build import networks, trained
 from tfssl.build import optimizer as optimizers
 from tfssl.build import teacher as teachers
-from tfssl.build.data import TrainingInput, training_input
+from tfssl.build.data import TrainingInput, distributed, training_input
 from tfssl.build.devices import replica_batch, strategy
 from tfssl.build.same_data import identity
 from tfssl.build.teacher import Teacher
@@ -151,6 +152,9 @@ def distillation(
         batch_size=config.batch_size,
         total_steps=total,
         micro_batches=config.micro_batches,
+        initialize=functools.partial(
+            trained.begin_with, config.init_from, moving.method.encoder
+        ),
     )
     return Distillation(job, teacher, degree, views, rows, texts)
 
@@ -235,24 +239,24 @@ def _input(
         for _, rows, _ in kinds
     ]
 
-    def make(start_step: int, context: tf.distribute.InputContext) -> tf.data.Dataset:
-        pipelines = context.num_input_pipelines
+    def rows_of(start_step: int, first_row: int, rows: int) -> tf.data.Dataset:
+        worker, workers = first_row // rows, batch // rows
         streams = [
             training(
                 data,
                 views,
                 seed=own_seed,
                 start_step=start_step,
-                global_batch=rows,
+                global_batch=own_rows,
                 replica_batch=share,
                 image_size=size,
-                first_row=context.input_pipeline_id * (rows // pipelines),
-                rows=rows // pipelines,
+                first_row=worker * (own_rows // workers),
+                rows=own_rows // workers,
                 micro_batches=parts,
                 cutter=cutter,
                 local=local,
             )
-            for (data, rows, own_seed), share in zip(kinds, shares, strict=True)
+            for (data, own_rows, own_seed), share in zip(kinds, shares, strict=True)
         ]
         return tf.data.Dataset.zip(tuple(streams)).map(joined)
 
@@ -270,17 +274,10 @@ def _input(
 
         return {name: both(name) for name in others}
 
-    def batches(start_step: int) -> Iterator:
-        return iter(
-            run_on.distribute_datasets_from_function(
-                lambda context: make(start_step, context)
-            )
-        )
-
     photometric = make_photometry(
         views, seed=seed, global_batch=batch, replica_batch=of_rows, micro_batches=parts
     )
-    return TrainingInput(batches, photometric)
+    return TrainingInput(distributed(run_on, batch, rows_of), photometric)
 
 
 def _texts(teacher: Teacher, images: Source) -> dict[str, str]:

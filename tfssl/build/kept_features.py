@@ -2,77 +2,83 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfssl.build import vectors
 from tfssl.build.trained import Trained
+from tfssl.config import Config
 from tfssl.data import Source
 from tfssl.embeddings.shard_files import FEATURES
 from tfssl.embeddings.writing import Writer
 from tfssl.evaluate import Features
+from tfssl.evaluate.embedding import Outputs
+from tfssl.show import console
 
 SHARD_ROWS = 4_096
 """Images that a killed process may lose."""
 
 
-def kept(
-    run: Trained,
-    source: Source,
-    folder: Path,
-    *,
-    encode: Callable,
-    weights: str,
-    orient: str,
-    progress: Callable[[int], None] = lambda rows: None,
-) -> Writer:
-    """Encodes a data set into a folder of its own, or goes on where it was stopped.
+class KeptFeatures:
+    """The features of one encoder: those of a data set are made once.
 
     Args:
+      config: Of the command: how images are turned, and whether bars count them.
       run: The encoder; its `transform` cuts the images.
-      source: The images, each of which is shown once.
-      folder: The features are in a folder in it whose name is a digest of everything
+      folder: Those of a data set are in a folder in it whose name is a digest of all
         that they depend on.
-      encode: Of `vectors.vectors`.
-      weights: Of `vectors.weights_digest`.
-      orient: How the images are turned.
-      progress: Told how many of the missing images are done.
-
-    Returns:
-      The finished shards.
     """
-    data = hashlib.sha256(source.ids.tobytes() + source.labels.tobytes())
-    plan: dict[str, Any] = {
-        "format": "npy",
-        "dtype": "float32",
-        "shard_rows": SHARD_ROWS,
-        "num_examples": source.num_examples,
-        "class_names": list(source.class_names),
-        "encoder": run.config.encoder,
-        "encoder_family": run.config.encoder_family,
-        "orient": orient,
-        "weights_sha256": weights,
-        "image_size": run.image_size,
-        "transform": dataclasses.asdict(run.transform),
-        "data": source.name,
-        "data_sha256": data.hexdigest(),
-    }
-    name = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16]
-    writer = Writer(folder / name, plan, {"run": run.path})
-    wanted = {number: writer.bounds(number) for number in writer.missing()}
-    for number, shard in vectors.shards(
-        run, source, wanted, encode=encode, progress=progress
-    ):
-        writer.write(number, shard)
-    if not writer.finished:
-        writer.finish()
-    return writer
+
+    def __init__(self, config: Config, run: Trained, folder: Path):
+        self._config, self._run, self._folder = config, run, folder
+        networks = {FEATURES: run.encoder}
+        self._encode = vectors.vectors(networks)
+        self._weights = vectors.weights_digest(networks)
+
+    def of(self, source: Source, title: str, *, mirrored: bool = False) -> Writer:
+        """Encodes a data set, or goes on where that was stopped.
+
+        Args:
+          source: The images, each of which is shown once.
+          title: In front of the bar.
+          mirrored: Whether they are shown mirrored.
+
+        Returns:
+          The finished shards.
+        """
+        run, encode, weights = self._run, self._encode, self._weights
+        if mirrored:
+            weights += ", mirrored"
+
+            def encode(images: tf.Tensor) -> Outputs:
+                return self._encode(tf.image.flip_left_right(images))
+
+        plan: dict[str, Any] = {
+            "format": "npy",
+            "dtype": "float32",
+            "shard_rows": SHARD_ROWS,
+            "orient": self._config.orient,
+            **vectors.identity(run, source, weights),
+        }
+        text = json.dumps(plan, sort_keys=True)
+        name = hashlib.sha256(text.encode()).hexdigest()[:16]
+        writer = Writer(self._folder / name, plan, {"run": run.path})
+        wanted = {number: writer.bounds(number) for number in writer.missing()}
+        shown = self._config.progress
+        with console.Counter(source.num_examples, title, shown=shown) as bar:
+            for number, shard in vectors.shards(
+                run, source, wanted, encode=encode, progress=bar.show
+            ):
+                writer.write(number, shard)
+        if not writer.finished:
+            writer.finish()
+        return writer
 
 
 def gathered(

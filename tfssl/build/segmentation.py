@@ -214,17 +214,16 @@ def resized_mask(
     return out
 
 
-def load_segmenter(path: str | AnyPath, config: Config | None = None) -> Segmenter:
+def load_segmenter(path: str | AnyPath) -> Segmenter:
     """Loads a run that segments.
 
     Args:
       path: `RUN/segment`.
-      config: Its flags, where they are not there yet.
 
     Raises:
       CheckpointError: There is no such run.
     """
-    run = trained.load(path, config=config)
+    run = trained.load(path)
     name = f"{HEAD}/{HEAD}_logits/bias"
     found = checkpoint.read(run.checkpoint, name)
     file = RunDirectory(path).path / CLASSES

@@ -417,6 +417,12 @@ def assign_items(items: dict[str, tf.Variable], folder: AnyPath) -> None:
     checkpoint.assign(folder, items, items.__contains__)
 
 
+def begin_with(start: str, encoder: keras.Model) -> None:
+    """Gives an encoder the weights of the run `start`, if one is named."""
+    if start:
+        assign_encoder(encoder, checkpoint_folder(start))
+
+
 def assign_encoder(model: keras.Model, folder: AnyPath) -> None:
     """Assigns the encoder's part of a checkpoint to a model, strictly."""
     items = variables.named(ENCODER, model.variables)

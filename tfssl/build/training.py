@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tfssl import optim
 from tfssl.augment import Recipe
-from tfssl.build import networks
+from tfssl.build import networks, trained
 from tfssl.build import optimizer as optimizers
 from tfssl.build.data import training_input
 from tfssl.build.devices import strategy
@@ -92,6 +92,9 @@ def pretraining(config: Config, source: Source) -> Job:
         batch_size=config.batch_size,
         total_steps=total_steps(config, source.num_examples),
         micro_batches=config.micro_batches,
+        initialize=functools.partial(
+            trained.begin_with, config.init_from, moving.method.encoder
+        ),
     )
 
 

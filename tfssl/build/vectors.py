@@ -24,7 +24,7 @@ from tfssl.evaluate.embedding import Outputs, encoded_shards
 from tfssl.models.heads import probabilities
 
 BATCH = 256
-PROJECTIONS, PROBABILITIES = "projections", "probabilities"
+PROJECTIONS = "projections"
 PROJECTOR = "online/projector"
 """The role whose output `projections` are."""
 
@@ -177,6 +177,22 @@ def embedded(
         rows.arrays,
         rows.unreadable,
     )
+
+
+def identity(run: Trained, source: Source, weights: str) -> dict[str, Any]:
+    """Returns what features depend on: encoder, its weights' digest, images, cut."""
+    data = hashlib.sha256(source.ids.tobytes() + source.labels.tobytes())
+    return {
+        "num_examples": source.num_examples,
+        "class_names": list(source.class_names),
+        "encoder": run.config.encoder,
+        "encoder_family": run.config.encoder_family,
+        "weights_sha256": weights,
+        "image_size": run.image_size,
+        "transform": dataclasses.asdict(run.transform),
+        "data": source.name,
+        "data_sha256": data.hexdigest(),
+    }
 
 
 def weights_digest(networks_: Mapping[str, keras.Model]) -> str:

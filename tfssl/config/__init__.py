@@ -6,13 +6,11 @@ from tfssl.config.config import (
     SPECS,
     Config,
     difference,
-    identity,
-    known_row,
     method_row,
     modes,
     resolve,
 )
-from tfssl.config.flag import Flags, Spec, flag
+from tfssl.config.flag import Flags, flag
 from tfssl.config.method_row import MethodRow
 
 __all__ = [
@@ -22,11 +20,8 @@ __all__ = [
     "Config",
     "Flags",
     "MethodRow",
-    "Spec",
     "difference",
     "flag",
-    "identity",
-    "known_row",
     "method_row",
     "modes",
     "resolve",

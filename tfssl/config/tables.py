@@ -79,10 +79,10 @@ have it."""
 
 EXPORT_FORMATS: Mapping[str, str] = {
     "saved_model": "tfssl.exporters.formats:saved_model",
-    "keras": "tfssl.exporters.formats:keras_file",
-    "torchvision": "tfssl.exporters.formats:torchvision",
-    "onnx": "tfssl.exporters.formats:onnx",
-    "litert": "tfssl.exporters.formats:litert",
+    "keras": "tfssl.exporters.keras_file:export_keras",
+    "torchvision": "tfssl.exporters.torchvision_file:export_torchvision",
+    "onnx": "tfssl.exporters.onnx_file:export_onnx",
+    "litert": "tfssl.exporters.litert_file:export_litert",
 }
 """`--format` to what writes it."""
 

@@ -231,7 +231,6 @@ def inference(
     *,
     batch: int,
     image_size: int,
-    limit: int | None = None,
 ) -> tf.data.Dataset:
     """Shows every example exactly once, in order, in full batches.
 
@@ -240,14 +239,13 @@ def inference(
       transform: How to crop and resize.
       batch: Rows of a batch, >= 1.
       image_size: Side S.
-      limit: Only the first so many examples.
 
     Returns:
       Data set of `image` float32 `[batch, S, S, 3]` in [0, 1], not normalised, `label`
       and `id` int64 `[batch]`, `mask` bool `[batch]`: False for the rows that fill up
       the last batch and for unreadable examples (black image, label and id -1).
     """
-    total = min(source.num_examples, limit or source.num_examples)
+    total = source.num_examples
 
     def row(index: tf.Tensor) -> dict[str, tf.Tensor]:
         example, readable = tf.cond(

@@ -112,19 +112,6 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(EXTENSIONS)
 
 
-def find_images(root: str, tally: Tally | None = None) -> Iterator[str]:
-    """Yields the paths of the image files below `root`, relative to it, with `/`.
-
-    Args:
-      root: The directory.
-      tally: Counts what is passed over.
-    """
-    tally = Tally() if tally is None else tally
-    for directory in walk(root):
-        tally.add(directory.tally)
-        yield from map(directory.path, directory.images)
-
-
 def files_below(root: str, folder: str = "") -> list[str]:
     """Lists all files of a local folder and below, sorted paths below `root` with `/`.
 

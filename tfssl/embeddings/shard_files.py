@@ -14,6 +14,7 @@ import dataclasses
 import io
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -114,13 +115,6 @@ def _write_npy(
         lines.writerows(_heads(shard, class_names))
 
 
-def _npy_rows(folder: Path, number: int) -> Shard:
-    with open(folder / f"rows-{number:05d}.csv", **_TEXT) as file:
-        lines = csv.reader(file)
-        next(lines)
-        return _shard([line[: len(HEAD)] for line in lines])
-
-
 def _npy_array(folder: Path, number: int, name: str) -> np.ndarray:
     return np.load(folder / f"{name}-{number:05d}.npy", mmap_mode="r")
 
@@ -161,13 +155,6 @@ def _write_csv(
             lines.writerow([*head, *map(str, row)])
 
 
-def _csv_rows(folder: Path, number: int) -> Shard:
-    with open(folder / f"embeddings-{number:05d}.csv", **_TEXT) as file:
-        lines = csv.reader(file)
-        next(lines)
-        return _shard([line[: len(HEAD)] for line in lines])
-
-
 def _csv_array(folder: Path, number: int, name: str) -> np.ndarray:
     with open(folder / f"embeddings-{number:05d}.csv", **_TEXT) as file:
         lines = csv.reader(file)
@@ -181,6 +168,20 @@ def _csv_widths(folder: Path) -> dict[str, int]:
     with open(folder / "embeddings-00000.csv", **_TEXT) as file:
         columns = next(csv.reader(file))[len(HEAD) :]
     return dict(collections.Counter(text.rpartition("_")[0] for text in columns))
+
+
+_NPY, _CSV = "rows-{:05d}.csv", "embeddings-{:05d}.csv"
+
+
+def _csv_rows(name: str, folder: Path, number: int) -> Shard:
+    with open(folder / name.format(number), **_TEXT) as file:
+        rows = [line[: len(HEAD)] for line in csv.reader(file)][1:]
+    return Shard(
+        np.array([int(row[0]) for row in rows], np.int64),
+        [row[1] for row in rows],
+        np.array([int(row[2]) if row[2] else -1 for row in rows], np.int64),
+        {},
+    )
 
 
 # --- parquet ------------------------------------------------------------------------
@@ -262,7 +263,7 @@ def _parquet_widths(folder: Path) -> dict[str, int]:
 
 
 FORMATS = {
-    "npy": Format("rows-{:05d}.csv", _write_npy, _npy_rows, _npy_array, _npy_widths),
+    "npy": Format(_NPY, _write_npy, partial(_csv_rows, _NPY), _npy_array, _npy_widths),
     "parquet": Format(
         "embeddings-{:05d}.parquet",
         _write_parquet,
@@ -270,9 +271,7 @@ FORMATS = {
         _parquet_array,
         _parquet_widths,
     ),
-    "csv": Format(
-        "embeddings-{:05d}.csv", _write_csv, _csv_rows, _csv_array, _csv_widths
-    ),
+    "csv": Format(_CSV, _write_csv, partial(_csv_rows, _CSV), _csv_array, _csv_widths),
 }
 
 
@@ -311,15 +310,6 @@ def _heads(shard: Shard, class_names: tuple[str, ...]) -> Iterator[tuple[Any, ..
     for number, key, label in zip(shard.ids, shard.keys, shard.labels, strict=True):
         name = class_names[label] if label >= 0 and class_names else ""
         yield int(number), key, int(label) if label >= 0 else "", name
-
-
-def _shard(rows: list[list[str]]) -> Shard:
-    return Shard(
-        np.array([int(row[0]) for row in rows], np.int64),
-        [row[1] for row in rows],
-        np.array([int(row[2]) if row[2] else -1 for row in rows], np.int64),
-        {},
-    )
 
 
 def _utf8(key: str) -> str:

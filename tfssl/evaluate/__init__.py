@@ -1,15 +1,12 @@
 """Protocols that measure a trained encoder: features, kNN, signals of collapse."""
 
-from tfssl.evaluate.collapse import CollapseSignals, collapse_signals, verdict
+from tfssl.evaluate.collapse import collapse_signals, verdict
 from tfssl.evaluate.features import Features, extract_features, ranked
-from tfssl.evaluate.knn import KnnResult, knn, nearest, vote
-from tfssl.evaluate.metrics import Classification, classification, rank, rank_by
+from tfssl.evaluate.knn import knn, nearest, vote
+from tfssl.evaluate.metrics import classification, rank, rank_by
 
 __all__ = [
-    "Classification",
-    "CollapseSignals",
     "Features",
-    "KnnResult",
     "classification",
     "collapse_signals",
     "extract_features",

@@ -14,32 +14,19 @@ _LEVELS = np.arange(11) / 10
 _Curve = Callable[[np.ndarray], float]
 
 
-def average_precision(scores: np.ndarray, targets: np.ndarray) -> float:
-    """Returns VOC 2007's 11-point average precision of one class, in [0, 1].
-
-    The mean over the recalls 0, .1, … 1 of the highest precision at that recall or
-    beyond, 0 where it is not reached (Everingham et al. 2010, section 4.2).
-
-    Args:
-      scores: `[n]`; of equal ones the first row comes first.
-      targets: `[n]`: 1 has the label, 0 has it not, -1 does not count (VOC's
-        "difficult").
-
-    Raises:
-      DataError: No image has the label.
-    """
-    counted = targets >= 0
-    return _curve(scores[counted], targets[counted])[0](np.ones(int(counted.sum())))
-
-
 def mean_average_precision(
     scores: np.ndarray, targets: np.ndarray, *, interval: bool = True
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     """Averages over the classes that an image has.
 
+    `map_11` is VOC 2007's: the mean over the recalls 0, .1, … 1 of the highest
+    precision at that recall or beyond, 0 where it is not reached (Everingham et al.
+    2010, section 4.2).
+
     Args:
-      scores: float `[n, C]`.
-      targets: int8 `[n, C]`, see `average_precision`.
+      scores: float `[n, C]`; of equal ones the first row comes first.
+      targets: int8 `[n, C]`: 1 has the label, 0 has it not, -1 does not count (VOC's
+        "difficult").
       interval: Whether to bootstrap.
 
     Returns:
@@ -82,10 +69,6 @@ def mean_average_precision(
 
 def _curve(scores: np.ndarray, targets: np.ndarray) -> tuple[_Curve, _Curve]:
     """Functions of how often each row counts, to AP by 11 points and by all."""
-    if not (targets == 1).any():
-        raise DataError(
-            message("a class without one image", "at least one", "another split")
-        )
     # For as many classes as there are: half the memory of NumPy's own.
     order = np.argsort(-scores, kind="stable").astype(np.int32)
     right = targets[order] == 1

@@ -130,7 +130,7 @@ def of_scores(
 
     Args:
       tested: In place of features the logits `[n, C]`, and the ids.
-      targets: int8 `[n, C]`, see `average_precision`.
+      targets: int8 `[n, C]`, see `mean_average_precision`.
       metric: The leading one.
       images: In the split, with those that could not be read.
       interval: Whether intervals are computed.

@@ -14,14 +14,14 @@ object are inside. What cannot be decoded fails the request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
 from tfssl.augment import dense
 from tfssl.data.decode import decode
-from tfssl.data.formats import MAX_PIXELS
-from tfssl.exporters.folder import Check, Text
+from tfssl.exporters.folder import About
 from tfssl.exporters.saved_model import write_saved_model
 
 Detect = Callable[[tf.Tensor], dict[str, tf.Tensor]]
@@ -77,34 +77,26 @@ def export_boxes(
     detect: Detect,
     weights: Sequence[tf.Variable],
     path: str,
+    about: About,
     *,
     image_size: int,
-    metadata: Mapping[str, object],
-    texts: Mapping[str, Text] | None = None,
-    max_pixels: int = MAX_PIXELS,
-    check: Check | None = None,
-) -> str:
+    max_pixels: int,
+) -> None:
     """Writes a detector as a SavedModel. Pictures are turned upright by their EXIF.
 
     Args:
       detect: The detector in float32.
       weights: The variables that it reads.
       path: Folder to write; an older SavedModel there is replaced.
+      about: Of it; its metadata hold `classes`, their names.
       image_size: S.
-      metadata: JSON-able; with `classes`, their names.
-      texts: As of `export_saved_model`.
       max_pixels: Most pixels that are decoded of an image; 0: no limit.
-      check: Looks at the new folder before it takes its place.
-
-    Returns:
-      `path`.
 
     Raises:
       RunDirectoryError: `path` holds something that is not a SavedModel.
     """
     served = _Boxes(detect, weights, image_size, max_pixels)
-    facts = {
-        **metadata,
+    facts: dict[str, Any] = {
         "max_image_pixels": max_pixels,
         "orient": "exif",
         "boxes": "y0, x0, y1, x1 in pixels of the upright image, ends exclusive",
@@ -114,4 +106,4 @@ def export_boxes(
             "count: int64 [N]"
         },
     }
-    return write_saved_model(served, path, facts, texts or {}, check)
+    write_saved_model(served, path, about, **facts)

@@ -1,31 +1,22 @@
-"""The formats of `--format`: each row writes the same `Inference` in its own way.
+"""What every format of `--format` writes, each in its own way.
 
-`tfssl.config.tables.EXPORT_FORMATS` names them, `tfssl.exporters.reader.OPENERS` opens
-what they wrote.
+`tfssl.config.tables.EXPORT_FORMATS` names them: functions of an `Inference`, a path and
+an `About`. `tfssl.exporters.reader.OPENERS` opens what they wrote.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import numpy as np
 
 from tfssl.augment.recipes import EvalTransform
 from tfssl.core.paths import AnyPath
-from tfssl.exporters.folder import Check, Text
-from tfssl.exporters.keras_file import export_keras
-from tfssl.exporters.litert_file import export_litert
-from tfssl.exporters.onnx_file import export_onnx
-from tfssl.exporters.saved_model import (
-    BEFORE,
-    INSIDE,
-    export_saved_model,
-    preprocessing,
-)
-from tfssl.exporters.torchvision_file import export_torchvision
+from tfssl.exporters.folder import About, write_folder
+from tfssl.exporters.saved_model import export_saved_model, preprocessing
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,21 +52,6 @@ class Inference:
     linear: tuple[np.ndarray, np.ndarray] | None
 
 
-@dataclasses.dataclass(frozen=True)
-class About:
-    """What travels with it, whatever the format.
-
-    Attributes:
-      metadata: JSON-able.
-      texts: File name to text.
-      check: Looks at what was written before it takes its place.
-    """
-
-    metadata: Mapping[str, Any]
-    texts: Mapping[str, Text]
-    check: Check | None
-
-
 def saved_model(given: Inference, path: AnyPath, about: About) -> None:
     """Writes a SavedModel: bytes in, features out."""
     export_saved_model(
@@ -95,48 +71,21 @@ def saved_model(given: Inference, path: AnyPath, about: About) -> None:
     )
 
 
-def keras_file(given: Inference, path: AnyPath, about: About) -> None:
-    """Writes a `.keras` file."""
-    export_keras(given.encoder, path, **_common(given, about, INSIDE))
+def write_file(
+    given: Inference,
+    path: AnyPath,
+    about: About,
+    images: str,
+    write: Callable[[Path], object],
+) -> None:
+    """Writes a folder with a file of one network; see `write_folder`.
 
-
-def torchvision(given: Inference, path: AnyPath, about: About) -> None:
-    """Writes a PyTorch state dict under torchvision's names."""
-    common = _common(given, about, BEFORE)
-    export_torchvision(given.encoder, path, classifier=given.linear, **common)
-
-
-def onnx(given: Inference, path: AnyPath, about: About) -> None:
-    """Writes an ONNX file."""
-    export_onnx(
-        given.encoder,
-        path,
-        image_size=given.image_size,
-        classifier=given.classifier,
-        several_labels=given.several_labels,
-        any_size=given.any_size,
-        **_common(given, about, INSIDE),
-    )
-
-
-def litert(given: Inference, path: AnyPath, about: About) -> None:
-    """Writes a LiteRT file."""
-    export_litert(
-        given.encoder,
-        path,
-        image_size=given.image_size,
-        classifier=given.classifier,
-        several_labels=given.several_labels,
-        dtype=given.dtype,
-        sample=given.sample,
-        **_common(given, about, INSIDE),
-    )
-
-
-def _common(given: Inference, about: About, images: str) -> dict[str, Any]:
+    Args:
+      given: What is in the file.
+      path: As all others, of `write_folder`.
+      about: What stands beside it.
+      images: What the file takes, `INSIDE` or `BEFORE`.
+      write: Writes the file.
+    """
     facts = preprocessing(given.transform, given.image_size, given.encoder, images)
-    return {
-        "metadata": {**about.metadata, "preprocessing": facts},
-        "texts": about.texts,
-        "check": about.check,
-    }
+    write_folder(path, write, about, preprocessing=facts)

@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
-import keras
-
-from tfssl.exporters.folder import Check, Text, write_folder
+from tfssl.core.paths import AnyPath
+from tfssl.exporters.formats import About, Inference, write_file
+from tfssl.exporters.saved_model import INSIDE
 from tfssl.models import Encoder
 
 FILE = "encoder.keras"
 
 
-def export_keras(
-    encoder: keras.Model,
-    path: str | Path,
-    *,
-    metadata: Mapping[str, Any],
-    texts: Mapping[str, Text] | None = None,
-    check: Check | None = None,
-) -> Path:
+def export_keras(given: Inference, path: AnyPath, about: About) -> None:
     """Writes `path/encoder.keras`, for images of any size.
 
     `import tfssl.models`, then `keras.saving.load_model(path)` opens it. It normalises
     images in [0, 1] by itself; files of earlier versions do not, as their
     `metadata.json` says.
-
-    Args:
-      encoder: Images in [0, 1] to features.
-      path: Folder to write.
-      metadata: Goes to `metadata.json` beside it.
-      texts: File name to text, beside it.
-      check: Looks at it before it takes its place.
-
-    Returns:
-      `path`.
     """
-    model = encoder
-    if isinstance(encoder, Encoder):
-        model = Encoder.from_config({**encoder.get_config(), "image_size": None})
-        model.set_weights(encoder.get_weights())
-    return write_folder(
-        path, lambda folder: model.save(folder / FILE), metadata, texts or {}, check
-    )
+    model = given.encoder
+    if isinstance(model, Encoder):
+        model = Encoder.from_config({**model.get_config(), "image_size": None})
+        model.set_weights(given.encoder.get_weights())
+    write_file(given, path, about, INSIDE, lambda folder: model.save(folder / FILE))

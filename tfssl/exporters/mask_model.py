@@ -12,7 +12,8 @@ inside. Names of the classes stand in the metadata.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -20,8 +21,7 @@ import tensorflow as tf
 from tfssl.augment import dense
 from tfssl.core.variables import raw
 from tfssl.data.decode import decode
-from tfssl.data.formats import MAX_PIXELS
-from tfssl.exporters.folder import Check, Text
+from tfssl.exporters.folder import About
 from tfssl.exporters.saved_model import write_saved_model
 
 
@@ -71,36 +71,28 @@ class _Masks(tf.Module):
 def export_masks(
     models: Sequence[keras.Model],
     path: str,
+    about: About,
     *,
     image_size: int,
-    metadata: Mapping[str, object],
-    texts: Mapping[str, Text] | None = None,
-    max_pixels: int = MAX_PIXELS,
-    orient: str = "none",
-    check: Check | None = None,
-) -> str:
+    max_pixels: int,
+    orient: str,
+) -> None:
     """Writes a segmenting network as a SavedModel, in float32.
 
     Args:
       models: Called one after the other: images `[b, S, S, 3]` in [0, 1] to logits
         `[b, S, S, classes]`.
       path: Folder to write; an older SavedModel there is replaced.
+      about: Of it; its metadata hold `classes`, their names.
       image_size: S.
-      metadata: JSON-able; with `classes`, their names.
-      texts: As of `export_saved_model`.
       max_pixels: Most pixels that are decoded of an image; 0: no limit.
       orient: `"exif"` turns pictures upright; the mask is of the upright one.
-      check: Looks at the new folder before it takes its place.
-
-    Returns:
-      `path`.
 
     Raises:
       RunDirectoryError: `path` holds something that is not a SavedModel.
     """
     served = _Masks(models, image_size, max_pixels, orient)
-    facts = {
-        **metadata,
+    facts: dict[str, Any] = {
         "max_image_pixels": max_pixels,
         "orient": orient,
         "signatures": {
@@ -108,4 +100,4 @@ def export_masks(
             "mask": "image_bytes: string to mask: uint8 [h, w], confidence: [h, w]",
         },
     }
-    return write_saved_model(served, path, facts, texts or {}, check)
+    write_saved_model(served, path, about, **facts)

@@ -32,7 +32,7 @@ from tfssl.core.variables import raw
 from tfssl.data.decode import decode
 from tfssl.data.formats import DECODED, MAX_PIXELS
 from tfssl.errors import RunDirectoryError, message
-from tfssl.exporters.folder import CARD, Check, Text, describe
+from tfssl.exporters.folder import CARD, About, Check, Text, describe
 from tfssl.exporters.serving_files import write_serving_files
 from tfssl.models import normalization_of
 from tfssl.models.heads import probabilities
@@ -227,30 +227,28 @@ def export_saved_model(
         on_error,
         several_labels,
     )
-    facts = {**metadata, **_facts(encoder, classifier, transform, image_size)}
+    facts = _facts(encoder, classifier, transform, image_size)
     facts |= {"max_image_pixels": max_pixels, "orient": orient, "on_error": on_error}
     also = functools.partial(write_serving_files, image_size=image_size)
-    return write_saved_model(served, path, facts, texts or {}, check, also)
+    about = About(metadata, texts or {}, check)
+    return write_saved_model(served, path, about, also, **facts)
 
 
 def write_saved_model(
     served: tf.Module,
     path: str,
-    facts: Mapping[str, Any],
-    texts: Mapping[str, Text],
-    check: Check | None,
+    about: About,
     also: Callable[[Path], None] = lambda folder: None,
+    **facts: Any,
 ) -> str:
     """Writes a module with `endpoints` as a SavedModel, whole or not at all.
 
     Args:
       served: Its functions are the signatures, by name.
       path: Folder to write; an older SavedModel there is replaced.
-      facts: JSON-able, for `assets.extra/metadata.json`, with TensorFlow's and Keras'
-        versions.
-      texts: As of `export_saved_model`.
-      check: Looks at the new folder before it takes its place.
+      about: What stands in `assets.extra`; a model card stands beside the model.
       also: Writes what else stands in the folder.
+      **facts: More for `metadata.json`, where TensorFlow's and Keras' versions are too.
 
     Returns:
       `path`.
@@ -260,15 +258,15 @@ def write_saved_model(
     """
     folder = as_path(path)
     _refuse_foreign(folder)
-    facts = {**facts, "tensorflow": tf.__version__, "keras": keras.__version__}
+    versions = {"tensorflow": tf.__version__, "keras": keras.__version__}
     places = {
         name if name == CARD else f"assets.extra/{name}": text
-        for name, text in texts.items()
+        for name, text in about.texts.items()
     }
     with folder_written_whole(folder, MODEL_FILE) as beside:
         tf.saved_model.save(served, str(beside), signatures=served.endpoints)
         also(beside)
-        describe(beside, METADATA, facts, places, check)
+        describe(beside, METADATA, about, places, **facts, **versions)
     return str(folder)
 
 

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
 from tfssl.core import variables
+from tfssl.core.paths import AnyPath
 from tfssl.core.torch_extra import import_torch
 from tfssl.errors import TfsslError, message
-from tfssl.exporters.folder import Check, Text, write_folder
+from tfssl.exporters.formats import About, Inference, write_file
+from tfssl.exporters.saved_model import BEFORE
 from tfssl.models import Encoder
 from tfssl.models.table import BATCH_COUNT, to_torch, torch_layer, torch_name
 
 FILE = "encoder.pth"
 
 
-def export_torchvision(
-    encoder: keras.Model,
-    path: str | Path,
-    *,
-    metadata: Mapping[str, Any],
-    texts: Mapping[str, Text] | None = None,
-    classifier: tuple[np.ndarray, np.ndarray] | None = None,
-    check: Check | None = None,
-) -> Path:
+def export_torchvision(given: Inference, path: AnyPath, about: About) -> None:
     """Writes `path/encoder.pth`, which torchvision's ResNet loads.
 
     ::
@@ -40,24 +32,15 @@ def export_torchvision(
     Its output is then our features, of the same images (NCHW), which the caller
     normalises: a state dict holds weights only. `metadata.json` has mean and std.
 
-    Args:
-      encoder: Of the family `moco`, of width 1, without selective kernels.
-      path: Folder to write.
-      metadata: Goes to `metadata.json` beside it.
-      texts: File name to text, beside it.
-      classifier: Kernel `[F, C]` and bias `[C]` for `fc`; None leaves `fc` out.
-      check: Looks at it before it takes its place.
-
-    Returns:
-      `path`.
+    The encoder is of the family `moco`, of width 1, without selective kernels.
 
     Raises:
       TfsslError: torchvision has no such network, or PyTorch is missing.
     """
     torch = import_torch("format=torchvision")
-    state = _state(encoder)
-    if classifier is not None:
-        kernel, bias = classifier
+    state = _state(given.encoder)
+    if given.linear is not None:
+        kernel, bias = given.linear
         state |= {"fc.weight": to_torch(kernel), "fc.bias": bias}
 
     def write(folder: Path) -> None:
@@ -67,7 +50,7 @@ def export_torchvision(
         }
         torch.save(tensors, folder / FILE)
 
-    return write_folder(path, write, metadata, texts or {}, check)
+    write_file(given, path, about, BEFORE, write)
 
 
 def _state(encoder: keras.Model) -> dict[str, np.ndarray]:

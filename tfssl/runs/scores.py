@@ -106,6 +106,7 @@ class Score:
       found: What came out beside the metrics, for example the learning rate chosen.
       description: The protocol in a sentence.
       note: Empty, or what differs from what was asked for.
+      confusion: Of the predictions, in a file of its own: see `confusions_of`.
     """
 
     protocol: str
@@ -118,6 +119,9 @@ class Score:
     found: dict[str, Any] = dataclasses.field(default_factory=dict)
     description: str = ""
     note: str = ""
+    confusion: Confusion | None = dataclasses.field(
+        default=None, compare=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         """Refuses a score of nothing, or under another key of `results.json`."""
@@ -237,9 +241,7 @@ def scores_of(results: dict[str, Any]) -> list[Score]:
     ]
 
 
-def add_score(
-    directory: RunDirectory, score: Score, confusion: Confusion | None = None
-) -> None:
+def add_score(directory: RunDirectory, score: Score) -> None:
     """Puts a score into `results.json`, and its confusion beside it.
 
     Readers of the file before there was a list find what they read: under the name of
@@ -249,7 +251,6 @@ def add_score(
     Args:
       directory: Of the run.
       score: Replaces the one of the same protocol, data set, subject and settings.
-      confusion: Of its predictions.
 
     Raises:
       RunDirectoryError: The disk is full or not writable.
@@ -268,8 +269,8 @@ def add_score(
             "protocol": each.description,
             "note": each.note,
         }
-    if confusion is not None:
-        tables = confusions_of(directory) | {score.key: confusion}
+    if score.confusion is not None:
+        tables = confusions_of(directory) | {score.key: score.confusion}
         text = json.dumps(
             {
                 key: {
@@ -302,13 +303,13 @@ def confusions_of(directory: RunDirectory) -> dict[str, Confusion]:
 
 
 def _to_json(score: Score) -> dict[str, Any]:
-    out = dataclasses.asdict(score)
+    out = dataclasses.asdict(dataclasses.replace(score, confusion=None))
     out["dataset"] = printable(score.dataset)
     return {name: value for name, value in out.items() if value not in ({}, "", None)}
 
 
 def _from_json(entry: dict[str, Any]) -> Score:
-    known = {field.name for field in dataclasses.fields(Score)}
+    known = {field.name for field in dataclasses.fields(Score)} - {"confusion"}
     given = {name: value for name, value in entry.items() if name in known}
     if counts := given.get("counts"):
         given["counts"] = Counts(**counts)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import tensorflow as tf
 
+from tfssl import build
 from tfssl.build import detection
+from tfssl.build.dense import start_of
 from tfssl.build.trained import CLASSES, classes_text
 from tfssl.config import Config
 from tfssl.config.detect_flags import DetectFlags, RegionFlags
@@ -17,7 +21,7 @@ from tfssl.runs.pictures import Strip, write_pictures
 from tfssl.runs.scores import SCRATCH, TRAINED, Counts, Score
 from tfssl.show import boxes, console
 from tfssl.tasks import Outcome
-from tfssl.tasks.dense import DenseTask
+from tfssl.tasks.own_run import OwnRun
 
 SHOWN = 12
 """Held-out images whose boxes the report shows."""
@@ -38,12 +42,25 @@ def run(config: Config) -> Outcome:
       RunDirectoryError: The folder holds a detection with other flags.
       Stopped: A signal ended it after a checkpoint.
     """
-    return _TASK.run(config, *detection.boxes_sources(config))
+    data, held_out = detection.boxes_sources(config)
+    build.require_batch(config, data, "detect_batch_size")
+    start = start_of(config, "detect")
+
+    def work(own: RunDirectory | None) -> Iterator[Score]:
+        settings = _DETECTING.settings(config, own, start)
+        job = detection.detection(config, data)
+        texts = {CLASSES: classes_text(data.objects.class_names)}
+        _DETECTING.train(settings, own, job, None, texts)
+        if own is not None:
+            yield _score(config, data, held_out, own)
+
+    folder = "detect" if start else "detect_random"
+    path, scores = _DETECTING.run(config, work, folder)
+    score = scores[0] if scores else None
+    return Outcome(path if start else None, value=score)
 
 
-def _scored(
-    config: Config, data: Source, held_out: Source, own: RunDirectory
-) -> tuple[Score, None]:
+def _score(config: Config, data: Source, held_out: Source, own: RunDirectory) -> Score:
     """AP in float32 with moving statistics; pictures for the report are written."""
     known, strange = held_out.objects.in_classes(data.objects.class_names)
     truth = [Truth(*image) for image in known.images]
@@ -59,7 +76,7 @@ def _scored(
     _write_pictures(own, held_out, detector.class_names, truth, found)
     total = held_out.num_examples
     counts = Counts(total, len(found), total - len(found))
-    score = Score(
+    return Score(
         "detect",
         held_out.name,
         SCRATCH if config.detect_weights == "random" else TRAINED,
@@ -82,7 +99,6 @@ def _scored(
         description=_description(config, data, counts, scored),
         note=note,
     )
-    return score, None
 
 
 def _description(config: Config, data: Source, counts: Counts, scored: Detected) -> str:
@@ -124,14 +140,10 @@ def _write_pictures(
     write_pictures(own, strips, ("objects", found_head))
 
 
-_TASK = DenseTask(
+_DETECTING = OwnRun(
     "detect",
     {*specs_of(DetectFlags), *specs_of(RegionFlags)}
     | {"precision", "dataset", "train_split", "image_size", "seed", "init_from"}
     | {"encoder", "encoder_family", "normalization", "freeze"},
     ("a detection", "detecting"),
-    detection.detection,
-    None,
-    lambda data: {CLASSES: classes_text(data.objects.class_names)},
-    _scored,
 )

@@ -10,20 +10,25 @@ from tfssl.build import teacher as teachers
 from tfssl.build import trained
 from tfssl.build.distillation import Distillation, epochs
 from tfssl.config import Config
+from tfssl.config.distill_flags import DistillFlags
 from tfssl.config.flag import specs_of
 from tfssl.config.groups import Data, Images, Network, Training
 from tfssl.data import Source, require_labels
 from tfssl.evaluate import classification
 from tfssl.runs import RunDirectory
-from tfssl.runs.scores import TEACHER, TRAINED, Confusion, Score, add_score
+from tfssl.runs.scores import TEACHER, TRAINED, Score
 from tfssl.show import console
-from tfssl.show.scores import score_line
 from tfssl.tasks import Outcome
+from tfssl.tasks.own_run import OwnRun
 
-_GROUPS = (Data, Images, Network, Training)
-_RECIPE = {name for group in _GROUPS for name in specs_of(group)}
-_RECIPE |= {"label_fraction", "precision", "seed", "init_from", "teacher"}
-_PLACES = {"data_dir", "index_dir", "rebuild_index"}
+_GROUPS = (Data, Images, Network, Training, DistillFlags)
+_DISTILLED = OwnRun(
+    "distill",
+    {name for group in _GROUPS for name in specs_of(group)}
+    - {"data_dir", "index_dir", "rebuild_index", "student_encoder"}
+    | {"label_fraction", "precision", "seed", "init_from"},
+    ("a distillation", "distilled"),
+)
 
 
 def run(config: Config) -> Outcome:
@@ -41,11 +46,10 @@ def run(config: Config) -> Outcome:
       Stopped: A signal ended it after a checkpoint.
     """
     rest = config.student_encoder[1:]
-    teacher = teachers.path(config)
     config = dataclasses.replace(
         config,
         encoder=(config.student_encoder or (config.encoder,))[0],
-        teacher=teacher,
+        teacher=teachers.path(config),
         student_encoder=(),
         finetune_layer=0,
     )
@@ -55,68 +59,43 @@ def run(config: Config) -> Outcome:
     if config.distill_alpha < 1:
         labelled = build.labelled_source(config)
         require_labels(labelled, "distill_alpha")
+
+    def work(own: RunDirectory | None) -> list[Score]:
+        settings = _DISTILLED.settings(config, own, config.init_from)
+        made = build.distillation(config, images, labelled, own)
+        texts, line = _texts(config, images, made), _line(config, made)
+        _DISTILLED.train(settings, own, made.job, made.views, texts, [line])
+        return [] if own is None else _scores(config, images, labelled, own, made)
+
+    path, _ = _DISTILLED.run(config, work)
+    if path is None:
+        return Outcome()
     # Modes after this one are about the student, with its encoder.
-    outcome = {
+    flags = {
         "encoder": config.encoder,
         "finetune_layer": 0,
         "teacher": "",
         "student_encoder": rest,
     }
-    if not build.is_chief(config):
-        made = build.distillation(config, images, labelled, None)
-        made.job.run(build.recorder(config, made.job, None, made.views, name="distill"))
-        return Outcome()
-    directory = RunDirectory(config.run_dir)
-    with directory, RunDirectory(directory.distill) as own:
-        made = _train(config, images, labelled, own)
-        for score, confusion in _scores(config, images, labelled, own, made):
-            add_score(own, score, confusion)
-            add_score(directory, score, confusion)
-            console.say(score_line(score))
-    console.say(f"the distilled run is {own.path}")
-    return Outcome(str(own.path), flags=outcome)
+    return Outcome(path, flags=flags)
 
 
-def _train(
-    config: Config, images: Source, labelled: Source | None, own: RunDirectory
-) -> Distillation:
-    settings = dataclasses.replace(
-        config, mode="distill", run_dir=str(own.path), finetune_layer=0
-    )
-    names = _RECIPE | {n for n in settings.specs if n.startswith("distill_")}
-    build.refuse_other_flags(settings, own, names - _PLACES, "a distillation")
-    made = build.distillation(config, images, labelled, own)
-    texts = trained.provenance_texts(config.init_from) | made.texts
+def _texts(config: Config, images: Source, made: Distillation) -> dict[str, str]:
     names = made.teacher.class_names
     if not names and not teachers.other_classes(made.teacher, images):
         names = tuple(images.class_names)
     if config.distill_target == "classes":
-        texts[trained.CLASSES] = trained.classes_text(names)
+        return made.texts | {trained.CLASSES: trained.classes_text(names)}
+    return made.texts
 
-    def initialize() -> None:
-        if config.init_from:
-            folder = trained.checkpoint_folder(config.init_from)
-            trained.assign_encoder(made.job.state.method.encoder, folder)
 
-    job = dataclasses.replace(made.job, initialize=initialize)
+def _line(config: Config, made: Distillation) -> str:
     kinds = f", {made.labelled_rows} of {config.batch_size} rows labelled"
-    line = (
+    return (
         f"teacher {made.teacher.name}, {made.teacher.width} {config.distill_target}"
         f"{f', temperature {made.temperature:g}' if made.temperature else ''}"
         f"{kinds if made.labelled_rows else ''}"
     )
-    job.run(
-        build.recorder(
-            settings,
-            job,
-            own,
-            made.views,
-            name="distill",
-            texts=texts,
-            lines=[line],
-        )
-    )
-    return made
 
 
 def _scores(
@@ -125,7 +104,7 @@ def _scores(
     labelled: Source | None,
     own: RunDirectory,
     made: Distillation,
-) -> list[tuple[Score, Confusion]]:
+) -> list[Score]:
     """Accuracy of teacher and student on held-out images, where classes are the same.
 
     Both in float32 with moving statistics, each with its own crop.
@@ -141,9 +120,9 @@ def _scores(
         TEACHER: made.teacher.ranking(evaluation),
         TRAINED: student.ranking(evaluation),
     }
-    found = []
+    scores = []
     for subject, table in tables.items():
-        scored = classification(
+        found = classification(
             table.features,
             table.labels,
             made.teacher.width,
@@ -154,15 +133,16 @@ def _scores(
             "distill",
             evaluation.name,
             subject,
-            scored.metrics,
+            found.metrics,
             _settings(config, made),
-            scored.intervals,
-            scored.counts,
+            found.intervals,
+            found.counts,
             description=_description(config, images, labelled, made)
-            + f"; scored on {scored.counts} in float32 with moving statistics",
+            + f"; scored on {found.counts} in float32 with moving statistics",
+            confusion=found.confusion,
         )
-        found.append((score, scored.confusion))
-    return found
+        scores.append(score)
+    return scores
 
 
 def _settings(config: Config, made: Distillation) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -100,24 +98,15 @@ def reduced(rows: np.ndarray, manifest: dict[str, Any], folder: Path) -> np.ndar
 
 def plan(config: Config, run: Trained, weights: str, source: Source) -> dict[str, Any]:
     """Everything that the numbers depend on."""
-    data = hashlib.sha256(source.ids.tobytes() + source.labels.tobytes())
     return {
         "format": config.embed_format,
         "dtype": config.embed_dtype,
         "shard_rows": config.embed_shard_rows,
-        "num_examples": source.num_examples,
-        "class_names": list(source.class_names),
         "also": list(config.embed_also),
         "normalized": config.embed_normalize,
         "pca": config.embed_pca,
-        "encoder": run.config.encoder,
-        "encoder_family": run.config.encoder_family,
         "augment": run.config.augment,
-        "weights_sha256": weights,
-        "image_size": run.image_size,
-        "transform": dataclasses.asdict(run.transform),
-        "data": source.name,
-        "data_sha256": data.hexdigest(),
+        **vectors.identity(run, source, weights),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -48,26 +49,26 @@ def run(config: Config) -> Outcome:
     """
     with RunDirectory(config.run_dir) as directory:
         run = trained.of_command(config)
-        if writer := DENSE.get(run.config.mode):
-            path = place(directory.path, config)
-            _require_saved_model(config, run)
-            writer(config, run, path, _metadata(config, run), _licence(run))
-            console.say(f"exported {run.path} to {path}")
-            return Outcome(value=str(path))
-        images = _OwnImages(run)
-        given = _inference(config, run, images)
-        if given.dtype == "int8":
-            images.first(1)  # else its conversion would fail in the middle
         path = place(directory.path, config)
-        about = About(
-            _metadata(config, run),
-            _texts(run),
-            _check(config, run, given, images) if config.export_verify else None,
-        )
-        write = tables.find(tables.EXPORT_FORMATS, "format", config.format)
-        write(given, path, about)
+        about = About(_metadata(config, run), _texts(run), None)
+        if write := DENSE.get(run.config.mode):
+            _require_saved_model(config, run)
+            write(config, run, path, dataclasses.replace(about, texts=_licence(run)))
+        else:
+            _write_encoder(config, run, path, about)
     console.say(f"exported {run.path} to {path}")
     return Outcome(value=str(path))
+
+
+def _write_encoder(config: Config, run: Trained, path: AnyPath, about: About) -> None:
+    images = _OwnImages(run)
+    given = _inference(config, run, images)
+    if given.dtype == "int8":
+        images.first(1)  # else its conversion would fail in the middle
+    if config.export_verify:
+        check = _check(config, run, given, images)
+        about = dataclasses.replace(about, check=check)
+    tables.find(tables.EXPORT_FORMATS, "format", config.format)(given, path, about)
 
 
 def _require_saved_model(config: Config, run: Trained) -> None:

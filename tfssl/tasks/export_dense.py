@@ -18,7 +18,7 @@ from tfssl.core.variables import raw
 from tfssl.data import spread
 from tfssl.errors import TfsslError, printable
 from tfssl.exporters.box_model import export_boxes
-from tfssl.exporters.folder import Text
+from tfssl.exporters.folder import About, Check
 from tfssl.exporters.mask_model import export_masks
 from tfssl.exporters.verify import verified_boxes, verified_masks
 from tfssl.show import console
@@ -27,21 +27,14 @@ VERIFIED = 8
 """Images to compare on."""
 
 
-def write_boxes(
-    config: Config,
-    run: Trained,
-    path: AnyPath,
-    metadata: Mapping[str, Any],
-    texts: Mapping[str, Text],
-) -> None:
+def write_boxes(config: Config, run: Trained, path: AnyPath, about: About) -> None:
     """Writes a SavedModel with a run's detector.
 
     Args:
       config: Of the command.
       run: The run.
       path: Where to.
-      metadata: Of its encoder.
-      texts: Notices that travel with it.
+      about: Of its encoder.
 
     Raises:
       TfsslError: What was written says something else than the network.
@@ -62,25 +55,15 @@ def write_boxes(
         detector.network.detections,
         [raw(v) for v in detector.weights],
         str(path),
+        _about(
+            config, about, check, detector.class_names, detector=run.config.detector
+        ),
         image_size=detector.run.image_size,
-        metadata={
-            **metadata,
-            "detector": run.config.detector,
-            **_named(detector.class_names),
-        },
-        texts=texts,
         max_pixels=config.max_image_pixels,
-        check=check if config.export_verify else None,
     )
 
 
-def write_masks(
-    config: Config,
-    run: Trained,
-    path: AnyPath,
-    metadata: Mapping[str, Any],
-    texts: Mapping[str, Text],
-) -> None:
+def write_masks(config: Config, run: Trained, path: AnyPath, about: About) -> None:
     """Writes a SavedModel with the head of a run that segments; as `write_boxes`."""
     segmenter = segmentation.load_segmenter(run.path)
 
@@ -94,17 +77,19 @@ def write_masks(
     export_masks(
         segmenter.network.models(),
         str(path),
+        _about(config, about, check, segmenter.class_names, ignored=IGNORED),
         image_size=segmenter.image_size,
-        metadata={**metadata, **_named(segmenter.class_names), "ignored": IGNORED},
-        texts=texts,
         max_pixels=config.max_image_pixels,
         orient=config.orient,
-        check=check if config.export_verify else None,
     )
 
 
-def _named(names: tuple[str, ...]) -> dict[str, Any]:
-    return {"classes": list(map(printable, names)), "num_classes": len(names)}
+def _about(
+    config: Config, about: About, check: Check, names: tuple[str, ...], **more: Any
+) -> About:
+    named = {"classes": list(map(printable, names)), "num_classes": len(names)}
+    metadata = {**about.metadata, **more, **named}
+    return About(metadata, about.texts, check if config.export_verify else None)
 
 
 def _say(found: Mapping[str, Any], differences: str) -> None:

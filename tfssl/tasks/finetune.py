@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -12,27 +12,31 @@ from tfssl.build import Trained, trained
 from tfssl.build.finetuning import finetuning, learning_rate, require_targets
 from tfssl.build.views import supervised_recipe
 from tfssl.config import Config
+from tfssl.config.flag import specs_of
+from tfssl.config.tasks import FinetuneFlags
 from tfssl.config.transfer_sets import MAP
 from tfssl.data import Source, not_asked, targets_of, tenth, without_tenth
 from tfssl.evaluate import classification
 from tfssl.evaluate.result import of_scores
 from tfssl.runs import RunDirectory
-from tfssl.runs.scores import (
-    SCRATCH,
-    TRAINED,
-    Confusion,
-    Score,
-    add_score,
-    scores_of,
-)
+from tfssl.runs.scores import SCRATCH, TRAINED, Score, add_score, scores_of
 from tfssl.show import console
-from tfssl.show.scores import number, score_line
+from tfssl.show.scores import number
 from tfssl.tasks import Outcome
+from tfssl.tasks.own_run import OwnRun
 
-_RECIPE = ("label_fraction", "precision", "dataset", "train_split", "seed", "init_from")
-_RECIPE += ("micro_batches", "freeze", "label_smoothing", "class_balance")
+_TUNED = OwnRun(
+    "finetune",
+    specs_of(FinetuneFlags).keys()
+    | {"label_fraction", "precision", "dataset", "train_split", "seed", "init_from"}
+    | {"micro_batches"},
+    ("a fine-tuning", "fine-tuned"),
+    inside=True,
+)
+_SUPERVISED = dataclasses.replace(
+    _TUNED, name="supervised", words=("a fine-tuning", "supervised"), mode="finetune"
+)
 _EXTRA = ("freeze", "finetune_stage_rates", "label_smoothing", "class_balance")
-_WORDS = {"finetune": "fine-tuned", "supervised": "supervised"}
 
 
 def run(config: Config) -> Outcome:
@@ -52,7 +56,7 @@ def run(config: Config) -> Outcome:
       RunDirectoryError: The folder holds a fine-tuning with other flags.
       Stopped: A signal ended it after a checkpoint.
     """
-    return _tuned(config, "finetune")
+    return Outcome(_tuned(config, _TUNED, config.init_from or config.run_dir))
 
 
 def supervised(config: Config) -> Outcome:
@@ -67,28 +71,27 @@ def supervised(config: Config) -> Outcome:
     scratch = dataclasses.replace(
         config, init_from="", finetune_layer=0, freeze="none", finetune_stage_rates=()
     )
-    return _tuned(scratch, "supervised")
+    _tuned(scratch, _SUPERVISED, "")
+    return Outcome()
 
 
-def _tuned(config: Config, name: str) -> Outcome:
+def _tuned(config: Config, task: OwnRun, start: str) -> str | None:
     data = build.labelled_source(config)
-    require_targets(config, data, f"mode={name}")
-    if not build.is_chief(config):
-        _train(config, data, None, name)
-        return Outcome()  # what follows is the chief's
-    with RunDirectory(config.run_dir) as directory:
+    require_targets(config, data, f"mode={task.name}")
+
+    def work(own: RunDirectory | None) -> Iterator[Score]:
+        if own is None:
+            _train(config, data, None, task, start)
+            return
         evaluation = build.evaluation_source(config, classes=data.class_names)
-        with RunDirectory(getattr(directory, name)) as own:
-            config, how = _best(config, data, own, name)
-            _train(config, data, own, name)
-            tuned = trained.load(own.path)
-            score, confusion = _score(config, data, tuned, evaluation, name, how)
-            add_score(own, score, confusion)
-        add_score(directory, score, confusion)
-        _share_baselines(directory)
-    console.say(score_line(score))
-    console.say(f"the {_WORDS[name]} run is {own.path}")
-    return Outcome(str(own.path) if name == "finetune" else None)
+        best, how = _best(config, data, own, task, start)
+        _train(best, data, own, task, start)
+        yield _score(best, data, trained.load(own.path), evaluation, start, how)
+
+    path, _ = task.run(config, work)
+    if path is not None:
+        _share_baselines(RunDirectory(config.run_dir))
+    return path
 
 
 def _share_baselines(directory: RunDirectory) -> None:
@@ -104,7 +107,7 @@ def _share_baselines(directory: RunDirectory) -> None:
 
 
 def _best(
-    config: Config, data: Source, own: RunDirectory, name: str
+    config: Config, data: Source, own: RunDirectory, task: OwnRun, start: str
 ) -> tuple[Config, str]:
     """The flags with the best of the rates and epochs, and how they were chosen.
 
@@ -121,66 +124,36 @@ def _best(
     if len(pairs) == 1:
         return config, ""
     fit, held_out = without_tenth(data), tenth(data)
-    found = [_tried(pair, fit, held_out, own, name) for pair in pairs]
-    best = int(np.argmax(found))
+    found = []
+    for pair in pairs:
+        rate, epochs = (pair.text(f"finetune_{n}") for n in ("learning_rate", "epochs"))
+        with RunDirectory(own.path / "sweep" / f"rate-{rate}-epochs-{epochs}") as trial:
+            task.settings(pair, trial, start)
+            if not scores_of(trial.read_results()):
+                _train(pair, fit, trial, task, start)
+                run = trained.load(trial.path)
+                score = _score(pair, fit, run, held_out, start, "")
+                add_score(trial, dataclasses.replace(score, confusion=None))
+            trial.checkpoint_store().remove_all()
+            metrics = scores_of(trial.read_results())[-1].metrics
+        found.append(next(iter(metrics.values())))
+        said = number(found[-1])
+        console.say(f"rate {rate}, {epochs} epochs: {said} on held-out images")
     how = f"best of {len(pairs)} on {held_out.num_examples} held-out images, "
-    return pairs[best], how
+    return pairs[int(np.argmax(found))], how
 
 
-def _tried(
-    pair: Config, fit: Source, held_out: Source, own: RunDirectory, name: str
-) -> float:
-    """Accuracy of one pair of the sweep on the held-out tenth."""
-    rate, epochs = (pair.text(f"finetune_{n}") for n in ("learning_rate", "epochs"))
-    with RunDirectory(own.path / "sweep" / f"rate-{rate}-epochs-{epochs}") as trial:
-        _refuse_other_flags(_settings(pair, trial, name), trial)
-        known = scores_of(trial.read_results())
-        if not known:
-            _train(pair, fit, trial, name)
-            run = trained.load(trial.path)
-            score, _ = _score(pair, fit, run, held_out, name, "")
-            add_score(trial, score)
-            known = [score]
-        trial.checkpoint_store().remove_all()
-    accuracy = next(iter(known[-1].metrics.values()))
-    console.say(f"rate {rate}, {epochs} epochs: {number(accuracy)} on held-out images")
-    return accuracy
-
-
-def _train(config: Config, data: Source, own: RunDirectory | None, name: str) -> None:
-    """Trains to the end; of several workers the chief has the directory."""
-    settings, texts = config, {}
-    if own is not None:
-        settings = _settings(config, own, name)
-        _refuse_other_flags(settings, own)
-        texts = trained.provenance_texts(settings.init_from)
-        several = data.several
-        names = data.class_names if several is None else several.class_names
-        texts[trained.CLASSES] = trained.classes_text(
-            names, several_labels=several is not None
-        )
-    job = finetuning(config, data, _start(config) if name == "finetune" else "")
-    views = supervised_recipe(config)
-    job.run(build.recorder(settings, job, own, views, name=name, texts=texts))
-
-
-def _start(config: Config) -> str:
-    return config.init_from or config.run_dir
-
-
-def _settings(config: Config, own: RunDirectory, name: str) -> Config:
-    """The flags of the tuned run: it began from another one, or from the seed."""
-    start = _start(config) if name == "finetune" else ""
-    return dataclasses.replace(
-        config, mode="finetune", run_dir=str(own.path), init_from=start
-    )
-
-
-def _refuse_other_flags(settings: Config, own: RunDirectory) -> None:
-    names = [n for n in settings.specs if n.startswith("finetune_") or n in _RECIPE]
-    # Before it was written down, a fine-tuning began from the run that it lies in.
-    began = os.path.dirname(settings.run_dir)
-    build.refuse_other_flags(settings, own, names, "a fine-tuning", began)
+def _train(
+    config: Config, data: Source, own: RunDirectory | None, task: OwnRun, start: str
+) -> None:
+    several = data.several
+    names = data.class_names if several is None else several.class_names
+    texts = {
+        trained.CLASSES: trained.classes_text(names, several_labels=several is not None)
+    }
+    settings = task.settings(config, own, start)
+    job = finetuning(config, data, start)
+    task.train(settings, own, job, supervised_recipe(config), texts)
 
 
 def _score(
@@ -188,9 +161,9 @@ def _score(
     data: Source,
     run: Trained,
     evaluation: Source,
-    name: str,
+    start: str,
     how: str,
-) -> tuple[Score, Confusion]:
+) -> Score:
     """Accuracy on held-out images, in float32 with moving statistics.
 
     Of images with several labels, the mean over the classes of average precision.
@@ -232,13 +205,13 @@ def _score(
         f"rate {learning_rate(config):g}, {how}cosine, batch "
         f"{config.finetune_batch_size}, "
         f"decay {config.finetune_weight_decay:g}, crop and flip, "
-        f"{kept if name == 'finetune' else 'from the seed'}{own}; scored on "
+        f"{kept if start else 'from the seed'}{own}; scored on "
         f"{found.counts} in float32 with moving statistics"
     )
-    score = Score(
+    return Score(
         "finetune",
         evaluation.name,
-        TRAINED if name == "finetune" else SCRATCH,
+        TRAINED if start else SCRATCH,
         found.metrics,
         settings | extra,
         found.intervals,
@@ -246,5 +219,5 @@ def _score(
         {"learning_rate": learning_rate(config), "epochs": epochs} if how else {},
         description=text,
         note=note,
+        confusion=found.confusion,
     )
-    return score, found.confusion

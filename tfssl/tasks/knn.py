@@ -8,7 +8,7 @@ from tfssl.config import Config
 from tfssl.data import Source, require_labels
 from tfssl.evaluate import knn
 from tfssl.runs import RunDirectory
-from tfssl.runs.scores import Confusion, Score, add_score
+from tfssl.runs.scores import Score, add_score
 from tfssl.show import console
 from tfssl.show.scores import score_line
 from tfssl.tasks import Outcome
@@ -26,15 +26,15 @@ def run(config: Config) -> Outcome:
         evaluation = build.evaluation_source(config, classes=train.class_names)
         require_labels(train, "mode=knn")
         for key, subject in trained.subjects(config).items():
-            score, confusion = _score(config, key, subject, train, evaluation)
-            add_score(directory, score, confusion)
+            score = _score(config, key, subject, train, evaluation)
+            add_score(directory, score)
             console.say(score_line(score))
     return Outcome(value=score)
 
 
 def _score(
     config: Config, key: str, subject: Trained, train: Source, evaluation: Source
-) -> tuple[Score, Confusion]:
+) -> Score:
     bank, queries = subject.features(train), subject.features(evaluation)
     result = knn(
         bank,
@@ -48,7 +48,7 @@ def _score(
     if result.note:
         console.say(result.note)
     found = result.classification
-    score = Score(
+    return Score(
         "knn",
         evaluation.name,
         key,
@@ -61,5 +61,5 @@ def _score(
         f"{len(bank)} training images, scored on {found.counts}, "
         "encoder in float32 with moving statistics",
         result.note,
+        found.confusion,
     )
-    return score, found.confusion

@@ -16,7 +16,7 @@ from tfssl import build, optim
 from tfssl.build import Trained, trained
 from tfssl.build.views import supervised_recipe
 from tfssl.config import Config
-from tfssl.config.flagfile import from_flagfile, to_flagfile
+from tfssl.config.flagfile import from_flagfile
 from tfssl.core import runtime, seeds
 from tfssl.core.paths import write_whole
 from tfssl.data import Source, require_labels, tenth, without_tenth
@@ -26,7 +26,7 @@ from tfssl.evaluate.metrics import parts
 from tfssl.evaluate.regression import Linear
 from tfssl.methods import LinearProbe
 from tfssl.runs import RunDirectory
-from tfssl.runs.scores import TRAINED, Confusion, Score, add_score
+from tfssl.runs.scores import TRAINED, Score, add_score
 from tfssl.show import console
 from tfssl.show.scores import score_line
 from tfssl.tasks import Outcome, linear_cached
@@ -64,14 +64,20 @@ def run(config: Config) -> Outcome:
             console.say(f"linear: {data.num_examples} images, {data.name}")
         scored = trained.subjects(config)
         folders = {key: _folder(directory, key) for key in scored}
+        evaluate = _WAYS[config.linear_features]
         for key, subject in scored.items():
             started = time.monotonic()
             with folders[key] as own:
-                score, confusion, linear = _WAYS[config.linear_features](
-                    config, key, subject, data, evaluation, own
+                settings = dataclasses.replace(
+                    config,
+                    mode="linear",
+                    run_dir=str(own.path),
+                    init_from=str(subject.checkpoint or ""),
                 )
+                _remove_another(settings, own)
+                score, linear = evaluate(settings, key, subject, data, evaluation, own)
                 _keep(linear, data, own)
-            add_score(directory, score, confusion)
+            add_score(directory, score)
             console.say(score_line(score))
             console.say(f"linear: {time.monotonic() - started:.1f} s")
         for own in folders.values():
@@ -98,7 +104,7 @@ def _evaluate(
     data: Source,
     evaluation: Source,
     own: RunDirectory,
-) -> tuple[Score, Confusion, Linear]:
+) -> tuple[Score, Linear]:
     rates = learning_rates(config)
     fit = without_tenth(data) if len(rates) > 1 else data
     probe = _train(config, subject, fit, rates, own)
@@ -139,26 +145,13 @@ def _evaluate(
         f"(label fraction {config.text('label_fraction')}), "
         f"batch {config.linear_batch_size}, crop and flip, no decay, learning rate "
         f"{rate}/256 ({chosen_on}), scored on {found.counts}",
+        confusion=found.confusion,
     )
     kernel, bias = probe.bank.kernel.numpy()[best], probe.bank.bias.numpy()[best, 0]
-    return score, found.confusion, Linear(kernel, bias)
+    return score, Linear(kernel, bias)
 
 
-def _cached(
-    config: Config,
-    key: str,
-    subject: Trained,
-    data: Source,
-    evaluation: Source,
-    own: RunDirectory,
-) -> tuple[Score, Confusion, Linear]:
-    settings = _settings(config, subject, own)
-    _remove_another(settings, own)
-    own.write_atomic(own.flags, to_flagfile(settings))
-    return linear_cached.evaluate(config, key, subject, data, evaluation, own)
-
-
-_WAYS = {"augmented": _evaluate, "cached": _cached}
+_WAYS = {"augmented": _evaluate, "cached": linear_cached.evaluate}
 
 
 def _keep(linear: Linear, data: Source, own: RunDirectory) -> None:
@@ -196,11 +189,9 @@ def _train(
         flag="linear_batch_size",
         seed=seeds.init_seed(config.seed, "linear"),
     )
-    settings = _settings(config, subject, own)
-    _remove_another(settings, own)
     job.run(
         build.recorder(
-            settings,
+            config,
             job,
             own,
             supervised_recipe(config),
@@ -211,14 +202,6 @@ def _train(
         )
     )
     return job.state.method
-
-
-def _settings(config: Config, subject: Trained, own: RunDirectory) -> Config:
-    """The flags of the evaluation, in its folder."""
-    start = str(subject.checkpoint or "")
-    return dataclasses.replace(
-        config, mode="linear", run_dir=str(own.path), init_from=start
-    )
 
 
 def _probe(subject: Trained, data: Source, rates: Sequence[float]) -> LinearProbe:

@@ -6,19 +6,17 @@ import time
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
-from tfssl.build import Trained, vectors
-from tfssl.build.kept_features import gathered, kept
+from tfssl.build import Trained
+from tfssl.build.kept_features import KeptFeatures, gathered
 from tfssl.config import Config
+from tfssl.config.flagfile import to_flagfile
 from tfssl.data import Source
 from tfssl.data.folds import validation_rows
-from tfssl.embeddings.shard_files import FEATURES
-from tfssl.embeddings.writing import Writer
 from tfssl.evaluate import classification, rank_by
 from tfssl.evaluate.regression import L2_VALUES, Linear, chosen
 from tfssl.runs import RunDirectory
-from tfssl.runs.scores import Confusion, Score
+from tfssl.runs.scores import Score
 from tfssl.show import console
 
 NOTHING = np.empty(0, np.int64)
@@ -31,7 +29,7 @@ def evaluate(
     data: Source,
     evaluation: Source,
     own: RunDirectory,
-) -> tuple[Score, Confusion, Linear]:
+) -> tuple[Score, Linear]:
     """Fits logistic regression by L-BFGS to features of the images' centres.
 
     45 L2 values, as in transfer; chosen on a tenth of each class, trained again with
@@ -39,20 +37,24 @@ def evaluate(
     on, and the next one with the same encoder and images begins with them.
 
     Args:
-      config: Resolved configuration.
+      config: Of this evaluation.
       key: The encoder, as scores name it.
       subject: The encoder.
       data: Training images.
       evaluation: Held-out images.
       own: The folder of this evaluation.
     """
+    own.write_atomic(own.flags, to_flagfile(config))
     started = time.monotonic()
-    ways = (False, True) if config.linear_flips else (False,)
-    last = held_out(data)
-    seen = [(_features(config, subject, data, own, way), last) for way in ways]
+    kept = KeptFeatures(config, subject, Path(own.path) / "features")
+    last, title = held_out(data), f"{data.name}, {subject.title}"
+    seen = [(kept.of(data, title), last)]
+    if config.linear_flips:
+        title = f"{data.name}, mirrored, {subject.title}"
+        seen.append((kept.of(data, title, mirrored=True), last))
     train, first, count = gathered(seen)
-    test_writer = _features(config, subject, evaluation, own, False)
-    test, _, _ = gathered([(test_writer, NOTHING)], unlabelled=True)
+    shards = kept.of(evaluation, f"{evaluation.name}, {subject.title}")
+    test, _, _ = gathered([(shards, NOTHING)], unlabelled=True)
     made = time.monotonic()
     classes = data.num_classes
 
@@ -99,8 +101,9 @@ def evaluate(
         f"{data.num_examples} images{flips} (label fraction {fraction}), L2 {l2:g} "
         f"(best of {len(L2_VALUES)} on {count - first} held-out rows), scored on "
         f"{found.counts}",
+        confusion=found.confusion,
     )
-    return score, found.confusion, linear
+    return score, linear
 
 
 def held_out(data: Source) -> np.ndarray:
@@ -112,28 +115,3 @@ def held_out(data: Source) -> np.ndarray:
     count = max(round(int((data.labels >= 0).sum()) / 10), 1)
     rows = validation_rows(data.labels, data.ids, count, data.class_names, data.name)
     return data.ids[rows]
-
-
-def _features(
-    config: Config, subject: Trained, data: Source, own: RunDirectory, mirrored: bool
-) -> Writer:
-    networks = {FEATURES: subject.encoder}
-    forward, weights = vectors.vectors(networks), vectors.weights_digest(networks)
-    encode = forward
-    if mirrored:
-        weights += ", mirrored"
-
-        def encode(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            return forward(tf.image.flip_left_right(images))
-
-    title = f"{data.name}{', mirrored' if mirrored else ''}, {subject.title}"
-    with console.Counter(data.num_examples, title, shown=config.progress) as counter:
-        return kept(
-            subject,
-            data,
-            Path(own.path) / "features",
-            encode=encode,
-            weights=weights,
-            orient=config.orient,
-            progress=counter.show,
-        )

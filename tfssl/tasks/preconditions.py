@@ -43,8 +43,9 @@ def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
         transfer.check(config)
     for mode in (m for m in modes if m in WEIGHTS and is_table(config)):
         dense_table.check(config, mode)
-    problems = _boxes(config) if "detect" in modes else []
-    problems += _masks(config) if "segment" in modes else []
+    problems = []
+    for mode in [mode for mode in _DENSE if mode in modes]:
+        problems += _dense(config, mode)
     reading = [m for m in modes if TASKS[m].images and not TASKS[m].target]
     if not reading:
         if problems:
@@ -126,26 +127,23 @@ def _to_choose(config: Config, images: Source) -> None:
     require_left(config.select, images.num_examples - labelled)
 
 
-def _boxes(config: Config) -> list[str]:
-    """What a detection needs: images with boxes that fill a batch."""
-    try:
-        train, held_out = detection.boxes_sources(config)
-    except DataError as error:
-        return [str(error)]
-    there = [len(image.boxes) > 0 for image in held_out.objects.images]
-    readable = _problem(build.require_readable, held_out, np.flatnonzero(there))
-    return readable + _problem(build.require_batch, config, train, "detect_batch_size")
+_DENSE = {"detect": detection.boxes_sources, "segment": segmentation.mask_sources}
+"""Mode that learns boxes or masks to what opens training and held-out images."""
 
 
-def _masks(config: Config) -> list[str]:
-    """What a segmentation needs: images with masks that fill a batch."""
+def _dense(config: Config, mode: str) -> list[str]:
+    """Such a mode needs both: a batch to train on, and one that can be scored."""
     try:
-        train, held_out = segmentation.mask_sources(config)
+        train, held_out = _DENSE[mode](config)
     except DataError as error:
         return [str(error)]
-    return _problem(build.require_readable, held_out) + _problem(
-        build.require_batch, config, train, "segment_batch_size"
-    )
+    places = []
+    if held_out.objects is not None:
+        there = [len(image.boxes) > 0 for image in held_out.objects.images]
+        places.append(np.flatnonzero(there))
+    readable = _problem(build.require_readable, held_out, *places)
+    flag = f"{mode}_batch_size"
+    return readable + _problem(build.require_batch, config, train, flag)
 
 
 def _problem(check: Callable[..., object], *arguments: object) -> list[str]:

@@ -15,7 +15,6 @@ from tfssl.config.flagfile import from_flagfile
 from tfssl.config.inherit import FLAGS_FILE, contradictions
 from tfssl.config.remote import is_remote
 from tfssl.errors import ConfigError, Stopped
-from tfssl.methods import Method
 from tfssl.runs import RunDirectory
 from tfssl.tasks import Outcome
 from tfssl.tasks.online_knn import OnlineKnn
@@ -44,7 +43,6 @@ def run(config: Config) -> Outcome:
         job = build.pretraining(config, source)
         job = dataclasses.replace(
             job,
-            initialize=lambda: _start_from(config, job.state.method),
             actions=_scores(config, job, chief=directory is not None),
         )
         recipe = build.recipe(config)
@@ -72,13 +70,6 @@ def _refuse_another_run(config: Config, directory: RunDirectory) -> None:
         stored = from_flagfile(directory.flags.read_text("utf-8"))
         if problems := contradictions(config, stored):
             raise ConfigError(problems)
-
-
-def _start_from(config: Config, method: Method) -> None:
-    """Takes the encoder of `--init_from`, if there is one."""
-    if config.init_from:
-        folder = trained.checkpoint_folder(config.init_from)
-        trained.assign_encoder(method.encoder, folder)
 
 
 def _scores(config: Config, job: Job, *, chief: bool) -> list[Action]:

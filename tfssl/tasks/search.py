@@ -56,11 +56,15 @@ def run(config: Config) -> Outcome:
     return Outcome(value=value)
 
 
-def _index(config: Config, table: Embeddings) -> Search:
+def _exact(config: Config, table: Embeddings) -> bool:
     kind = config.search_index
-    if kind == "auto":
-        kind = "exact" if len(table) <= EXACT_ROWS else "approximate"
-    return Exact(table) if kind == "exact" else Approximate(table, console.say)
+    return kind == "exact" or (kind == "auto" and len(table) <= EXACT_ROWS)
+
+
+def _index(config: Config, table: Embeddings) -> Search:
+    if _exact(config, table):
+        return Exact(table)
+    return Approximate(table, console.say)
 
 
 def _neighbours(config: Config, table: Embeddings, findings: Findings) -> str:
@@ -117,11 +121,9 @@ def _neighbours(config: Config, table: Embeddings, findings: Findings) -> str:
 
 def _duplicates(config: Config, table: Embeddings, findings: Findings) -> str:
     """Rows that are alike."""
-    exact = config.search_index == "exact" or (
-        config.search_index == "auto" and len(table) <= EXACT_ROWS
-    )
     threshold = config.search_threshold
-    found = duplicates(table, threshold, None if exact else _index(config, table))
+    index = None if _exact(config, table) else _index(config, table)
+    found = duplicates(table, threshold, index)
     nearest = np.zeros(len(table), np.float32)
     for side in (0, 1):
         np.maximum.at(nearest, found.pairs[:, side], found.cosines)

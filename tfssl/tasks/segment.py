@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 
+from tfssl import build
 from tfssl.build import segmentation
+from tfssl.build.dense import start_of
 from tfssl.build.segmentation import CLASSES
 from tfssl.config import Config
 from tfssl.config.flag import specs_of
@@ -18,9 +22,9 @@ from tfssl.data.mask_files import coloured
 from tfssl.evaluate.segmentation import PixelCounts, by_class
 from tfssl.runs import RunDirectory
 from tfssl.runs.pictures import Strip, write_pictures
-from tfssl.runs.scores import SCRATCH, TRAINED, Confusion, Counts, Score
+from tfssl.runs.scores import SCRATCH, TRAINED, Counts, Score
 from tfssl.tasks import Outcome
-from tfssl.tasks.dense import DenseTask
+from tfssl.tasks.own_run import OwnRun
 
 SHOWN = 12
 """Held-out images whose masks the report shows."""
@@ -39,12 +43,26 @@ def run(config: Config) -> Outcome:
       RunDirectoryError: The folder holds a segmentation with other flags.
       Stopped: A signal ended it after a checkpoint.
     """
-    return _TASK.run(config, *segmentation.mask_sources(config))
+    data, held_out = segmentation.mask_sources(config)
+    build.require_batch(config, data, "segment_batch_size")
+    start = start_of(config, "segment")
+
+    def work(own: RunDirectory | None) -> Iterator[Score]:
+        settings = _SEGMENTING.settings(config, own, start)
+        job = segmentation.segmentation(config, data)
+        views = functools.partial(segmentation.first_views, config, data)
+        texts = {CLASSES: json.dumps(list(data.pixel_classes))}
+        _SEGMENTING.train(settings, own, job, views, texts)
+        if own is not None:
+            yield _score(config, data, held_out, own)
+
+    folder = "segment" if start else "segment_random"
+    path, scores = _SEGMENTING.run(config, work, folder)
+    score = scores[0] if scores else None
+    return Outcome(path if start else None, value=score)
 
 
-def _scored(
-    config: Config, data: Source, held_out: Source, own: RunDirectory
-) -> tuple[Score, Confusion]:
+def _score(config: Config, data: Source, held_out: Source, own: RunDirectory) -> Score:
     """Scores held-out images at their own size, in float32, and writes pictures."""
     segmenter = segmentation.load_segmenter(own.path)
     names = segmenter.class_names
@@ -62,7 +80,7 @@ def _scored(
     classes = by_class(counts, names)
     seen = [c for c in classes if c.iou is not None]
     found = {"iou": {c.name: c.iou for c in classes}}
-    score = Score(
+    return Score(
         "segment",
         held_out.name,
         SCRATCH if config.segment_weights == "random" else TRAINED,
@@ -86,8 +104,8 @@ def _scored(
             f"{counts.images} held-out images fitted into {config.image_size} pixels "
             "and scored at their own size"
         ),
+        confusion=counts.confusion(names),
     )
-    return score, counts.confusion(names)
 
 
 def _frozen(config: Config) -> str:
@@ -106,13 +124,9 @@ def _settings(config: Config, data: Source) -> dict[str, Any]:
     return found | ({"freeze": config.freeze} if config.freeze != "none" else {})
 
 
-_TASK = DenseTask(
+_SEGMENTING = OwnRun(
     "segment",
     {*specs_of(SegmentFlags), *specs_of(Network), *specs_of(Images)}
     | {"precision", "dataset", "train_split", "seed", "init_from", "freeze"},
     ("a segmentation", "segmenting"),
-    segmentation.segmentation,
-    segmentation.first_views,
-    lambda data: {CLASSES: json.dumps(list(data.pixel_classes))},
-    _scored,
 )

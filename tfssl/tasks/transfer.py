@@ -6,17 +6,16 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from tfssl import build
-from tfssl.build import Trained, trained, vectors
-from tfssl.build.kept_features import kept
+from tfssl.build import Trained, trained
+from tfssl.build.kept_features import KeptFeatures
 from tfssl.build.transfer_folds import Folds, open_folds
 from tfssl.config import Config
 from tfssl.config.transfer_sets import SWEEPS, TransferSet, chosen_sets
-from tfssl.embeddings.shard_files import FEATURES
 from tfssl.errors import DataError, NotPreparedError, message
 from tfssl.evaluate.regression import L2_VALUES
 from tfssl.evaluate.result import Result
@@ -55,24 +54,25 @@ def run(config: Config) -> Outcome:
     """
     sets, missing = check(config)
     with RunDirectory(config.run_dir) as directory:
-        runs = _subjects(config)
+        folder = Path(directory.path) / "transfer"
+        runs = _subjects(config, folder)
         results: dict[str, dict[Key, Result]] = {}
         about: list[dict[str, Any]] = []
         for row in sets:
             folds = open_folds(config, row)
             results[row.name], asked = {}, [*_asked(config, folds)]
             for key, each in runs.items():
-                bench = _bench(config, directory, each, folds)
+                bench = Bench(config, folds, subject_title(key), *each, folder)
                 for protocol, name, settings in (*asked, *_sweep(config, folds, key)):
                     found = bench.result(protocol, settings)
                     results[row.name][name, key] = found
                     score = _score(protocol, row, folds, key, settings, found)
-                    add_score(directory, score, found.confusion)
+                    add_score(directory, score)
                     console.say(f"{row.name}: {score_line(score)}")
             about.append(_about(row, folds))
             directory.add_reading(**build.how_read())
         made = tables(config.encoder, about, list(runs), results)
-        return Outcome(value=_written(directory, made, about, missing))
+        return Outcome(value=_written(directory, folder, made, about, missing))
 
 
 def check(config: Config) -> tuple[list[TransferSet], list[dict[str, str]]]:
@@ -111,60 +111,17 @@ def check(config: Config) -> tuple[list[TransferSet], list[dict[str, str]]]:
     return sets, missing
 
 
-class _Subject(NamedTuple):
-    """One row: its title, the run, the function of its encoder, and its digest."""
-
-    title: str
-    run: Trained
-    encode: Callable
-    weights: str
-
-
-def _subjects(config: Config) -> dict[str, _Subject]:
+def _subjects(config: Config, folder: Path) -> dict[str, tuple[Trained, KeptFeatures]]:
     """The encoders, by their names in scores; images are cut as the papers do."""
     found = trained.subjects(config)
     found |= {path: trained.load(path) for path in config.transfer_runs}
     subjects = {}
     for key, each in found.items():
         cut = dataclasses.replace(each.transform, crop_fraction=1.0, resize="bicubic")
-        networks = {FEATURES: each.encoder}
-        subjects[key] = _Subject(
-            subject_title(key),
-            dataclasses.replace(each, transform=cut),
-            vectors.vectors(networks),
-            vectors.weights_digest(networks),
-        )
+        run = dataclasses.replace(each, transform=cut)
+        kept = KeptFeatures(config, run, folder / "features")
+        subjects[key] = run, kept
     return subjects
-
-
-def _bench(
-    config: Config, directory: RunDirectory, each: _Subject, folds: Folds
-) -> Bench:
-    """Makes the features that are missing."""
-    folder = Path(directory.path) / "transfer"
-    sources = [folds.train, folds.validation, folds.test]
-    writers = []
-    for source in filter(None, sources):
-        title = f"{folds.row.name}, {each.title}"
-        with console.Counter(
-            source.num_examples, title, shown=config.progress
-        ) as counter:
-            writer = kept(
-                each.run,
-                source,
-                folder / "features",
-                encode=each.encode,
-                weights=each.weights,
-                orient=config.orient,
-                progress=counter.show,
-            )
-        writers.append(writer)
-    *fitted, tested = writers
-    # Of a validation split all rows come last.
-    last = [folds.held_out]
-    last += [folds.validation.ids] if folds.validation is not None else []
-    parts = list(zip(fitted, last, strict=True))
-    return Bench(config, folds, parts, tested, folder / "results", each.run)
 
 
 def _asked(config: Config, folds: Folds) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -223,6 +180,7 @@ def _score(
         found.found,
         _SENTENCES[protocol],
         "; ".join(filter(None, (found.note, folds.note))),
+        found.confusion,
     )
 
 
@@ -236,11 +194,11 @@ def _about(row: TransferSet, folds: Folds) -> dict[str, Any]:
 
 def _written(
     directory: RunDirectory,
+    folder: Path,
     made: list[TransferTable],
     about: list[dict[str, Any]],
     missing: list[dict[str, str]],
 ) -> dict[str, Any]:
-    folder = Path(directory.path) / "transfer"
     plain = {"sets": about, "missing": missing,
              "tables": [dataclasses.asdict(table) for table in made]}  # fmt: skip
     texts: dict[str, Callable[[], str]] = {

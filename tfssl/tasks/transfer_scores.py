@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 
 from tfssl.build import Trained
-from tfssl.build.kept_features import gathered
+from tfssl.build.kept_features import KeptFeatures, gathered
 from tfssl.build.transfer_finetuning import best_of
 from tfssl.build.transfer_folds import Folds
 from tfssl.config import Config
 from tfssl.config.transfer_sets import Sweep
 from tfssl.data.folds import shots
 from tfssl.embeddings.principal import normalized
-from tfssl.embeddings.writing import Writer
 from tfssl.evaluate import Features, classification, knn, rank_by
 from tfssl.evaluate.regression import Linear, chosen, fit
 from tfssl.evaluate.result import Result, of_answers, of_scores
@@ -37,36 +36,42 @@ _VERSION = 1  # of what the numbers depend on beside the settings: this file
 class Bench:
     """The features of one data set by one encoder, in memory when they are needed.
 
+    Makes those that are missing.
+
     Args:
       config: Of the command.
       folds: The data set.
-      fitted: Kept features to learn from, and the ids of their rows to choose with.
-      tested: Kept features to score.
-      folder: Where results are kept.
+      title: The encoder, for bars.
       run: The encoder.
+      kept: Its features.
+      folder: Where `results` are kept.
     """
 
     def __init__(
         self,
         config: Config,
         folds: Folds,
-        fitted: list[tuple[Writer, np.ndarray]],
-        tested: Writer,
-        folder: Path,
+        title: str,
         run: Trained,
+        kept: KeptFeatures,
+        folder: Path,
     ):
         self._config, self._folds, self._folder = config, folds, folder
-        self._run = run
-        self._parts, self._tested = fitted, tested
+        self._run, title = run, f"{folds.row.name}, {title}"
+        self._parts = [(kept.of(folds.train, title), folds.held_out)]
+        if folds.validation is not None:  # all its rows come last
+            shards = kept.of(folds.validation, title)
+            self._parts.append((shards, folds.validation.ids))
+        self._tested = kept.of(folds.test, title)
         self._loaded: tuple[Features, int, Features] | None = None
         names = folds.targets(folds.test.ids, folds.test.labels)
         own = hashlib.sha256(np.ascontiguousarray(names).tobytes())
-        for writer, last in fitted:
+        for writer, last in self._parts:
             own.update(writer.folder.name.encode() + np.sort(last).tobytes())
         if folds.train.several is not None:  # which the folders do not know
             for source in filter(None, (folds.train, folds.validation)):
                 own.update(folds.targets(source.ids, source.labels).tobytes())
-        own.update(f"{tested.folder.name} {folds.metric} {_VERSION}".encode())
+        own.update(f"{self._tested.folder.name} {folds.metric} {_VERSION}".encode())
         self._own = own.hexdigest()
 
     def result(self, protocol: str, settings: dict[str, Any]) -> Result:
@@ -77,7 +82,7 @@ class Bench:
           settings: Of it; all that may differ.
         """
         key = json.dumps([self._own, protocol, settings], sort_keys=True)
-        file = self._folder / f"{protocol}-{_digest(key)}.npz"
+        file = self._folder / "results" / f"{protocol}-{_digest(key)}.npz"
         if not file.exists():
             _PROTOCOLS[protocol](self, **settings).save(file)
         return Result.load(file)
@@ -157,7 +162,7 @@ class Bench:
     ) -> Result:
         """The papers' fine-tuning of the whole network."""
         key = json.dumps([self._own, steps, rates, decays])
-        folder = self._folder.parent / "finetune" / _digest(key)
+        folder = self._folder / "finetune" / _digest(key)
         tries = Sweep(steps, tuple(rates), tuple(decays))
         table, found = best_of(self._config, self._run, self._folds, tries, folder)
         return dataclasses.replace(self._of_ranking(table), found=found)

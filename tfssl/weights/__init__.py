@@ -11,7 +11,6 @@ from tfssl.weights.published import CLASSIFIER, Network, Published
 __all__ = [
     "CLASSIFIER",
     "Network",
-    "Published",
     "describe",
     "licence_text",
     "open_published",
