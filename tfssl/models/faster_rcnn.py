@@ -1,9 +1,9 @@
 """Faster R-CNN C4 on an encoder of ours: the detector of MoCo's tables.
 
 Stages up to P4 see the image; proposals and regions are read from their map, of stride
-16, and the encoder's last stage sees each region (detectron2's `Res5ROIHeads`), MoCo
-with one normalisation more behind it. Numbers are detectron2's, where no other source
-is said; MoCo changes none of them.
+16 (4 with the stem of small images), and the encoder's last stage sees each region
+(detectron2's `Res5ROIHeads`), MoCo with one normalisation more behind it. Numbers are
+detectron2's, where no other source is said; MoCo changes none of them.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from tfssl.core.seeds import init_seed
 from tfssl.models import regions
 from tfssl.models.blocks import Parts
 from tfssl.models.convolution import GlobalMean
-from tfssl.models.retinanet import MOST, OVERLAP, SCORE, require_levels
+from tfssl.models.retinanet import MOST, OVERLAP, SCORE, level_strides
 
-LEVEL, STRIDE = "P4", 16
+LEVEL = "P4"
 """The map that proposals and regions are read from."""
 
 SIDE = 14
@@ -65,14 +65,14 @@ class FasterRCNN:
         *,
         anchors: Sequence[int],
     ):
-        require_levels(encoder)
+        self._stride = level_strides(encoder)[LEVEL]
         self.encoder, self.classes = encoder, classes
         deep = encoder.get_layer(encoder.pyramid_level_inputs[LEVEL]).output
         self._stages = keras.Model(encoder.inputs, deep, name="c4")
         self._last = _last_stage(encoder, deep)
         rows, columns, channels = deep.shape[1:]
         self.canvas = tuple(encoder.input_shape[1:3])
-        self._anchors = regions.anchor_boxes(rows, columns, STRIDE, anchors)
+        self._anchors = regions.anchor_boxes(rows, columns, self._stride, anchors)
         proposing = _proposing(parts, (rows, columns, channels), len(anchors))
         telling = _telling(parts, self._last.output_shape[1:], classes)
         self.parts: dict[str, keras.layers.Layer] = {
@@ -129,7 +129,7 @@ class FasterRCNN:
           (logits float32 `[b, n, classes + 1]`, the last one of background; offsets
           float32 `[b, n, classes, 4]`.)
         """
-        cut = regions.roi_align(features, boxes, SIDE, STRIDE)
+        cut = regions.roi_align(features, boxes, SIDE, self._stride)
         cut = tf.reshape(cut, [-1, SIDE, SIDE, features.shape[-1]])
         last = self._last(cut, training=training)
         logits, offsets = self._telling(last, training=training)

@@ -18,11 +18,8 @@ from tfssl.errors import ConfigError, message
 from tfssl.models.foreign import forget_names, seeded
 
 FORMAT = "yxyx"
-LEVELS = {"P3": 8, "P4": 16, "P5": 32}
-"""Levels of the encoder that the pyramid begins with, and their strides."""
-
-SIDES = 32
-"""The canvas's side is a multiple of this, or levels would not lie on each other."""
+LEVELS = ("P3", "P4", "P5")
+"""Levels of the encoder that the pyramid begins with."""
 
 SCORE, OVERLAP, MOST = 0.05, 0.5, 100
 """Detections below this score are none; of one class, those that overlap more are one;
@@ -46,7 +43,7 @@ class RetinaNet:
     """
 
     def __init__(self, encoder: keras.Model, classes: int, *, seed: int):
-        require_levels(encoder)
+        strides = level_strides(encoder)
         import keras_cv
 
         self.encoder = encoder
@@ -58,7 +55,7 @@ class RetinaNet:
             prior = keras.initializers.Constant(-4.59511985013459)
             of_classes = heads.PredictionHead(9 * classes, prior, name="classes")
             of_boxes = heads.PredictionHead(36, "zeros", name="boxes")
-            anchors, to_targets, to_boxes = _float32_layers(keras_cv)
+            anchors, to_targets, to_boxes = _float32_layers(keras_cv, strides["P3"])
             self.model = keras_cv.models.RetinaNet(
                 encoder,
                 classes,
@@ -120,10 +117,21 @@ class RetinaNet:
         }
 
 
-def _float32_layers(keras_cv: Any) -> Sequence[keras.layers.Layer]:
-    """Anchors, matching and decoding: their numbers are pixels, whatever trains."""
+def _float32_layers(keras_cv: Any, stride: int) -> Sequence[keras.layers.Layer]:
+    """Anchors, matching and decoding: their numbers are pixels, whatever trains.
+
+    Anchors of a level have sides of 4, 5.04 and 6.35 of its strides (section 4).
+    """
+    strides = [stride * 2**level for level in range(5)]
     with runtime.precision("float32"):
-        anchors = keras_cv.models.RetinaNet.default_anchor_generator(FORMAT)
+        anchors = keras_cv.layers.AnchorGenerator(
+            bounding_box_format=FORMAT,
+            sizes=[4.0 * s for s in strides],
+            scales=[2 ** (octave / 3) for octave in range(3)],
+            aspect_ratios=[0.5, 1.0, 2.0],
+            strides=strides,
+            clip_boxes=True,
+        )
         to_targets = keras_cv.models.retinanet.LabelEncoder(FORMAT, anchors)
         to_boxes = keras_cv.layers.MultiClassNonMaxSuppression(
             FORMAT,
@@ -136,11 +144,14 @@ def _float32_layers(keras_cv: Any) -> Sequence[keras.layers.Layer]:
     return anchors, to_targets, to_boxes
 
 
-def require_levels(encoder: keras.Model) -> None:
-    """Refuses encoders whose levels do not have the strides of `LEVELS`.
+def level_strides(encoder: keras.Model) -> dict[str, int]:
+    """Pixels of the image from row to row of each of `LEVELS`.
+
+    8, 16 and 32; with the stem of small images (`_cifar`) 2, 4 and 8.
 
     Raises:
-      ConfigError: It has no levels, or others.
+      ConfigError: The encoder has no such levels, or its input is of a size at which
+        they do not lie on each other.
     """
     names = getattr(encoder, "pyramid_level_inputs", None)
     if names is None:
@@ -152,13 +163,15 @@ def require_levels(encoder: keras.Model) -> None:
             )
         )
     side = encoder.input_shape[1]
-    for level, stride in LEVELS.items():
-        rows = encoder.get_layer(names[level]).output.shape[1]
-        if rows * stride != side:
-            raise ConfigError(
-                message(
-                    f"images of {side} pixels, of which {level} has {rows} rows",
-                    f"{level} with 1/{stride} of the side, a multiple of {SIDES}",
-                    "an encoder without the _cifar stem, and image_size=128",
-                )
+    rows = {name: encoder.get_layer(names[name]).output.shape[1] for name in LEVELS}
+    last = side // rows[LEVELS[-1]]
+    strides = {name: last // 2**back for back, name in enumerate(reversed(LEVELS))}
+    if any(rows[name] * stride != side for name, stride in strides.items()):
+        raise ConfigError(
+            message(
+                f"images of {side} pixels, in the levels {rows} rows",
+                "a side that each level divides",
+                "image_size=128",
             )
+        )
+    return strides

@@ -43,12 +43,6 @@ def _anchors(config: Config) -> Iterator[str]:
 def _encoder(config: Config) -> Iterator[str]:
     if "detect" not in modes(config):
         return
-    if config.encoder.endswith("_cifar"):
-        yield message(
-            f"--mode=detect with --encoder={config.encoder}, of the 32-pixel stem",
-            "levels P3 to P5 of 1/8, 1/16 and 1/32 of the side",
-            "a run with --encoder=resnet18",
-        )
     if config.image_size % SIDES:
         yield message(
             f"--mode=detect with --image_size={config.image_size}",

@@ -1,0 +1,40 @@
+"""RetinaNet's levels: where they lie, and the anchors on them."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from tfssl.errors import ConfigError
+from tfssl.models import RetinaNet, resnet10
+from tfssl.models.retinanet import level_strides
+
+
+@pytest.mark.parametrize("cifar, first, whole", [(False, 8, 3), (True, 2, 9)])
+def test_anchors_follow_the_encoders_strides(cifar, first, whole):
+    encoder = resnet10(width=0.125, cifar=cifar, image_size=64, seed=0)
+    assert level_strides(encoder) == {"P3": first, "P4": 2 * first, "P5": 4 * first}
+    found = RetinaNet(encoder, 3, seed=0)
+    offsets, logits = found.raw(np.zeros((1, 64, 64, 3), np.float32), training=False)
+    levels = found.model.anchor_generator(image_shape=(64, 64, 3))
+    cells = [math.ceil(64 / (first * 2**level)) ** 2 for level in range(5)]
+    assert [len(boxes) // 9 for boxes in levels.values()] == cells
+    assert logits.shape == (1, 9 * sum(cells), 3)
+    assert offsets.shape == (1, 9 * sum(cells), 4)
+    # In the middle; the canvas does not clip the smallest of a stride of 8.
+    at = 9 * (32 // first * (64 // first) + 32 // first)
+    middle = np.asarray(next(iter(levels.values())))[at : at + 9]
+    areas = np.sort((middle[:, 2] - middle[:, 0]) * (middle[:, 3] - middle[:, 1]))
+    want = np.repeat([(4 * first * 2 ** (k / 3)) ** 2 for k in range(3)], 3)
+    np.testing.assert_allclose(areas[:whole], want[:whole], rtol=1e-4)
+
+
+def test_encoders_without_levels_are_refused():
+    plain = keras.Sequential([keras.Input((64, 64, 3)), keras.layers.Flatten()])
+    with pytest.raises(ConfigError, match="does not name its levels"):
+        level_strides(plain)
+    with pytest.raises(ConfigError, match="a side that each level divides"):
+        level_strides(resnet10(width=0.125, image_size=72, seed=0))
