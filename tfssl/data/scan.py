@@ -130,10 +130,8 @@ def files_below(root: str, folder: str = "") -> list[str]:
         inside = real.pop() if real else linked.pop()
         here = os.path.join(root, inside)
         try:
-            status = os.stat(here)
-            if (status.st_dev, status.st_ino) in entered:
+            if _entered(here, entered) is None:
                 continue
-            entered.add((status.st_dev, status.st_ino))
             with os.scandir(here) as listing:
                 entries = [e for e in listing if not LEFTOVERS.fullmatch(e.name)]
         except OSError as error:
@@ -170,11 +168,10 @@ def walk(
         inside = real.pop() if real else linked.pop()
         here = os.path.join(root, inside)
         try:
-            status = os.stat(here)
-            if (status.st_dev, status.st_ino) in entered:
+            status = _entered(here, entered)
+            if status is None:
                 yield Directory(inside, tally=Tally(loops=1))
                 continue
-            entered.add((status.st_dev, status.st_ino))
             directory = (known or {}).get(inside)
             if directory is None or directory.signature != status.st_mtime_ns:
                 directory = _listed(root, inside, status.st_mtime_ns)
@@ -185,6 +182,16 @@ def walk(
         yield directory
         real += map(directory.path, directory.folders)
         linked += map(directory.path, directory.links)
+
+
+def _entered(here: str, before: set[tuple[int, int]]) -> os.stat_result | None:
+    """Notes that a folder is entered; None if it was before, whatever its name."""
+    status = os.stat(here)
+    folder = (status.st_dev, status.st_ino)
+    if folder in before:
+        return None
+    before.add(folder)
+    return status
 
 
 def _listed(root: str, inside: str, signature: int) -> Directory:

@@ -87,7 +87,7 @@ class FasterRCNN:
         return tf.constant(self._anchors)
 
     def map(self, images: tf.Tensor, training: bool) -> tf.Tensor:
-        """Images `[b, S, S, 3]` to the map `[b, S / 16, S / 16, C]`."""
+        """Images `[b, S, S, 3]` to the map `[b, S / s, S / s, C]` of stride s."""
         return self._stages(images, training=training)
 
     def proposed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
 
 import numpy as np
 import tensorflow as tf
@@ -44,20 +44,14 @@ def run(config: Config) -> Outcome:
     """
     data, held_out = detection.boxes_sources(config)
     build.require_batch(config, data, "detect_batch_size")
-    start = start_of(config, "detect")
 
-    def work(own: RunDirectory | None) -> Iterator[Score]:
-        settings = _DETECTING.settings(config, own, start)
+    def train(settings: Config, own: RunDirectory | None) -> None:
         job = detection.detection(config, data)
         texts = {CLASSES: classes_text(data.objects.class_names)}
         _DETECTING.train(settings, own, job, None, texts)
-        if own is not None:
-            yield _score(config, data, held_out, own)
 
-    folder = "detect" if start else "detect_random"
-    path, scores = _DETECTING.run(config, work, folder)
-    score = scores[0] if scores else None
-    return Outcome(path if start else None, value=score)
+    score = functools.partial(_score, config, data, held_out)
+    return _DETECTING.run_from(config, start_of(config, "detect"), train, score)
 
 
 def _score(config: Config, data: Source, held_out: Source, own: RunDirectory) -> Score:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from tfssl.runs import RunDirectory
 from tfssl.runs.scores import Score, add_score
 from tfssl.show import console
 from tfssl.show.scores import score_line
+from tfssl.tasks import Outcome
 from tfssl.train import Job
 
 
@@ -72,6 +73,39 @@ class OwnRun:
                 console.say(score_line(score))
         console.say(f"the {self.words[1]} run is {own.path}")
         return str(own.path), scores
+
+    def run_from(
+        self,
+        config: Config,
+        start: str,
+        train: Callable[[Config, RunDirectory | None], None],
+        score: Callable[[RunDirectory], Score],
+    ) -> Outcome:
+        """Trains from another run or random weights, and scores once.
+
+        Args:
+          config: Resolved configuration.
+          start: The run whose weights it begins with; empty: the seed's, in a folder
+            of another name, so that both scores stand side by side.
+          train: Trains with the run's flags in its directory, see `settings`.
+          score: Of the trained run.
+
+        Returns:
+          The run, or that of `config` where weights were random; and the score.
+
+        Raises:
+          RunDirectoryError: The folder holds a run with other flags.
+          Stopped: A signal ended the training after a checkpoint.
+        """
+
+        def work(own: RunDirectory | None) -> Iterator[Score]:
+            train(self.settings(config, own, start), own)
+            if own is not None:
+                yield score(own)
+
+        folder = self.name if start else f"{self.name}_random"
+        path, scores = self.run(config, work, folder)
+        return Outcome(path if start else None, value=scores[0] if scores else None)
 
     def settings(self, config: Config, own: RunDirectory | None, start: str) -> Config:
         """The flags of the run to train, which begins from another, or the seed.

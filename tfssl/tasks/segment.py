@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -45,21 +44,15 @@ def run(config: Config) -> Outcome:
     """
     data, held_out = segmentation.mask_sources(config)
     build.require_batch(config, data, "segment_batch_size")
-    start = start_of(config, "segment")
 
-    def work(own: RunDirectory | None) -> Iterator[Score]:
-        settings = _SEGMENTING.settings(config, own, start)
+    def train(settings: Config, own: RunDirectory | None) -> None:
         job = segmentation.segmentation(config, data)
         views = functools.partial(segmentation.first_views, config, data)
         texts = {CLASSES: json.dumps(list(data.pixel_classes))}
         _SEGMENTING.train(settings, own, job, views, texts)
-        if own is not None:
-            yield _score(config, data, held_out, own)
 
-    folder = "segment" if start else "segment_random"
-    path, scores = _SEGMENTING.run(config, work, folder)
-    score = scores[0] if scores else None
-    return Outcome(path if start else None, value=score)
+    score = functools.partial(_score, config, data, held_out)
+    return _SEGMENTING.run_from(config, start_of(config, "segment"), train, score)
 
 
 def _score(config: Config, data: Source, held_out: Source, own: RunDirectory) -> Score:
