@@ -118,6 +118,13 @@ def test_overlaps_and_matching_by_hand():
     assert not kind.numpy().any()
 
 
+@pytest.mark.parametrize(("above", "want"), [(0.5, 1), (0.7, -1)])
+def test_a_bound_itself_is_no_background(above, want):
+    half = tf.constant([[[0.5]]])
+    _, kind = regions.matched(half, tf.constant([[True]]), below=0.5, above=above)
+    assert kind.numpy().tolist() == [[want]]
+
+
 @pytest.mark.parametrize(
     ("objects", "background", "want"),
     [
