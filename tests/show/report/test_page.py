@@ -255,6 +255,19 @@ def test_the_page_says_how_the_start_was(quick):
     assert start_sentence([]) == start_sentence([{"step": 1, "loss": True}]) == ""
 
 
+def test_a_detection_that_two_runs_keep_is_shown_once(quick):
+    row = {"ap": 0.1, "ap50": 0.2, "voc_ap50": 0.3, "objects": 7}
+    found = {"precision": [1.0, 0.5, 0.0], "by_class": {"ball": row}}
+    scores = [
+        Score("detect", "s/val", subject, {"ap": 0.1}, {}, found=found)
+        for subject in ("trained", "scratch")
+    ]
+    chain = [RunScores("", scores), RunScores("detect", scores[:1])]
+    text = words(build_page(ReportData(chain=chain)))
+    assert text.count("Precision over recall in per cent") == 2
+    assert "detect/ · Trained encoder" in text
+
+
 def test_neither_tensorflow_nor_pyplot():
     # pyplot's global state breaks in threads and picks a window system.
     code = (

@@ -367,8 +367,8 @@ def _predictions(found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _detections(data: ReportData) -> Iterator[dict[str, Any]]:
     """Precision over recall, and average precision by class, of each detector."""
-    for run in data.chain:
-        for score in run.scores:
+    for group in groups(data.chain):
+        for score in group.scores:
             precision = score.found.get("precision")
             if score.protocol != "detect" or not precision:
                 continue
@@ -381,7 +381,7 @@ def _detections(data: ReportData) -> Iterator[dict[str, Any]]:
                  f"{row['objects']:,}")
                 for name, row in score.found["by_class"].items()
             ]  # fmt: skip
-            parts = (run.name and f"{run.name}/", spelled(score.subject, SUBJECTS))
+            parts = (group.run and f"{group.run}/", spelled(score.subject, SUBJECTS))
             title = " · ".join(filter(None, parts))
             alt = "precision over recall at overlap .5, mean over classes"
             yield {"title": title, "picture": both_themes(draw, alt), "rows": rows}
