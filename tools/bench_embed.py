@@ -2,11 +2,11 @@
 
     python tools/bench_embed.py --images=100000 --encoder=resnet18_cifar
 
-Makes a run of one step, then in turn: a part of the drawn images through all of
-`--mode=embed` (reading, encoding, writing shards), and the forward pass alone on a
-batch that lies in memory. Prints one JSON line: images/s of both (medians of the
-parts), their ratio, and the peak memory of the whole command in processes of their own,
-at each number of `--memory`.
+Makes a run of one step and a folder of so many JPEG files (links to 1,000 drawn
+pictures), then in turn: a part of the files through all of `--mode=embed` (reading,
+encoding, writing shards), and the forward pass alone on a batch that lies in memory.
+Prints one JSON line: images/s of both (medians of the parts), their ratio, and the peak
+memory of the whole command in processes of their own, at each number of `--memory`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ startup.prepare_environment()
 
 import tfssl  # noqa: E402
 
+DRAWN = 1000
+
 
 def tiny_run(folder: Path, options: argparse.Namespace) -> None:
     """A run after one step, of the encoder that is to be measured."""
@@ -45,6 +47,24 @@ def tiny_run(folder: Path, options: argparse.Namespace) -> None:
     )
 
 
+def pictures(folder: Path, count: int, size: int) -> str:
+    """Makes a folder of JPEG files; returns it as a data set."""
+    import tensorflow as tf
+
+    from tfssl.data.drawing import draw_image
+
+    for number in range(count):
+        place = folder / f"{number // DRAWN:04}"
+        place.mkdir(parents=True, exist_ok=True)
+        file = place / f"{number % DRAWN:04}.jpg"
+        if number < DRAWN:
+            drawn = draw_image(number, "train", size)
+            file.write_bytes(tf.io.encode_jpeg(drawn).numpy())
+        else:
+            os.link(folder / "0000" / file.name, file)
+    return f"folder:{folder}"
+
+
 def rates(folder: Path, options: argparse.Namespace) -> tuple[list[float], list[float]]:
     """Images a second of each part: through everything, and of the bare encoder."""
     import numpy as np
@@ -56,8 +76,9 @@ def rates(folder: Path, options: argparse.Namespace) -> tuple[list[float], list[
 
     run = tfssl.load(folder)
     encode = vectors.vectors(vectors.parts(run, ()))
-    config = dataclasses.replace(run.config, dataset=f"shapes:{options.images}")
-    source = build.source(config, config.train_split, memory=0)
+    dataset = pictures(folder.parent / "files", options.images, options.image_size)
+    config = dataclasses.replace(run.config, dataset=dataset)
+    source = build.source(config, "all", memory=0)
     plan = {
         "format": "npy",
         "dtype": "float32",
@@ -88,14 +109,15 @@ def rates(folder: Path, options: argparse.Namespace) -> tuple[list[float], list[
     return whole, bare
 
 
-def peak_megabytes(folder: Path, images: int) -> float:
+def peak_megabytes(folder: Path, images: int, size: int) -> float:
     """Peak memory of the command."""
+    dataset = pictures(folder.parent / f"files-{images}", images, size)
     program = (
         "import resource, sys; from tfssl.main import main; code = main(sys.argv); "
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"
     )
     flags = ["--mode=embed", f"--init_from={folder}", f"--run_dir={folder}-{images}"]
-    flags += [f"--dataset=shapes:{images}", "--noprogress"]
+    flags += [f"--dataset={dataset}", "--embed_split=all", "--noprogress"]
     done = subprocess.run(
         [sys.executable, "-c", program, *flags],
         check=True, stdout=subprocess.PIPE, text=True, env=os.environ,
@@ -128,7 +150,9 @@ def main() -> None:
                 "ratios": [round(a / b, 3) for a, b in zip(whole, bare, strict=True)],
             }
         for images in filter(None, options.memory.split(",")):
-            found[f"peak_mb_{images}"] = round(peak_megabytes(folder, int(images)))
+            found[f"peak_mb_{images}"] = round(
+                peak_megabytes(folder, int(images), options.image_size)
+            )
     print(json.dumps(found))
 
 

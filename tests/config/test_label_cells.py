@@ -37,10 +37,6 @@ def test_a_file_is_one_fraction_whatever_its_name():
         ({"label_fraction": "0.1,0.1"}, "each fraction once"),
         ({"label_seeds": 2, "strategy": "multiworker"}, "a learning curve with"),
         (
-            {"label_seeds": 2, "mode": "pretrain,finetune,distill,distill"},
-            "one distillation for each point",
-        ),
-        (
             {"label_seeds": 2, "mode": "distill", "run_dir": "x"},
             "finetune before distill",
         ),

@@ -31,6 +31,14 @@ def test_a_small_set_is_drawn_once_for_all_modes(monkeypatch):
         np.testing.assert_array_equal(a["image"], b["image"])
 
 
+def test_a_set_that_is_read_once_is_not_drawn_at_opening(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("tfssl.data.drawing.draw_image", None)
+        opened = open_source("shapes:60", "train", image_size=17, memory=0)
+    (first,) = images(opened, 1)
+    np.testing.assert_array_equal(first["image"], draw_image(0, "train", 17))
+
+
 def test_sizes_labels_and_ids():
     train = open_source("shapes:300", "train[10%:]", image_size=16)
     test = open_source("shapes:300", "test", image_size=16)

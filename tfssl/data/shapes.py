@@ -209,4 +209,5 @@ def open_shapes(argument: str, split: Split, options: SourceOptions) -> Shapes:
         masks = options.targets == "mask"
         size = options.image_size
         return Scenes(split, examples=examples, image_size=size, masks=masks)
-    return Shapes(split, examples=examples, image_size=options.image_size)
+    size, memory = options.image_size, MEMORY if options.keep else 0
+    return Shapes(split, examples=examples, image_size=size, memory=memory)

@@ -236,6 +236,7 @@ class SourceOptions:
       image_size: Side of the pictures that are drawn; files keep their own size.
       data_dir: Where relative paths, or prepared TFDS data sets, are.
       index_dir: Where indexes are kept; None: `remote.cache_directory()`.
+      keep: Draw all pictures at opening, if they fit in memory; False: when asked for.
       rebuild_index: Make indexes anew.
       max_pixels: Images whose header declares more are unreadable; 0: no limit.
       orient: `"exif"`: pictures are turned upright; `"none"`: they stay as they lie.
@@ -249,6 +250,7 @@ class SourceOptions:
     image_size: int
     data_dir: str | None = None
     index_dir: str | None = None
+    keep: bool = True
     rebuild_index: bool = False
     max_pixels: int = MAX_PIXELS
     orient: str = "none"

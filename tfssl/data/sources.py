@@ -28,7 +28,7 @@ def open_source(
       spec: `KIND` or `KIND:ARGUMENT`, a kind of `tables.DATASETS`.
       split: `NAME` or `NAME[START:STOP]`, see `parse_split`.
       memory: Bytes that decoded images of one common size may take; they are then
-        decoded once, now. 0: never.
+        decoded once, now. 0: never, and pictures are drawn when they are asked for.
       label_fraction: Only these examples, see `labelled_part`; empty: all, labelled or
         not.
       seed: Of that draw; nothing else here depends on it.
@@ -39,7 +39,7 @@ def open_source(
     """
     kind, _, argument = spec.partition(":")
     opener = tables.find(tables.DATASETS, "dataset", kind, DataError)
-    how = SourceOptions(**options)
+    how = SourceOptions(keep=memory > 0, **options)
     if how.targets:
         memory = 0  # what is decoded there has no other targets than a label
         if kind not in (having := tables.TARGETS[how.targets]):

@@ -102,7 +102,8 @@ def run(
             if is_curve(share) and "label_seeds" in TASKS[mode].flags():
                 from tfssl.tasks import label_curve
 
-                outcome = label_curve.run(share, mode, task(mode))
+                earlier = modes(config)[: -len(left) - 1].count(mode)
+                outcome = label_curve.run(share, mode, task(mode), earlier)
             elif is_table(share) and mode in WEIGHTS:
                 from tfssl.tasks import dense_table
 

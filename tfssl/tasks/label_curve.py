@@ -24,7 +24,9 @@ FOLDER = "labels"
 FILE = "labels.json"
 
 
-def run(config: Config, mode: str, task: Callable[[Config], Outcome]) -> Outcome:
+def run(
+    config: Config, mode: str, task: Callable[[Config], Outcome], earlier: int = 0
+) -> Outcome:
     """Runs a mode once for each fraction and seed, and says the table so far.
 
     Each point is a run directory, `run_dir/labels/FRACTION-seed-N`, that begins from
@@ -35,11 +37,17 @@ def run(config: Config, mode: str, task: Callable[[Config], Outcome]) -> Outcome
       config: Resolved, with several fractions or seeds.
       mode: That learns from labels.
       task: Its function.
+      earlier: How often the command had the mode before. A second distillation is by
+        the student of the first, and stands in its folder.
     """
     above = as_path(config.run_dir) / FOLDER
     for name, cell in cells(config).items():
-        point = RunDirectory(above / name)
-        one = _of_point(config, cell, point, mode)
+        one = dataclasses.replace(cell, mode=mode, run_dir=str(above / name))
+        if mode == "distill":
+            one = _distillation(one, earlier)
+        else:
+            start = config.init_from or config.run_dir
+            one = dataclasses.replace(one, init_from=start)
         after = functools.partial(_count, one)
         run_once(one, mode, task, f"{mode}, labels {name}", after)
     found = curves(measured(config.run_dir))
@@ -57,19 +65,27 @@ def _count(one: Config, point: RunDirectory) -> None:
 def measured(run_dir: str) -> list[Measured]:
     """Reads the scores of all points of a run's learning curves."""
     above = as_path(run_dir) / FOLDER
-    found = []
+    found: list[Measured] = []
     for folder in sorted(above.iterdir(), key=str) if above.is_dir() else ():
-        if (folder / FILE).is_file():
+        own: list[Measured] = []
+        while (folder / FILE).is_file():
             known = json.loads((folder / FILE).read_text("utf-8"))
             for score in scores_of(RunDirectory(folder).read_results()):
-                found.append(Measured(known["images"], known["fraction"], score))
+                one = Measured(known["images"], known["fraction"], score)
+                if one not in own:  # a student's own folder repeats its score
+                    own.append(one)
+            folder = folder / "distill"
+        found += own
     return found
 
 
-def _of_point(config: Config, cell: Config, point: RunDirectory, mode: str) -> Config:
-    start = config.init_from or config.run_dir
-    one = dataclasses.replace(cell, mode=mode, run_dir=str(point.path))
-    if mode == "distill":
-        teacher = config.teacher or str(point.finetune)
-        return dataclasses.replace(one, teacher=teacher, init_from="")
-    return dataclasses.replace(one, init_from=start)
+def _distillation(one: Config, earlier: int) -> Config:
+    """Returns the flags of a point's distillation, by what the point has trained."""
+    names = one.student_encoder[earlier:][:1] or one.student_encoder[-1:]
+    point = RunDirectory(one.run_dir)
+    place = point.path
+    for _ in range(earlier):
+        place = place / "distill"
+    teacher = str(place) if earlier else one.teacher or str(point.finetune)
+    own = {"run_dir": str(place), "teacher": teacher, "student_encoder": names}
+    return dataclasses.replace(one, init_from="", **own)  # type: ignore[arg-type]

@@ -66,12 +66,6 @@ def _label_fraction(config: Config) -> Iterator[str]:
             "one machine: its points are short",
             "--strategy=mirrored",
         )
-    if is_curve(config) and asked.count("distill") > 1:
-        yield message(
-            f"a learning curve with --mode={config.mode}",
-            "one distillation for each point",
-            "a command for each --student_encoder",
-        )
     before = asked[: asked.index("distill")] if "distill" in asked else ["finetune"]
     if is_curve(config) and not config.teacher and "finetune" not in before:
         yield message(
