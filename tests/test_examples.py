@@ -136,3 +136,28 @@ def test_one_replica_is_two(tmp_path):
     for name in (n for n in a if not n.startswith("optimizer/")):
         gap = np.linalg.norm(a[name] - b[name])
         assert gap <= 1e-4 * max(1e-2, np.linalg.norm(a[name])), name
+
+
+@pytest.mark.slow
+def test_choices_of_what_to_label_are_compared(tmp_path, monkeypatch, capsys):
+    from examples import choose_labels
+
+    trained, out = tmp_path / "run", tmp_path / "chosen"
+    words = [w for w in TINY if "flagfile" not in w and "predictor" not in w]
+    run(*words, "--mode=pretrain", "--train_steps=1", f"--run_dir={trained}")
+    monkeypatch.setattr(choose_labels, "STRATEGIES", ("coverage", "random"))
+    words = [f"--runs={trained}", f"--out={out}", "--select=12"]
+    words += ["--linear_epochs=1", "--linear_learning_rates=1", "--finetune_epochs=1"]
+    monkeypatch.setattr(sys, "argv", ["choose_labels.py", *words])
+    choose_labels.main()
+    said = capsys.readouterr().out
+    rows = (out / "table.csv").read_text().splitlines()
+    assert len(rows) == 5 and rows[1].startswith("linear,coverage,12,")
+    assert (out / "accuracy.png").stat().st_size > 5000
+    chosen = (out / "seed-0/random-12/select/chosen.txt").read_text().split("\n")
+    assert len([line for line in chosen if line]) == 12
+    assert "12 of 64 images" in said or "12 images" in said
+    # What has its score is not done again.
+    monkeypatch.setattr(choose_labels, "WAYS", dict.fromkeys(choose_labels.WAYS))
+    choose_labels.main()
+    assert (out / "table.csv").read_text().splitlines() == rows

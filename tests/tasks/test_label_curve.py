@@ -67,7 +67,7 @@ def test_in_a_curve_the_first_student_teaches_the_second(tmp_path, students):
 
     for earlier in (0, 1):
         found = label_curve.run(config, "distill", task, earlier).value
-    point = tmp_path / "labels" / "1.0-seed-0"
+    point = tmp_path / "labels" / "1-seed-0"
     first, second = seen[0], seen[2]
     assert first.teacher == str(point / "finetune") and first.run_dir == str(point)
     assert second.teacher == second.run_dir == str(point / "distill")

@@ -16,6 +16,7 @@ because the list lives in the training process.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -28,10 +29,13 @@ from tfssl.data.rows import (
     Make,
     Row,
     ViewRows,
+    batch_rows,
     fetch_or_mask,
+    jpeg_kind,
     may_fail,
     nothing,
     rows_at_once,
+    whole_example,
 )
 from tfssl.data.source import Source
 from tfssl.errors import DataError, message
@@ -246,28 +250,46 @@ def inference(
       the last batch and for unreadable examples (black image, label and id -1).
     """
     total = source.num_examples
+    shape = [image_size, image_size, 3]
+    kind = jpeg_kind(source)
 
-    def row(index: tf.Tensor) -> dict[str, tf.Tensor]:
+    def careful(position: tf.Tensor, index: tf.Tensor) -> Row:
+        del position
+        return shown(index, lambda: fetch_or_mask(source, index))
+
+    def quick(position: tf.Tensor, index: tf.Tensor) -> Row:
+        del position
+        return shown(
+            index, lambda: (whole_example(source, index, kind), tf.constant(True))
+        )
+
+    def shown(index: tf.Tensor, read: Callable[[], tuple[Row, tf.Tensor]]) -> Row:
         example, readable = tf.cond(
             index < total,
-            lambda: _checked(*fetch_or_mask(source, index)),
+            lambda: _checked(*read()),
             lambda: (nothing(), tf.constant(False)),
         )
         image = tf.cond(
             readable,
             lambda: geometry.eval_image(example["image"], transform, image_size),
-            lambda: tf.zeros([image_size, image_size, 3]),
+            lambda: tf.zeros(shape),
         )
         return {
-            "image": tf.ensure_shape(image, [image_size, image_size, 3]),
+            "image": tf.ensure_shape(image, shape),
             "label": example["label"],
             "id": example["id"],
             "mask": readable,
         }
 
     counts = tf.data.Dataset.range(-(-total // batch) * batch)
-    images = counts.map(row, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return finish(images.batch(batch, drop_remainder=True))
+    if not may_fail(source):
+        rows = counts.map(lambda index: careful(index, index), **_IN_ORDER)
+        return finish(rows.batch(batch, drop_remainder=True))
+    size = rows_at_once(batch)
+    parts = counts.batch(size, drop_remainder=True).map(
+        lambda index: batch_rows(index, index, quick, careful), **_IN_ORDER
+    )
+    return finish(parts.batch(batch // size, drop_remainder=True).map(_joined))
 
 
 def _checked(

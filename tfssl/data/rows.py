@@ -162,6 +162,35 @@ def _report(
     )
 
 
+def jpeg_kind(source: Source) -> str:
+    """Returns how to try `source.jpeg`, see `Encoded.mostly_jpeg`; `""`: not at all."""
+    # Asked while a pipeline is being traced; the source reads a file at once, in
+    # Python that is not for TensorFlow to rewrite.
+    plainly = tf.autograph.experimental.do_not_convert
+    with tf.init_scope():
+        known = hasattr(source, "mostly_jpeg")
+        return plainly(source.mostly_jpeg)() if known else ""
+
+
+def whole_example(source: Source, index: tf.Tensor, kind: str) -> Row:
+    """Returns `source.example`, by a smaller graph where it is a JPEG.
+
+    Args:
+      source: The data set.
+      index: int64 scalar.
+      kind: Of `jpeg_kind`; not empty: whatever else is no JPEG is an error.
+
+    Raises:
+      tf.errors.OpError: When run, if it is unreadable.
+    """
+    if not kind:
+        return source.example(index)
+    found = source.jpeg(index, look=kind == "look")
+    image = tf.io.decode_image(found["data"], channels=3, expand_animations=False)
+    image = tf.ensure_shape(image, [None, None, 3])
+    return {"image": image, "label": found["label"], "id": found["id"]}
+
+
 def rows_at_once(batch: int) -> int:
     """Returns the largest number of rows, at most 16, that divides a batch."""
     return max(n for n in range(1, _LARGEST + 1) if batch % n == 0)
@@ -256,12 +285,7 @@ class ViewRows:
         return batch_rows(position, index, self._quick(), self.row)
 
     def _quick(self) -> Make:
-        # Asked while a pipeline is being traced; the source reads a file at once, in
-        # Python that is not for TensorFlow to rewrite.
-        plainly = tf.autograph.experimental.do_not_convert
-        with tf.init_scope():
-            known = hasattr(self.source, "mostly_jpeg")
-            kind = plainly(self.source.mostly_jpeg)() if known else ""
+        kind = jpeg_kind(self.source)
         if not kind:
             return self._plain
         return functools.partial(self._jpeg, look=kind == "look")
