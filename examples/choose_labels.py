@@ -64,8 +64,10 @@ def measure(run: str, seed: int, options: argparse.Namespace) -> dict[Cell, floa
                         embeddings=vectors,
                         **quiet,
                     )
-                    flags = options.flags[way]
-                    task(run_dir=place, label_fraction=chosen, **quiet, **flags)
+                    flags = {"label_fraction": chosen, **options.flags[way]}
+                    if way == "finetune":
+                        flags.setdefault("finetune_batch_size", min(16, count))
+                    task(run_dir=place, **quiet, **flags)
                 value = top1(place, way)
                 if value is None:
                     sys.exit(f"{place} has no score of {way}")
