@@ -53,14 +53,19 @@ DIRT: Mapping[str, str] = {
 
 
 class Tally:
-    """Counts kinds of dirt, and remembers where each was met first."""
+    """Counts kinds of dirt, and remembers where each was met first.
 
-    def __init__(self) -> None:
+    Args:
+      kinds: Those that there are, in words.
+    """
+
+    def __init__(self, kinds: Mapping[str, str] = DIRT) -> None:
         self.counts: dict[str, int] = {}
         self._first: dict[str, str] = {}
+        self._kinds = kinds
 
     def add(self, kind: str, where: str, count: int = 1) -> None:
-        """Counts a kind of `DIRT`."""
+        """Counts one of the kinds."""
         self.counts[kind] = self.counts.get(kind, 0) + count
         self._first.setdefault(kind, where)
 
@@ -68,7 +73,7 @@ class Tally:
         """`"3 boxes without an area: left out, such as a.xml"`, one a kind."""
         return [
             f"{self.counts[kind]} {text}, such as {printable(self._first[kind])}"
-            for kind, text in DIRT.items()
+            for kind, text in self._kinds.items()
             if kind in self.counts
         ]
 
@@ -302,8 +307,29 @@ class CocoFile:
     images: dict[str, Annotation]
 
 
-def read_coco(path: str, tally: Tally) -> CocoFile | None:
-    """Reads COCO's JSON of instances; None where that cannot be done."""
+@dataclasses.dataclass(frozen=True)
+class CocoRows:
+    """What every JSON of COCO's has, as it stands there.
+
+    Attributes:
+      images: Rows of images by their id, in order; each has a `file_name`.
+      annotations: Anything.
+      named: Names of classes by id.
+    """
+
+    images: dict[Hashable, dict[str, Any]]
+    annotations: list[Any]
+    named: dict[Any, str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the classes, in the order of their ids."""
+        order = sorted(self.named, key=lambda n: (isinstance(n, str), n))
+        return tuple(dict.fromkeys(self.named[n] for n in order))
+
+
+def coco_rows(path: str, tally: Tally) -> CocoRows | None:
+    """Reads a JSON of COCO's; None where that cannot be done."""
     try:
         content = json.loads(_text(_bytes(path), path, tally))
         images, rows = content["images"], content["annotations"]
@@ -313,32 +339,42 @@ def read_coco(path: str, tally: Tally) -> CocoFile | None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         tally.add("unreadable", path)
         return None
-    named = _categories(categories, path, tally)
+    by_id: dict[Hashable, dict[str, Any]] = {}
+    for row in images:
+        file = row.get("file_name") if isinstance(row, dict) else None
+        number = coco_id(row.get("id")) if isinstance(row, dict) else None
+        if not isinstance(file, str) or number is None:
+            tally.add("unreadable", path)
+        elif number in by_id:
+            tally.add("twin_ids", f"{file} in {path}")
+        else:
+            by_id[number] = row
+    return CocoRows(by_id, rows, _categories(categories, path, tally))
+
+
+def read_coco(path: str, tally: Tally) -> CocoFile | None:
+    """Reads COCO's JSON of instances; None where that cannot be done."""
+    content = coco_rows(path, tally)
+    if content is None:
+        return None
     files: dict[Hashable, str] = {}
     twins: set[Hashable] = set()
     sizes: dict[str, tuple[int, int] | None] = {}
-    for row in images:
-        file = row.get("file_name") if isinstance(row, dict) else None
-        number = _id(row.get("id")) if isinstance(row, dict) else None
-        if not isinstance(file, str) or number is None:
-            tally.add("unreadable", path)
-        elif number in files:
-            tally.add("twin_ids", f"{file} in {path}")
+    for number, row in content.images.items():
+        file = files[number] = row["file_name"]
+        size = _numbers([row.get("height"), row.get("width")])
+        if file in sizes:
+            tally.add("twin_rows", f"{file} in {path}")
+            twins.add(number)
         else:
-            files[number] = file
-            size = _numbers([row.get("height"), row.get("width")])
-            if file in sizes:
-                tally.add("twin_rows", f"{file} in {path}")
-                twins.add(number)
-            else:
-                sizes[file] = _whole(size, f"{file} in {path}", tally)
+            sizes[file] = _whole(size, f"{file} in {path}", tally)
     boxes: dict[str, list[Box]] = {file: [] for file in sizes}
     seen: set[Hashable] = set()
-    for row in rows:
+    for row in content.annotations:
         if not isinstance(row, dict):
             tally.add("not_numbers", path)
             continue
-        number, of = _id(row.get("id")), _id(row.get("image_id"))
+        number, of = coco_id(row.get("id")), coco_id(row.get("image_id"))
         if number is not None and number in seen:
             tally.add("twin_objects", f"id {number} in {path}")
         seen.add(number)
@@ -346,15 +382,14 @@ def read_coco(path: str, tally: Tally) -> CocoFile | None:
             tally.add("no_image_row", f"image_id {row.get('image_id')} in {path}")
             continue
         file = files[of]
-        box = _coco_box(row, f"{file} in {path}", named, tally)
+        box = _coco_box(row, f"{file} in {path}", content.named, tally)
         if box is not None and not (of in twins and box in boxes[file]):
             boxes[file].append(box)
     found = {f: Annotation(tuple(boxes[f]), size) for f, size in sizes.items()}
-    order = sorted(named, key=lambda n: (isinstance(n, str), n))
-    return CocoFile(tuple(dict.fromkeys(named[n] for n in order)), found)
+    return CocoFile(content.names, found)
 
 
-def _id(value: Any) -> Hashable:
+def coco_id(value: Any) -> Hashable:
     """What identifies a row: `1`, `1.0` and `"1"` are one; None for what cannot."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -367,7 +402,7 @@ def _categories(rows: Sequence[Any], path: str, tally: Tally) -> dict[Any, str]:
     """Names of classes by id."""
     named: dict[Any, str] = {}
     for row in rows:
-        number = _id(row.get("id")) if isinstance(row, dict) else None
+        number = coco_id(row.get("id")) if isinstance(row, dict) else None
         name = row.get("name") if isinstance(row, dict) else None
         name = str(name).strip() if isinstance(name, str | int | float) else ""
         if number is None or not name:
@@ -381,7 +416,7 @@ def _coco_box(
     row: Mapping[str, Any], where: str, named: Mapping[Any, str], tally: Tally
 ) -> Box | None:
     """The object of a row of `annotations`; None where it is none."""
-    category = _id(row.get("category_id"))
+    category = coco_id(row.get("category_id"))
     if category is None or category not in named:
         tally.add("unknown", where)
         return None

@@ -213,7 +213,7 @@ def list_coco(root: str, split: str, tally: Tally) -> Listed:
     folder = os.path.dirname(root) if single else root
     paths = files_below(folder)
     files = [os.path.basename(root)] if single else _of_instances(paths)
-    own = {path: _json_role(path) for path in files}
+    own = {path: json_role(path) for path in files}
     pooled = split == "all" or not any(own.values())
     chosen, held_out = files, _HELD_OUT if pooled and split != "all" else ""
     if not pooled:
@@ -234,7 +234,7 @@ def list_coco(root: str, split: str, tally: Tally) -> Listed:
         if content is None:
             continue
         names += [name for name in content.names if name not in names]
-        where = _finder(there, path)
+        where = image_finder(there, path)
         for file, annotation in content.images.items():
             if not (image := where(file)):
                 tally.add("lone", f"{file} in {path}")
@@ -265,14 +265,14 @@ def _of_instances(paths: Sequence[str]) -> list[str]:
     return named or found
 
 
-def _json_role(path: str) -> str:
+def json_role(path: str) -> str:
     """The split of a JSON, by its name (`instances_val2017`) or its folder."""
     words = re.split(r"[_.\-]", os.path.splitext(os.path.basename(path))[0])
     own = [role(re.sub(r"\d+$", "", word)) for word in words]
     return next(filter(None, own), "") or _role_of(path)
 
 
-def _finder(there: Sequence[str], json_path: str) -> Callable[[str], str]:
+def image_finder(there: Sequence[str], json_path: str) -> Callable[[str], str]:
     """Function of a name in a JSON to the path of that image, or ""."""
     known = {canonical(path): path for path in there}
     by_base: dict[str, list[str]] = {}
@@ -282,7 +282,7 @@ def _finder(there: Sequence[str], json_path: str) -> Callable[[str], str]:
     word = os.path.splitext(os.path.basename(json_path))[0].split("_")[-1]
     bases = [beside, os.path.join(beside, "images"), word, os.path.join("images", word)]
     bases += ["images", ""]
-    own = _json_role(json_path)
+    own = json_role(json_path)
 
     def find(file: str) -> str:
         file = os.path.normpath(canonical(file).replace("\\", "/")).lstrip("/")

@@ -3,7 +3,8 @@
 A mask is an image file whose pixels are numbers of classes. Grey values are numbers,
 those of a palette are its places, black and white are 0 and 1. Of 16 bits the same; of
 RGB the common value of the three channels, or the place of the colour in PASCAL VOC's
-palette. Alpha is dropped. A JPEG is refused: its compression changes the numbers. No
+palette. Alpha is dropped. A JPEG is refused: its compression changes the numbers. Of
+COCO's panoptic masks colours are ids of segments, whose classes the reader is told. No
 TensorFlow.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -39,7 +41,8 @@ class Mask:
     Attributes:
       numbers: uint8 `[h, w]`, `IGNORED` for what is above 254.
       kinds: Of `KINDS`.
-      above: Pixels whose number is above 254, and neither 255 nor 65535.
+      above: Pixels whose number is above 254, and neither 255 nor 65535; or whose id
+        is that of no segment.
     """
 
     numbers: np.ndarray
@@ -62,12 +65,16 @@ def voc_palette() -> np.ndarray:
     return table
 
 
-def read_mask(data: bytes, max_pixels: int = 0) -> Mask:
+def read_mask(
+    data: bytes, max_pixels: int = 0, segments: Mapping[int, int] | None = None
+) -> Mask:
     """Reads a mask out of the bytes of its file.
 
     Args:
       data: The file.
       max_pixels: Most pixels that it may declare; 0: any number.
+      segments: The class, or `IGNORED`, of each id that colours stand for; None:
+        pixels are classes.
 
     Raises:
       ValueError: With the reason, where the bytes are no mask.
@@ -76,7 +83,7 @@ def read_mask(data: bytes, max_pixels: int = 0) -> Mask:
         warnings.simplefilter("ignore")
         try:
             with Image.open(io.BytesIO(data)) as image:
-                return _read(image, _bits(image, data), max_pixels)
+                return _read(image, _bits(image, data), max_pixels, segments)
         except ValueError:
             raise
         except Exception as error:  # whatever a library finds in a damaged file
@@ -106,7 +113,12 @@ def _bits(image: Image.Image, data: bytes) -> int:
     return bits
 
 
-def _read(image: Image.Image, bits: int, max_pixels: int) -> Mask:
+def _read(
+    image: Image.Image,
+    bits: int,
+    max_pixels: int,
+    segments: Mapping[int, int] | None,
+) -> Mask:
     if image.format in ("JPEG", "MPO"):
         raise ValueError("is a JPEG, whose compression changes the numbers of classes")
     if max_pixels and image.width * image.height > max_pixels:
@@ -116,6 +128,8 @@ def _read(image: Image.Image, bits: int, max_pixels: int) -> Mask:
     kinds = []
     if image.mode in ("LA", "PA", "RGBA"):
         kinds.append("transparent")
+    if segments is not None:
+        return _of_segments(image, tuple(kinds), segments)
     pixels = np.asarray(image)
     if image.mode in ("LA", "PA"):
         pixels = pixels[..., 0]
@@ -137,6 +151,34 @@ def _read(image: Image.Image, bits: int, max_pixels: int) -> Mask:
         above = int((beyond & (wide != 65535)).sum())
         pixels = np.where(beyond, IGNORED, wide)
     return Mask(np.ascontiguousarray(pixels, np.uint8), tuple(kinds), above)
+
+
+def _of_segments(
+    image: Image.Image, kinds: tuple[str, ...], segments: Mapping[int, int]
+) -> Mask:
+    """Classes of the segments whose ids are R + 256 G + 256**2 B; id 0 is none.
+
+    Grey, as programs write it, is the id itself; as those that make files smaller
+    leave it, each of the three channels.
+    """
+    paletted = image.mode in ("P", "PA")
+    pixels = np.asarray(image.convert("RGB") if paletted else image).astype(np.int32)
+    pixels = pixels[..., 0] if image.mode == "LA" else pixels
+    grey = pixels.ndim == 2
+    ids = pixels if grey else pixels[..., 0] + 256 * pixels[..., 1]
+    ids = (ids if grey else ids + 65536 * pixels[..., 2]).ravel()
+    # Segments are runs of equal pixels, of which there are far fewer than pixels.
+    starts = np.flatnonzero(np.append(True, ids[1:] != ids[:-1]))
+    lengths = np.diff(starts, append=len(ids))
+    there, back = np.unique(ids[starts], return_inverse=True)
+    there = [
+        n if n in segments or not grey else n * (1 + 256 + 65536)
+        for n in there.tolist()
+    ]
+    strange = np.array([bool(n) and n not in segments for n in there])
+    classes = np.array([segments.get(n, IGNORED) for n in there], np.uint8)
+    numbers = np.repeat(classes[back], lengths).reshape(pixels.shape[:2])
+    return Mask(numbers, kinds, int(lengths[strange[back]].sum()))
 
 
 def _of_colours(rgb: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Which mask belongs to which image, in the folders that data sets come in.
 
+COCO's panoptic masks, which a JSON lists, are in `panoptic`. Others:
+
 * PASCAL VOC: `JPEGImages/`, `SegmentationClass/`, and lists of names for each split in
   `ImageSets/Segmentation/`;
 * Cityscapes: `leftImg8bit/SPLIT/CITY/NAME_leftImg8bit.png` and
@@ -19,7 +21,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -33,7 +35,7 @@ IMAGES = ("images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "photos
 MASKS = (
     "masks", "mask", "segmentationclass", "segmentationclassaug",
     "segmentationclasspng", "annotations", "labels", "labelmaps", "gtfine", "gtcoarse",
-    "segmentation",
+    "segmentation", "stuffthingmaps",
 )  # fmt: skip
 ENDINGS = ("_gtfine_labelids", "_gtfine_labeltrainids", "_gtcoarse_labelids",
            "_gtcoarse_labeltrainids", "_labelids", "_labeltrainids",
@@ -59,6 +61,18 @@ CITYSCAPES: Mapping[int, str] = {
 others are ignored (mcordts/cityscapesScripts, `helpers/labels.py`)."""
 
 
+def require_few(names: Sequence[str]) -> None:
+    """Refuses more classes than a mask has numbers for.
+
+    Raises:
+      DataError: So many are there.
+    """
+    if len(names) > IGNORED:
+        got = f"{len(names)} names of classes"
+        hint = "a file of the names of these masks' numbers"
+        raise DataError(message(got, f"at most {IGNORED}: 255 is no class", hint))
+
+
 def numbered(ids: Mapping[int, str]) -> np.ndarray:
     """Returns uint8 `[256]`: the place of each number among `ids`, else `IGNORED`."""
     table = np.full(256, IGNORED, np.uint8)
@@ -82,6 +96,8 @@ class Pairs:
       sure: A file of the data set, or its numbers, tell the names; the layout alone
         only suggests them.
       table: uint8 `[256]`, from a file's numbers to classes; None: they are classes.
+      segments: Where a mask's colours are ids of segments: the class of each id, one
+        table a mask.
     """
 
     images: list[str]
@@ -94,6 +110,7 @@ class Pairs:
     names: tuple[str, ...]
     sure: bool
     table: np.ndarray | None
+    segments: Sequence[Mapping[int, int]] | None = None
 
 
 def pairs(root: str, split: str) -> Pairs:
@@ -202,10 +219,8 @@ def _first(place: str, names: tuple[str, ...]) -> str:
     return next((there[name] for name in names if name in there), "")
 
 
-def _places(root: str, split: str) -> tuple[list[tuple[str, str]], str]:
-    """The folders of images and of masks of a split; where held-out ones are."""
-    if not os.path.isdir(root):
-        raise DataError(message(f"masks:{root}", "a folder", "an existing path"))
+def plain_splits(root: str) -> dict[str, tuple[str, str]]:
+    """Split to its folder of images and that of masks, where these are apart."""
     images, masks = _first(root, IMAGES), _first(root, MASKS)
     if images and masks:
         of_masks = _folders(os.path.join(root, masks))
@@ -221,10 +236,18 @@ def _places(root: str, split: str) -> tuple[list[tuple[str, str]], str]:
             if (i := _first(os.path.join(root, name), IMAGES))
             and (m := _first(os.path.join(root, name), MASKS))
         } or _side_by_side(_folders(root))
-    by_split = {name: place for name, place in inside.items() if role(name)}
+    return {name: place for name, place in inside.items() if role(name)}
+
+
+def _places(root: str, split: str) -> tuple[list[tuple[str, str]], str]:
+    """The folders of images and of masks of a split; where held-out ones are."""
+    if not os.path.isdir(root):
+        raise DataError(message(f"masks:{root}", "a folder", "an existing path"))
+    by_split = plain_splits(root)
+    images, masks = _first(root, IMAGES), _first(root, MASKS)
     if by_split and all(role(name) == "train" for name in by_split):
         return [*by_split.values()], ""
-    lists = _split_lists(root)
+    lists = split_lists(root)
     if images and masks and (not by_split or lists):
         return [(images, masks)], ""
     if not by_split:
@@ -232,15 +255,15 @@ def _places(root: str, split: str) -> tuple[list[tuple[str, str]], str]:
         raise DataError(
             message(
                 f"masks:{root}, which holds {there}",
-                "a folder of images beside one of masks, or PASCAL VOC's or "
-                "Cityscapes' folders",
+                "a folder of images beside one of masks, PASCAL VOC's or Cityscapes' "
+                "folders, or COCO's panoptic_SPLIT.json",
                 "images/ and masks/ with files of the same names",
             )
         )
     if split == "all":
         return list(by_split.values()), ", ".join(sorted(by_split))
-    name = _chosen(split, [*by_split], f"masks:{root}")
-    return [by_split[name]], name if role(split) != "train" else _others(by_split)
+    name = chosen_split(split, [*by_split], f"masks:{root}")
+    return [by_split[name]], name if role(split) != "train" else other_splits(by_split)
 
 
 def _same(name: str, there: Mapping[str, str]) -> str:
@@ -267,11 +290,12 @@ def _side_by_side(there: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     return {split: (i, m) for split, (i, m) in found.items() if i and m}
 
 
-def _others(by_split: Mapping[str, object]) -> str:
+def other_splits(by_split: Mapping[str, object]) -> str:
+    """Names of those that are not trained on."""
     return ", ".join(sorted(n for n in by_split if role(n) != "train"))
 
 
-def _chosen(split: str, there: list[str], what: str) -> str:
+def chosen_split(split: str, there: list[str], what: str) -> str:
     """The split's name among those that are there.
 
     What is held out is the validation split before the test split, whose masks the
@@ -293,7 +317,7 @@ def _chosen(split: str, there: list[str], what: str) -> str:
     raise DataError(unknown(f"split of {what}", split, [*sorted(there), "all"]))
 
 
-def _split_lists(root: str) -> dict[str, str]:
+def split_lists(root: str) -> dict[str, str]:
     """Split to the file of VOC's list of names."""
     folder = os.path.join(root, "ImageSets", "Segmentation")
     if not os.path.isdir(folder):
@@ -312,10 +336,10 @@ def _listed_names(
       split: The split.
       there: Names of images, in lower case: of those with blanks.
     """
-    lists = _split_lists(root)
+    lists = split_lists(root)
     if not lists or split == "all":
         return None
-    name = _chosen(split, [*lists], f"masks:{root}")
+    name = chosen_split(split, [*lists], f"masks:{root}")
     with open(lists[name], "rb") as file:
         lines = filter(None, map(str.strip, path_lines(file.read())))
     names = []
@@ -394,7 +418,7 @@ def _class_names(
     if cityscapes:
         return tuple(CITYSCAPES.values()), False
     voc = any(_within(folder, "segmentationclass") for folder in folders)
-    return (VOC_CLASSES if voc and _split_lists(root) else ()), False
+    return (VOC_CLASSES if voc and split_lists(root) else ()), False
 
 
 def _names_in(path: str) -> tuple[str, ...]:

@@ -19,8 +19,10 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import hashlib
+import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -31,7 +33,11 @@ from tfssl.data.decode import decode
 from tfssl.data.encoded import Encoded
 from tfssl.data.host_table import Numbers, Texts
 from tfssl.data.mask_files import KINDS
-from tfssl.errors import DataError, message, printable
+from tfssl.data.mask_layout import require_few
+from tfssl.errors import message, printable
+
+T = TypeVar("T")
+_AT_ONCE = 512
 
 Head = tuple[int, int, int] | str
 """Height, width and EXIF orientation of an image file; or why it has none."""
@@ -59,27 +65,31 @@ class Read:
 
 
 def read_masks(
-    count: int, data_of: Callable[[int], bytes], max_pixels: int = 0
+    count: int, masks: Iterable[T], read: Callable[[T], mask_files.Mask]
 ) -> Read:
     """Reads masks, several at a time.
 
     Args:
       count: How many.
-      data_of: Number to the bytes of its file; may raise OSError.
-      max_pixels: See `mask_files.read_mask`.
+      masks: What each is read of.
+      read: Reads one; may raise OSError, and ValueError with the reason.
     """
 
-    def one(place: int) -> tuple[mask_files.Mask | None, str, bytes]:
+    def one(item: T) -> tuple[mask_files.Mask | None, str, bytes]:
         try:
-            mask = mask_files.read_mask(data_of(place), max_pixels)
+            mask = read(item)
         except (OSError, ValueError) as error:
             return None, getattr(error, "strerror", None) or str(error), b""
         return mask, "", mask_files.as_png(mask.numbers)
 
     found = Read([], np.zeros((count, 256), np.int64), np.zeros(count, np.int64),
                  np.zeros((count, 2), np.int64), {}, {})  # fmt: skip
+    items = iter(masks)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for place, (mask, reason, data) in enumerate(pool.map(one, range(count))):
+        # In parts: not all files are in memory beside what is kept of them.
+        parts = iter(lambda: [*itertools.islice(items, _AT_ONCE)], [])
+        each = itertools.chain.from_iterable(pool.map(one, part) for part in parts)
+        for place, (mask, reason, data) in enumerate(each):
             found.files.append(data)
             if mask is None:
                 found.reasons[place] = reason
@@ -125,11 +135,12 @@ def classes_of(
     Raises:
       DataError: More than 255 names.
     """
-    if len(names) > IGNORED:
-        got = f"{len(names)} names of classes"
-        hint = "a file of the names of these masks' numbers"
-        raise DataError(message(got, f"at most {IGNORED}: 255 is no class", hint))
+    require_few(names)
     there = np.flatnonzero(counts.sum(0))
+    # COCO-Stuff's labels.txt counts from 1, behind "unlabeled", its PNG from 0 to 181.
+    from_1 = len(names) == 183 and names[0] == "unlabeled"
+    if from_1 and IGNORED in there and 182 not in there:
+        names = names[1:]
     table = np.full(256, IGNORED, np.uint8)
     two = tuple(names) if len(names) == 2 else ("background", "foreground")
     if len(names) <= 2 and set(there.tolist()) == {0, IGNORED}:

@@ -1,5 +1,7 @@
 """`masks:DIR`: images with a mask of classes each, in the layouts of `mask_layout`.
 
+COCO's panoptic one is in `panoptic`.
+
 How masks are read, and what is left out: `mask_reading`. The masks that were read are
 kept in an index, which is made anew when a mask has another size or time. The classes
 are those of the data set's own file, of its layout, or numbers up to the highest one
@@ -20,6 +22,7 @@ from tfssl.config.dataset_name import is_held_out, role
 from tfssl.config.remote import cache_directory, is_remote
 from tfssl.data import index_file
 from tfssl.data.files import Files
+from tfssl.data.mask_files import Mask, read_mask
 from tfssl.data.mask_layout import Pairs, pairs
 from tfssl.data.mask_reading import (
     Classes,
@@ -33,6 +36,7 @@ from tfssl.data.mask_reading import (
     read_masks,
     told,
 )
+from tfssl.data.panoptic import panoptic_files, panoptic_pairs
 from tfssl.data.source import Reading, Source, SourceOptions
 from tfssl.data.splits import Split, held_out_tenth, nothing_held_out
 from tfssl.data.tree import path_hash
@@ -48,7 +52,7 @@ def images_of_masks(
     directory: str, split: Split, *, max_pixels: int = 0, **_: object
 ) -> Files:
     """The images of `masks:DIR` alone, unlabelled; arguments of `MaskFolder`."""
-    found = pairs(directory, split.name)
+    found = _pairs(directory, split.name)
     paths = [*found.images, *found.bare]
     hashes, order = _ordered(directory, paths, split.name, found.pooled)
     start, stop = split.bounds(len(order))
@@ -96,15 +100,16 @@ class MaskFolder(WithMasks, Files):
         max_pixels: int = 0,
         orient: str = "none",
     ):
-        found = pairs(directory, split.name)
+        found = _pairs(directory, split.name)
         name = f"masks:{directory}/{split.text}"
         hashes, order = _ordered(directory, found.images, split.name, found.pooled)
         how = index_dir, rebuild, max_pixels
-        read = _kept(directory, split.name, found.masks, *how)
+        read = _kept(directory, split.name, found, *how)
         known, training = found, read
-        if not found.pooled and role(split.name) not in ("train", ""):
-            known = pairs(directory, "train")
-            training = _kept(directory, "train", known.masks, *how)
+        apart = found.table is None and not found.pooled
+        if apart and role(split.name) not in ("train", ""):
+            known = _pairs(directory, "train")
+            training = _kept(directory, "train", known, *how)
         classes = _classes(found, known, training)
         if training is not read:
             classes = also_black_and_white(classes, read.counts)
@@ -136,9 +141,15 @@ class MaskFolder(WithMasks, Files):
             self._skips.add(os.path.join(directory, found.masks[place]), reason)
 
 
+def _pairs(directory: str, split: str) -> Pairs:
+    if files := panoptic_files(directory):
+        return panoptic_pairs(directory, files, split)
+    return pairs(directory, split)
+
+
 def _classes(found: Pairs, known: Pairs, training: Read) -> Classes:
     if found.table is not None:
-        return Classes(known.names, found.table, partial=True)
+        return Classes(known.names, found.table, partial=found.segments is None)
     return classes_of(training.counts, known.names, sure=known.sure)
 
 
@@ -176,14 +187,14 @@ def _ordered(
 def _kept(
     directory: str,
     split: str,
-    masks: Sequence[str],
+    found: Pairs,
     index_dir: str | None,
     rebuild: bool,
     max_pixels: int,
 ) -> Read:
     """The masks of a split, from their index where they are as they were then."""
-    paths = [os.path.join(directory, mask) for mask in masks]
-    stamp, place = _stamp(masks, paths, max_pixels), ""
+    paths = [os.path.join(directory, mask) for mask in found.masks]
+    stamp, place = _stamp(found, paths, max_pixels), ""
     if index_dir and len(paths) >= WORTH:
         of = os.path.join(os.path.realpath(directory), split)
         place = index_file.place(index_dir, _INDEX, of)
@@ -191,21 +202,24 @@ def _kept(
         if stored is not None and stored["stamp"].tobytes() == stamp:
             return _unpacked(stored)
 
-    def data_of(number: int) -> bytes:
+    def read_one(number: int) -> Mask:
         with open(paths[number], "rb") as file:
-            return file.read()
+            segments = found.segments[number] if found.segments else None
+            return read_mask(file.read(), max_pixels, segments)
 
-    read = read_masks(len(paths), data_of, max_pixels)
+    read = read_masks(len(paths), range(len(paths)), read_one)
     if place:
         arrays = _packed(read) | {"stamp": np.frombuffer(stamp, np.uint8)}
         index_file.write(place, arrays)
     return read
 
 
-def _stamp(masks: Sequence[str], paths: Sequence[str], max_pixels: int) -> bytes:
-    """What changes when a mask is written anew."""
+def _stamp(found: Pairs, paths: Sequence[str], max_pixels: int) -> bytes:
+    """What changes when a mask, or what its colours mean, is written anew."""
     digest = hashlib.sha256(str(max_pixels).encode())
-    for mask, path in zip(masks, paths, strict=True):
+    if found.segments is not None:
+        digest.update(repr([[*s.items()] for s in found.segments]).encode())
+    for mask, path in zip(found.masks, paths, strict=True):
         try:
             status = os.stat(path)
             text = f"{mask}\0{status.st_size}\0{status.st_mtime_ns}\0"

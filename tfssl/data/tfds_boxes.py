@@ -39,7 +39,8 @@ class TfdsBoxes(TfdsSource):
         labels = self.features[feature].feature["label"]
         names = labels.names or [f"class {n}" for n in range(labels.num_classes)]
         tally, found = Tally(), []
-        for number, (data, row) in enumerate(self.rows_with(feature)):
+        rows = self.rows_of(self.image_key, feature)
+        for number, (data, row) in enumerate(rows):
             where = self.where(number)
             try:
                 height, width, _ = header(data)
@@ -47,7 +48,7 @@ class TfdsBoxes(TfdsSource):
                 tally.add("broken_image", where)
                 found.append(OfImage.of([], []))
                 continue
-            columns = _columns(row)
+            columns = columns_of(row)
             boxes = tuple(_boxes(columns, names, where, tally))
             known = within(Annotation(boxes, None, True), (height, width), where, tally)
             found.append(
@@ -84,7 +85,7 @@ def _feature(name: str, features: Mapping[str, Any]) -> str:
     )
 
 
-def _columns(row: Any) -> dict[str, Any]:
+def columns_of(row: Any) -> dict[str, Any]:
     """Objects as columns, whether a reader gives columns or rows."""
     if isinstance(row, Mapping):
         return dict(row)

@@ -1,19 +1,23 @@
 """Masks of data sets that TensorFlow Datasets has prepared: `tfds:NAME` with a mask.
 
 The images are those of `TfdsSource`; the masks are read at opening, as those of
-`masks:` are, and the same is counted and said of them.
+`masks:` are, and the same is counted and said of them. Those of `coco/2017_panoptic`
+hold ids of segments, whose classes the same example says.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from tfssl.data.mask_layout import CITYSCAPES, numbered
+from tfssl.augment.dense import IGNORED
+from tfssl.data.box_files import Tally
+from tfssl.data.mask_files import Mask, read_mask
+from tfssl.data.mask_layout import CITYSCAPES, numbered, require_few
 from tfssl.data.mask_reading import (
     Classes,
     Read,
@@ -25,9 +29,11 @@ from tfssl.data.mask_reading import (
     read_masks,
     told,
 )
+from tfssl.data.panoptic import KINDS, Segments
 from tfssl.data.source import Reading, Source
 from tfssl.data.splits import Split
 from tfssl.data.subset import chosen
+from tfssl.data.tfds_boxes import columns_of
 from tfssl.data.tfds_source import TfdsSource
 from tfssl.errors import DataError, message
 
@@ -60,6 +66,9 @@ KNOWN: Mapping[str, Known] = {
 FEATURES = ("segmentation_mask", "segmentation_label", "annotation", "mask")
 """Names by which the mask of another data set is known."""
 
+PANOPTIC = ("panoptic_image", "panoptic_objects")
+"""Features of a mask of segments, and of what they are."""
+
 
 class TfdsMasks(WithMasks, TfdsSource):
     """A prepared data set whose examples also have `mask`, uint8 `[h, w, 1]`.
@@ -81,13 +90,19 @@ class TfdsMasks(WithMasks, TfdsSource):
     def __init__(self, name: str, split: Split, *, orient: str, **options: Any):
         super().__init__(name, split, **options)
         known = KNOWN.get(re.split("[/:]", name)[0])
-        feature = known.feature if known else self._feature(name)
-        read = self._read_masks(feature)
-        if known:
+        tally = Tally(KINDS)
+        if {*PANOPTIC} <= self.features.keys():
+            names = _names(self.features[PANOPTIC[1]])
+            read = read_masks(self.num_examples, self._segmented(tally), self._read_one)
+            classes = Classes(names, numbered(dict(enumerate(names))))
+        elif known:
+            read = self._read_masks(known.feature)
             names = known.names or tuple(f"class {n}" for n in known.ids)
             table = numbered(dict(zip(known.ids, names, strict=True)))
             classes = Classes(names, table, partial=True)
         else:
+            feature = self._feature(name)
+            read = self._read_masks(feature)
             held_out = split.name != "train" and "train" in self.splits
             training = self._read_masks(feature, "train") if held_out else read
             classes = classes_of(training.counts)
@@ -95,15 +110,35 @@ class TfdsMasks(WithMasks, TfdsSource):
         if len(fit.reasons) == self.num_examples:
             raise DataError(none_left(self.name, fit, self.where))
         self.keep_masks(read.files, classes, fit.ways)
-        self.reading = Reading(notes=tuple(told(read, classes, fit, self.where)))
+        said = told(read, classes, fit, self.where)
+        self.reading = Reading(notes=(*tally.notes(), *said))
         for place, reason in fit.reasons.items():
             self._skips.add(self.where(place), f"its mask {reason}")
         places = np.arange(self.num_examples)
         self.usable = np.setdiff1d(places, [*fit.reasons])
 
     def _read_masks(self, feature: str, split: str = "") -> Read:
-        files = self.others(feature, split)
-        return read_masks(len(files), files.__getitem__, self.max_pixels)
+        count = self.splits[split] if split else self.num_examples
+        rows = ((data, None) for (data,) in self.rows_of(feature, split=split))
+        return read_masks(count, rows, self._read_one)
+
+    def _read_one(self, row: tuple[Any, Segments | None]) -> Mask:
+        return read_mask(bytes(row[0]), self.max_pixels, row[1])
+
+    def _segmented(self, tally: Tally) -> Iterator[tuple[Any, Segments]]:
+        """Each mask with the classes of its ids."""
+        classes = range(len(_names(self.features[PANOPTIC[1]])))
+        for number, (data, row) in enumerate(self.rows_of(*PANOPTIC)):
+            columns, segments = columns_of(row), {}
+            ids, labels = (columns.get(key, ()) for key in ("id", "label"))
+            for one, label in zip(map(int, ids), map(int, labels), strict=True):
+                if one in segments:
+                    tally.add("twin_segments", self.where(number))
+                    continue
+                if label not in classes:
+                    tally.add("unknown", self.where(number))
+                segments[one] = label if label in classes else IGNORED
+            yield data, segments
 
     def _feature(self, name: str) -> str:
         """The feature that holds masks."""
@@ -117,6 +152,14 @@ class TfdsMasks(WithMasks, TfdsSource):
                 f"one of {', '.join(KNOWN)}",
             )
         )
+
+
+def _names(objects: Any) -> tuple[str, ...]:
+    """Names of the classes of a sequence of objects."""
+    labels = objects.feature["label"]
+    names = tuple(labels.names or (f"class {n}" for n in range(labels.num_classes)))
+    require_few(names)
+    return names
 
 
 def open_with_masks(name: str, split: Split, **options: Any) -> Source:

@@ -142,26 +142,22 @@ class TfdsSource(Encoded):
         row = self._rows[int(index)]
         return row[image], np.int64(row[label] if label else -1)
 
-    def others(self, key: str, split: str = "") -> list[bytes]:
-        """Another image feature of every example, as its file's bytes.
+    def rows_of(self, *keys: str, split: str = "") -> Iterator[tuple[Any, ...]]:
+        """Some features of every example; images as their files' bytes.
 
         Args:
-          key: Of the feature.
+          *keys: Of the features.
           split: A whole split; empty: the examples of this source.
         """
         tfds = _import_tfds()
         part = tfds.core.ReadInstruction(split) if split else self._part
-        images = [
-            k for k, v in self.features.items() if isinstance(v, tfds.features.Image)
-        ]
-        keys = [key, *(k for k in images if k != key)]
-        return [bytes(row[key]) for row in _rows(tfds, self._builder, part, keys)]
+        for row in _rows(tfds, self._builder, part, [*keys]):
+            yield tuple(row[key] for key in keys)
 
-    def rows_with(self, key: str) -> Iterator[tuple[bytes, Any]]:
-        """The bytes of each image, and another feature of its example."""
-        image = self._keys[0]
-        for row in _rows(_import_tfds(), self._builder, self._part, [image, key]):
-            yield bytes(row[image]), row[key]
+    @property
+    def image_key(self) -> str:
+        """The feature that is the image."""
+        return self._keys[0]
 
     @property
     def features(self) -> dict[str, Any]:
@@ -169,9 +165,9 @@ class TfdsSource(Encoded):
         return dict(self._builder.info.features)
 
     @property
-    def splits(self) -> list[str]:
-        """Names of the data set's splits."""
-        return sorted(self._builder.info.splits)
+    def splits(self) -> dict[str, int]:
+        """How many examples each of the data set's splits has."""
+        return {n: s.num_examples for n, s in self._builder.info.splits.items()}
 
     def where(self, index: int) -> str:
         """The data set, and the number in the split."""
@@ -286,16 +282,20 @@ def _rows(tfds: Any, builder: Any, part: Any, keys: list[str]) -> Any:
       tfds: The package.
       builder: Of the data set.
       part: Which examples.
-      keys: Features to read; images among them stay encoded.
+      keys: Features to read; images stay encoded.
     """
-    images = [
-        k for k in keys if isinstance(builder.info.features[k], tfds.features.Image)
-    ]
-    skip = {key: tfds.decode.SkipDecoding() for key in images}
+    skip = {
+        key: tfds.decode.SkipDecoding()
+        for key, feature in builder.info.features.items()
+        if isinstance(feature, tfds.features.Image)
+    }
     try:
         return builder.as_data_source(part, decoders=skip)
     except NotImplementedError:  # tfrecord
-        decoders = tfds.decode.PartialDecoding(dict.fromkeys(keys, True), decoders=skip)
+        decoders = tfds.decode.PartialDecoding(
+            dict.fromkeys(keys, True),
+            decoders={key: how for key, how in skip.items() if key in keys},
+        )
         # Shards one after the other: the order of the files, on every machine.
         config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
         return builder.as_dataset(
