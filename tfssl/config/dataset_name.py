@@ -103,6 +103,25 @@ def missing(dataset: str, data_dir: str | None = None) -> list[str]:
     return []
 
 
+def annotated_folder(dataset: str, data_dir: str | None, targets: str) -> str:
+    """The local folder of a data set whose opening reads annotations, else "".
+
+    Args:
+      dataset: `KIND:ARGUMENT`.
+      data_dir: Of `--data_dir`.
+      targets: What is wanted beside a label: `"boxes"`, `"mask"`, or nothing.
+    """
+    kind, _, argument = dataset.partition(":")
+    if kind == "tfds" and targets:
+        data_dir = data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+        argument = re.split("[/:]", argument)[0]
+    elif kind not in ("masks", "coco", "voc", "yolo"):
+        return ""
+    path = located(argument, data_dir) if argument else ""
+    path = os.path.dirname(path) or "." if os.path.isfile(path) else path
+    return path if os.path.isdir(path) else ""
+
+
 def missing_list(label_fraction: float | str) -> str:
     """Returns the local file that `--label_fraction` names and is not there, or ""."""
     more = fractions(label_fraction)[1:]

@@ -6,6 +6,7 @@ Local trees and those of any file system that TensorFlow knows (`gs://`).
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 import os
 import re
@@ -38,6 +39,8 @@ LEFTOVERS = re.compile(
 )
 """Names that systems, file servers and browsers leave behind: never data. Among them
 all that begins with a dot."""
+
+_CHANGES = ("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino", "st_dev")
 
 UNSURE = -1
 """Signature of a directory that must be listed again next time."""
@@ -144,6 +147,23 @@ def files_below(root: str, folder: str = "") -> list[str]:
             elif _is(entry.is_file) or not os.path.exists(os.path.join(root, path)):
                 found.append(path)
     return sorted(found)
+
+
+def tree_stamp(root: str) -> bytes:
+    """A digest that changes when any file of a local folder or below does.
+
+    It is made of names, sizes, times (of the last writing, and of the last change of
+    anything, which nobody can set back) and numbers on the disk.
+    """
+    digest = hashlib.sha256(os.fsencode(os.path.abspath(root)))
+    for path in files_below(root):
+        try:
+            status = os.stat(os.path.join(root, path))
+        except OSError:  # a dead link
+            status = None
+        of = [getattr(status, name, "") for name in _CHANGES]
+        digest.update(os.fsencode(f"{path}\0{of}\0"))
+    return digest.digest()
 
 
 def walk(

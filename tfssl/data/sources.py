@@ -1,16 +1,27 @@
-"""The table of data sets: `--dataset=KIND` or `KIND:ARGUMENT`."""
+"""The table of data sets: `--dataset=KIND` or `KIND:ARGUMENT`.
+
+Checks, training and scores of one command open the same data, each for itself, and a
+table of trainings many times. Annotations, which may take minutes, are read once.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from tfssl.config import tables
+from tfssl.config.dataset_name import annotated_folder
 from tfssl.data.encoded import Encoded
 from tfssl.data.labelled import labelled_part
 from tfssl.data.memory import BUDGET, in_memory
+from tfssl.data.scan import tree_stamp
 from tfssl.data.source import Source, SourceOptions
 from tfssl.data.splits import parse_split
 from tfssl.errors import DataError, message
+
+MOST_KEPT = 6
+"""Sources with annotations that a process keeps, the newest."""
+
+_kept: dict[tuple[str, str, SourceOptions], tuple[bytes, Source]] = {}
 
 
 def open_source(
@@ -50,7 +61,15 @@ def open_source(
                     f"dataset={having[-1]}:…",
                 )
             )
-    source = opener(argument, parse_split(split), how)
+    folder = annotated_folder(spec, how.data_dir, how.targets)
+    stamp = tree_stamp(folder) if folder and not how.rebuild_index else b""
+    before, source = _kept.pop((spec, split, how), (b"", None))
+    if source is None or before != stamp:
+        source = opener(argument, parse_split(split), how)
+    if stamp:
+        _kept[spec, split, how] = stamp, source
+        for oldest in [*_kept][:-MOST_KEPT]:
+            del _kept[oldest]
     if isinstance(source, Encoded):
         source.orient = how.orient
     if label_fraction:
