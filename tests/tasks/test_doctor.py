@@ -5,8 +5,12 @@ import re
 
 import pytest
 
+from tests.data.test_boxes import xml
+from tests.data.test_masks import plain, write
+from tests.pictures import encoded, picture
 from tests.tiny import COMMON
 from tfssl.config import Config, resolve
+from tfssl.data import open_source
 from tfssl.main import main
 from tfssl.tasks import doctor, speed
 
@@ -69,6 +73,66 @@ def test_what_cannot_be_read_at_all_is_named_and_the_rest_is_told(
     assert "5 images, none of which can be read" in note and "AVIF" in note
     said = doctor.report(found)
     assert "2 classes: 2 images each; 0 without a label" in said and note in said
+
+
+def masks_with_dirt(root):
+    files = {f"train/{name}": data for name, data in plain(8).items()}
+    files |= {f"val/{name}": data for name, data in plain(4).items()}
+    files["train/masks/3.png"] = b"no picture"
+    del files["val/masks/0.png"]
+    write(root, files)
+
+
+def boxes_with_dirt(root):
+    box = [("cat", 1, 1, 6, 6, 0), ("cat", 9, 9, 9, 9, 0)]
+    for number in range(4):
+        split = "train" if number < 3 else "val"
+        write(
+            root,
+            {
+                f"JPEGImages/{number}.png": encoded(picture(number), "PNG"),
+                f"Annotations/{number}.xml": xml(box, (12, 10)).encode(),
+            },
+        )
+        names = "0\n1\n2\n" if split == "train" else "3\n"
+        write(root, {f"ImageSets/Main/{split}.txt": names.encode()})
+
+
+@pytest.mark.parametrize(
+    ("kind", "make", "words"),
+    [
+        ("masks", masks_with_dirt, ("1 pairs left out, such as train/masks/3.png",
+                                    "1 images without a mask left out")),
+        ("voc", boxes_with_dirt, ("3 boxes without an area", "1 boxes without an")),
+    ],
+)  # fmt: skip
+def test_what_boxes_and_masks_lose_is_told_before_training(
+    tmp_path, monkeypatch, kind, make, words
+):
+    monkeypatch.setattr(speed, "rates", lambda *_: {})
+    monkeypatch.setattr(speed, "verdict", lambda found: "fast.")
+    make(tmp_path)
+    flags = {"dataset": f"{kind}:{tmp_path}", "progress": False, "batch_size": 2}
+    config = resolve(Config(**flags, index_dir=str(tmp_path.parent / "index")))
+    found = doctor._examine(config)
+    mode, target = ("segment", "mask") if kind == "masks" else ("detect", "boxes")
+    assert [*found["targets"]] == [mode]
+    read = [part["read"] for part in found["targets"][mode]]
+    sources = [
+        open_source(config.dataset, split, image_size=8, targets=target).summary().text
+        for split in ("train", "test")
+    ]
+    assert read == sources  # what a training will say
+    said = "\n".join(doctor.report(found))
+    for text in (*words, *read):
+        assert said.count(text) == 1
+    if kind == "masks":
+        (lost,) = found["targets"][mode][0]["left_out"]
+        assert lost["path"].endswith("3.png") and "not readable" in lost["reason"]
+        for name in (tmp_path / "val/masks").iterdir():
+            name.write_bytes(b"no picture")
+        (note,) = (n for n in doctor._examine(config)["notes"] if "mode=segment" in n)
+        assert "none of which can be used" in note
 
 
 @pytest.mark.parametrize("content", [b"no picture", None])

@@ -35,7 +35,15 @@ class TfdsBoxes(TfdsSource):
 
     def __init__(self, name: str, split: Split, **options: Any):
         super().__init__(name, split, **options)
-        feature = _feature(name, self.features)
+        feature = self.targets.get("boxes", "")
+        if not feature:
+            raise DataError(
+                message(
+                    f"tfds:{name} with the features {', '.join(self.features)}",
+                    "a sequence of objects with bbox and label",
+                    "tfds:voc/2012 or tfds:coco/2017",
+                )
+            )
         labels = self.features[feature].feature["label"]
         names = labels.names or [f"class {n}" for n in range(labels.num_classes)]
         tally, found = Tally(), []
@@ -68,21 +76,6 @@ class TfdsBoxes(TfdsSource):
         """See `Source.example`; as the file lies, whatever `--orient` says."""
         found = self.encoded(index)
         return {"image": decode(found.pop("data"), self.max_pixels), **found}
-
-
-def _feature(name: str, features: Mapping[str, Any]) -> str:
-    """The sequence of objects."""
-    for key in sorted(features, key=lambda key: key != "objects"):
-        inside = getattr(features[key], "feature", None)
-        if hasattr(inside, "keys") and {"bbox", "label"} <= set(inside.keys()):
-            return key
-    raise DataError(
-        message(
-            f"tfds:{name} with the features {', '.join(features)}",
-            "a sequence of objects with bbox and label",
-            "tfds:voc/2012 or tfds:coco/2017",
-        )
-    )
 
 
 def columns_of(row: Any) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from tfssl.data.source import Reading, Source
 from tfssl.data.splits import Split
 from tfssl.data.subset import chosen
 from tfssl.data.tfds_boxes import columns_of
-from tfssl.data.tfds_source import TfdsSource
+from tfssl.data.tfds_source import MASKS, PANOPTIC, TfdsSource
 from tfssl.errors import DataError, message
 
 
@@ -63,12 +63,6 @@ KNOWN: Mapping[str, Known] = {
 """Data sets whose numbers are not simply classes from 0 on; 0 of scene_parse150 is
 "other", which its benchmark does not score."""
 
-FEATURES = ("segmentation_mask", "segmentation_label", "annotation", "mask")
-"""Names by which the mask of another data set is known."""
-
-PANOPTIC = ("panoptic_image", "panoptic_objects")
-"""Features of a mask of segments, and of what they are."""
-
 
 class TfdsMasks(WithMasks, TfdsSource):
     """A prepared data set whose examples also have `mask`, uint8 `[h, w, 1]`.
@@ -91,7 +85,7 @@ class TfdsMasks(WithMasks, TfdsSource):
         super().__init__(name, split, **options)
         known = KNOWN.get(re.split("[/:]", name)[0])
         tally = Tally(KINDS)
-        if {*PANOPTIC} <= self.features.keys():
+        if self.targets.get("mask") == PANOPTIC[0]:
             names = _names(self.features[PANOPTIC[1]])
             read = read_masks(self.num_examples, self._segmented(tally), self._read_one)
             classes = Classes(names, numbered(dict(enumerate(names))))
@@ -142,13 +136,12 @@ class TfdsMasks(WithMasks, TfdsSource):
 
     def _feature(self, name: str) -> str:
         """The feature that holds masks."""
-        found = [feature for feature in FEATURES if feature in self.features]
-        if found:
-            return found[0]
+        if found := self.targets.get("mask"):
+            return found
         raise DataError(
             message(
                 f"tfds:{name} with the features {', '.join(self.features)}",
-                f"a mask: {', '.join(FEATURES)}",
+                f"a mask: {', '.join(MASKS)}",
                 f"one of {', '.join(KNOWN)}",
             )
         )

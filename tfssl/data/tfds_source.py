@@ -27,6 +27,11 @@ from tfssl.data.tfrecord_index import open_shards
 from tfssl.data.tfrecord_source import Records
 from tfssl.errors import DataError, NotPreparedError, message, unknown
 
+MASKS = ("segmentation_mask", "segmentation_label", "annotation", "mask")
+"""Names by which the mask of a data set is known."""
+PANOPTIC = ("panoptic_image", "panoptic_objects")
+"""Features of a mask of segments, and of what these are."""
+
 MEMORY = 4 * 2**30  # bytes of encoded images
 _EASY = "_no_difficult"
 
@@ -163,6 +168,18 @@ class TfdsSource(Encoded):
     def features(self) -> dict[str, Any]:
         """What an example of the data set has, by name."""
         return dict(self._builder.info.features)
+
+    @property
+    def targets(self) -> dict[str, str]:
+        """What examples have beside a label: `"boxes"`, `"mask"` to the feature."""
+        features, found = self.features, {}
+        for key in sorted(features, key=lambda key: key != "objects"):
+            inside = getattr(features[key], "feature", None)
+            if hasattr(inside, "keys") and {"bbox", "label"} <= set(inside.keys()):
+                found.setdefault("boxes", key)
+        whole = PANOPTIC[:1] if {*PANOPTIC} <= features.keys() else MASKS
+        masks = [key for key in whole if key in features]
+        return found | ({"mask": masks[0]} if masks else {})
 
     @property
     def splits(self) -> dict[str, int]:

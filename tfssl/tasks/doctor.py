@@ -9,12 +9,16 @@ import tensorflow as tf
 
 from tfssl import build
 from tfssl.config import Config
+from tfssl.config.tables import TARGETS
+from tfssl.config.tasks import TASKS
 from tfssl.data import Source, audit
+from tfssl.data.encoded import Encoded
 from tfssl.data.source import first_line
 from tfssl.errors import DataError
 from tfssl.runs import RunDirectory
 from tfssl.show import console
 from tfssl.tasks import Outcome, speed
+from tfssl.tasks.preconditions import DENSE
 
 FILE = "doctor.json"
 _NO_HASH = "not looked for: pip install ImageHash"
@@ -67,6 +71,8 @@ def report(found: dict[str, Any]) -> list[str]:
             + f"; {classes['unlabelled']} without a label"
         )
     lines += sentences(found)
+    read = [part["read"] for parts in found["targets"].values() for part in parts]
+    lines += [text for text in read if text not in lines]
     lines += found["notes"]
     rates = found["images_per_second"]
     if rates:
@@ -125,11 +131,13 @@ def _examine(config: Config) -> dict[str, Any]:
         leaks = audit.leakage(seen, others)
     except DataError as error:
         notes.append(f"no held-out images: {error}")
+    targets = _targets(config, train, notes)
     found = {
         "dataset": config.dataset,
         "train": first,
         "held_out": second,
         "leakage": leaks,
+        "targets": targets,
         "images_per_second": {},
         "notes": notes,
     }
@@ -142,6 +150,32 @@ def _examine(config: Config) -> dict[str, Any]:
         found["verdict"] = speed.verdict(found["images_per_second"])
     except (DataError, tf.errors.OpError) as error:
         found["verdict"] = f"Speed was not measured: {first_line(error)}"
+    return found
+
+
+def _targets(
+    config: Config, train: Source, notes: list[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """How boxes and masks were read where files hold some, for each mode that learns.
+
+    What such a mode would refuse is a note.
+    """
+    kind, found = config.dataset.partition(":")[0], {}
+    there = getattr(train, "targets", ("boxes", "mask"))
+    for mode, open_both in DENSE.items():
+        target = TASKS[mode].target
+        # Drawn ones are what they are.
+        if not isinstance(train, Encoded) or kind not in TARGETS[target]:
+            continue
+        if target not in there:
+            continue
+        try:
+            found[mode] = [
+                {"read": source.summary().text, "left_out": source.skipped()}
+                for source in open_both(config)
+            ]
+        except DataError as error:
+            notes.append(f"mode={mode}: {error}")
     return found
 
 

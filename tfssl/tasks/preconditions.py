@@ -44,7 +44,7 @@ def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
     for mode in (m for m in modes if m in WEIGHTS and is_table(config)):
         dense_table.check(config, mode)
     problems = []
-    for mode in [mode for mode in _DENSE if mode in modes]:
+    for mode in [mode for mode in DENSE if mode in modes]:
         problems += _dense(config, mode)
     reading = [m for m in modes if TASKS[m].images and not TASKS[m].target]
     if not reading:
@@ -127,14 +127,14 @@ def _to_choose(config: Config, images: Source) -> None:
     require_left(config.select, images.num_examples - labelled)
 
 
-_DENSE = {"detect": detection.boxes_sources, "segment": segmentation.mask_sources}
+DENSE = {"detect": detection.boxes_sources, "segment": segmentation.mask_sources}
 """Mode that learns boxes or masks to what opens training and held-out images."""
 
 
 def _dense(config: Config, mode: str) -> list[str]:
     """Such a mode needs both: a batch to train on, and one that can be scored."""
     try:
-        train, held_out = _DENSE[mode](config)
+        train, held_out = DENSE[mode](config)
     except DataError as error:
         return [str(error)]
     places = []
