@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.test_masks import SIZE, by_name, opened, png, rows, said, write
+from tests.data.test_masks import SIZE, by_name, numbers, opened, png, rows, said, write
 from tests.pictures import encoded, picture
 from tfssl.data import masks, open_source
 from tfssl.data.mask_files import read_mask
@@ -53,33 +53,33 @@ def segments(ids=IDS, categories=(1, 7, 200, 1, 7)):
 CLASSES = dict(zip(IDS, (0, 1, 2, 0, 1), strict=True))
 
 
-def content(numbers, named=None):
+def content(places, named=None):
     return {
         "images": [{"id": 10 + n, "file_name": f"{n}.jpg", "height": SIZE[0],
-                    "width": SIZE[1]} for n in numbers],
+                    "width": SIZE[1]} for n in places],
         "annotations": [{"image_id": 10 + n, "file_name": f"{n}.png",
-                         "segments_info": segments()} for n in numbers],
+                         "segments_info": segments()} for n in places],
         "categories": [{"id": i, "name": name, "isthing": 1}
                        for i, name in (named or CATEGORIES).items()],
     }  # fmt: skip
 
 
-def part(split, numbers, json_at="annotations", png_at="annotations", image_at=""):
-    files = {f"{image_at}{split}/{n}.jpg": encoded(picture(n), "JPEG") for n in numbers}
-    folder = f"{png_at}/panoptic_{split}" if png_at else f"panoptic_{split}"
-    files |= {f"{folder}/{n}.png": rgb_png(ids_of(n)) for n in numbers}
+def part(split, places, json_at="annotations", png_at="annotations/", image_at=""):
+    files = {f"{image_at}{split}/{n}.jpg": encoded(picture(n), "JPEG") for n in places}
+    folder = f"{png_at.format(split)}panoptic_{split}"
+    files |= {f"{folder}/{n}.png": rgb_png(ids_of(n)) for n in places}
     place = f"{json_at}/" if json_at else ""
-    files[f"{place}panoptic_{split}.json"] = json.dumps(content(numbers)).encode()
+    files[f"{place}panoptic_{split}.json"] = json.dumps(content(places)).encode()
     return files
 
 
 @pytest.mark.parametrize(
     ("json_at", "png_at", "image_at"),
     [
-        ("annotations", "annotations", ""),  # as the archives unpack
+        ("annotations", "annotations/", ""),  # as the archives unpack
         ("annotations", "", "images/"),  # as detectron2 has it
         ("", "", ""),
-        ("annotations", "annotations/panoptic_val2017", ""),  # unpacked into a folder
+        ("annotations", "annotations/panoptic_{}/", ""),  # unpacked into a folder
     ],
 )
 def test_cocos_own_layout(tmp_path, json_at, png_at, image_at):
@@ -87,32 +87,31 @@ def test_cocos_own_layout(tmp_path, json_at, png_at, image_at):
     files = part("train2017", [0, 1, 2], *places) | part("val2017", [3, 4], *places)
     files["annotations/instances_val2017.json"] = b"{}"
     write(tmp_path, files)
-    for split, numbers in {"train": [0, 1, 2], "test": [3, 4], "all": range(5)}.items():
+    for split, names in {"train": "012", "test": "34", "all": "01234"}.items():
         source = opened(tmp_path, split)
         assert source.pixel_classes == NAMES
         found = by_name(source)
-        assert sorted(found) == [str(n) for n in numbers]
+        assert sorted(found) == [*names]
         for name, row in found.items():
             want = slowly(ids_of(int(name)), CLASSES)
             np.testing.assert_array_equal(row["mask"][..., 0], want)
         assert "left out" not in said(source) and "no class" not in said(source)
     assert opened(tmp_path, "val2017").num_examples == 2
     with pytest.raises(DataError, match="split"):
-        opened(tmp_path, "val2014")
+        opened(tmp_path, "nonsense")
     # Without masks wanted it is a set of images.
     images = opened(tmp_path, "train", targets="", memory=0)
     assert images.num_examples == 3 and "mask" not in rows(images)[0]
 
 
 def test_without_splits_a_tenth_is_held_out_and_other_layouts_go_before(tmp_path):
-    numbers = range(40)
-    write(tmp_path, part("x", numbers))
+    write(tmp_path, part("x", range(40)))
     train, test = (opened(tmp_path, split) for split in ("train", "test"))
     assert train.num_examples + test.num_examples == 40 and test.num_examples
     # ADE20K has JSONs of segments beside masks of classes.
     for split in ("training", "validation"):
         write(tmp_path / "a", {f"images/{split}/0.jpg": encoded(picture(0), "JPEG"),
-                               f"annotations/{split}/0.png": png(ids_of(0) % 2),
+                               f"annotations/{split}/0.png": png(numbers(0, 2)),
                                f"ade_panoptic_{split}.json": b"{}"})  # fmt: skip
     assert opened(tmp_path / "a").pixel_classes == ("class 0", "class 1")
 
@@ -131,8 +130,7 @@ def test_held_out_classes_are_those_of_training_by_name(tmp_path):
 
 
 def test_dirt_is_named_counted_and_never_fatal(tmp_path):
-    numbers = [*range(16)]
-    files, told = part("train2017", numbers), content(numbers)
+    files, told = part("train2017", range(16)), content(range(16))
     at = "annotations/panoptic_train2017"
     by_number = {row["image_id"] - 10: row for row in told["annotations"]}
     del files[f"{at}/0.png"], files["train2017/1.jpg"]
@@ -306,12 +304,13 @@ def test_a_prepared_data_set_with_the_names_of_coco(tmp_path):
             )
 
         def _split_generators(self, dl_manager):
-            return {"train": self._rows(range(4)), "validation": self._rows([4, 5])}
+            make = self._generate_examples
+            return {"train": make(range(4)), "validation": make([4, 5])}
 
-        def _rows(self, numbers):
+        def _generate_examples(self, numbers):
             for n in numbers:
                 labels = {2: (0, -1, 2, 0, 1), 3: (0, 1, 2)}.get(n, (0, 1, 2, 0, 1))
-                box = tfds.features.BBox(0, 0, 1, 1)
+                box = tfds.features.BBox(0.0, 0.0, 1.0, 1.0)
                 objects = [{"id": i, "area": 1, "bbox": box, "label": k, "is_crowd": 0}
                            for i, k in zip(IDS, labels, strict=False)]  # fmt: skip
                 ids = ids_of(n, size=(12, 11) if n == 1 else SIZE)

@@ -9,6 +9,7 @@ from tests.data.test_boxes import xml
 from tests.data.test_masks import plain, write
 from tests.pictures import encoded, picture
 from tests.tiny import COMMON
+from tfssl import build
 from tfssl.config import Config, resolve
 from tfssl.data import open_source
 from tfssl.main import main
@@ -84,7 +85,7 @@ def masks_with_dirt(root):
 
 
 def boxes_with_dirt(root):
-    box = [("cat", 1, 1, 6, 6, 0), ("cat", 9, 9, 9, 9, 0)]
+    box = [("cat", 1, 1, 6, 6, 0), ("cat", 90, 1, 99, 9, 0)]
     for number in range(4):
         split = "train" if number < 3 else "val"
         write(
@@ -103,7 +104,7 @@ def boxes_with_dirt(root):
     [
         ("masks", masks_with_dirt, ("1 pairs left out, such as train/masks/3.png",
                                     "1 images without a mask left out")),
-        ("voc", boxes_with_dirt, ("3 boxes without an area", "1 boxes without an")),
+        ("voc", boxes_with_dirt, ("3 boxes outside of", "1 boxes outside of")),
     ],
 )  # fmt: skip
 def test_what_boxes_and_masks_lose_is_told_before_training(
@@ -131,8 +132,10 @@ def test_what_boxes_and_masks_lose_is_told_before_training(
         assert lost["path"].endswith("3.png") and "not readable" in lost["reason"]
         for name in (tmp_path / "val/masks").iterdir():
             name.write_bytes(b"no picture")
-        (note,) = (n for n in doctor._examine(config)["notes"] if "mode=segment" in n)
-        assert "none of which can be used" in note
+        notes, train = [], build.source(config, "train", memory=0)
+        assert doctor._targets(config, train, notes) == {}
+        (note,) = notes
+        assert "mode=segment" in note and "none of which can be used" in note
 
 
 @pytest.mark.parametrize("content", [b"no picture", None])
