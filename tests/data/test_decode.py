@@ -9,7 +9,16 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from tests.gallery import SIZE, gallery, jpeg_header, png_header, saved, smooth
+from tests.gallery import (
+    SIZE,
+    chunk,
+    gallery,
+    jpeg_header,
+    png,
+    png_header,
+    saved,
+    smooth,
+)
 from tfssl.data import Folder, decode, parse_split, upright
 
 GALLERY = gallery()
@@ -95,6 +104,31 @@ def test_a_bomb_is_refused_by_what_it_declares(training, serving, data):
     for gate in (training, serving):
         with pytest.raises(tf.errors.InvalidArgumentError, match="pixels"):
             gate(data)
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt", b"sPLT", b"pCAL", b"sCAL"])
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_png_reserves_no_more_than_it_has(training, serving, kind, behind):
+    rows = np.zeros([4, 1 + 3 * 4], np.uint8)
+    rows[:, 1:] = 7
+    parts = {"before": b"", "after": b""}
+
+    def picture(claimed):
+        piece = bytearray(chunk(kind, b"a\0\0" + bytes(30)))
+        piece[:4] = struct.pack(">I", claimed)
+        place = "after" if behind else "before"
+        return png(rows.tobytes(), 4, 4, 8, 2, **{**parts, place: bytes(piece)})
+
+    for claimed in (2**31 - 1, 5 * 10**8, 4000):
+        data = picture(claimed)
+        assert "chunk that is longer than the file" in decode.reason(data, 10**8)
+        for gate in (training, serving):
+            with pytest.raises(tf.errors.InvalidArgumentError, match="chunk"):
+                gate(data)
+    if kind in (b"tEXt", b"zTXt", b"iTXt"):  # the others would have to hold sense
+        good = picture(33)
+        assert np.all(training(good + b"IENDtEXt" + bytes(99)) == 7)
+        assert np.all(serving(good) == 7)
 
 
 def test_a_bomb_is_refused_and_named(tmp_path, files):

@@ -29,7 +29,8 @@ _DECODE_WEBP = getattr(tf.io, "decode_webp", None)
 # Of a JPEG, pixels times scans: a scan of ten bytes costs a pass over all pixels.
 _SCANNED = 50_000_000_000
 _SMALLEST_SCAN = 10  # bytes
-_PIECES = 20_000  # of a GIF's first frame and of what stands before it
+_PIECES = 20_000  # of a GIF's first frame and of what stands before it; of a PNG
+_RESERVED = "tEXt|zTXt|iTXt|sPLT|pCAL|sCAL"  # libpng allots what these claim to hold
 _RUN = 64  # pieces of full length that are passed over at once
 
 
@@ -278,7 +279,36 @@ def _jpeg(data: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:
 
 def _png(data: tf.Tensor, head: tf.Tensor, limit: tf.Tensor) -> tf.Tensor:
     width, height = _numbers(head, (16, -4), (20, -4))
-    return _within(data, width, height, limit)
+    data = _within(data, width, height, limit)
+    without = tf.strings.regex_replace(data, _RESERVED, "", replace_global=False)
+    fits = tf.cond(
+        tf.equal(_length(without), _length(data)),
+        lambda: tf.constant(True),
+        lambda: _chunks_fit(data),
+    )
+    check = _require(fits, "has a chunk that is longer than the file, or too many")
+    with tf.control_dependencies([check]):
+        return tf.identity(data)
+
+
+def _chunks_fit(data: tf.Tensor) -> tf.Tensor:
+    """Whether the chunks of a PNG up to its end lie within the file, bool."""
+    raw = tf.io.decode_raw(data, tf.uint8)
+    size = tf.size(raw, tf.int64)
+
+    def step(place):
+        found = tf.cast(raw[place : place + 8], tf.int64)
+        length, kind = _numbers(tf.ensure_shape(found, [8]), (0, -4), (4, -4))
+        ends = tf.equal(kind, int.from_bytes(b"IEND", "big"))
+        return (tf.where(ends, size, place + 12 + length),)
+
+    (place,) = tf.while_loop(
+        lambda place: place + 8 <= size,
+        step,
+        (tf.constant(8, tf.int64),),
+        maximum_iterations=_PIECES,
+    )
+    return tf.equal(place, size)
 
 
 def _gif_size(head: tf.Tensor) -> list[tf.Tensor]:
