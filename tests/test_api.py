@@ -13,6 +13,8 @@ import tensorflow as tf
 
 import tfssl
 from tests.tiny import COMMON, OF_METHOD
+from tfssl import api, tasks
+from tfssl.config import Config
 from tfssl.config.wording import with_dashes, without_dashes
 from tfssl.show import console
 from tfssl.train import job
@@ -55,6 +57,12 @@ def test_names_are_known_before_they_are_loaded():
         ({"image_size": 4, "seed": -1}, ["got image_size=4", "got seed=-1"]),
         ({"finetune_layer": 1}, ["got finetune_layer=1 with mode=pretrain"]),
         ({"symmetric": True}, ["got symmetric=True with method=simclr"]),
+        ({"dataset": b"shapes"}, ["got dataset=b'shapes', of type bytes"]),
+        ({"data_dir": (p for p in "ab")}, ["of type generator", "a list of those"]),
+        ({"seed": object()}, ["of type object"]),
+        ({"augment": {"simclr": 1}, "method": ["simclr"]}, ["of type dict"]),
+        ({"lr_milestones": [1, None]}, ["got lr_milestones=None, of type NoneType"]),
+        ({"epochs": True}, ["got epochs=True", "a whole number"]),
     ],
 )
 def test_wrong_arguments_are_exceptions_without_dashes(tmp_path, flags, words):
@@ -64,6 +72,30 @@ def test_wrong_arguments_are_exceptions_without_dashes(tmp_path, flags, words):
     assert all(word in said for word in words), said
     assert "--" not in said.replace("tfssl --help", "")
     assert not (tmp_path / "run").exists()
+
+
+def test_values_as_python_and_numpy_hold_them(tmp_path):
+    flags = {
+        "run_dir": tmp_path, "seed": np.int64(3), "progress": np.bool_(False),
+        "learning_rate": np.float32(0.1), "epochs": np.array(7),
+        "finetune_epochs": range(10, 40, 10), "transfer_shots": np.array([1.0, 5]),
+        "transfer_runs": [tmp_path / "a", "b"], "label_fraction": (0.1, np.int8(1)),
+    }  # fmt: skip
+    got = api._given(flags)
+    assert got == {
+        "run_dir": str(tmp_path), "seed": 3, "progress": False, "learning_rate": 0.1,
+        "epochs": 7, "finetune_epochs": (10, 20, 30), "transfer_shots": (1.0, 5.0),
+        "transfer_runs": (f"{tmp_path}/a", "b"), "label_fraction": "0.1,1",
+    }  # fmt: skip
+
+
+def test_a_curve_is_returned_and_not_the_run_that_it_began_from(monkeypatch, tmp_path):
+    """It leaves no run; `load` would give the pre-trained one, or an older one."""
+    outcome = (Config(run_dir=str(tmp_path)), [["a curve"]])
+    monkeypatch.setattr(tasks, "run", lambda parsed: outcome)
+    monkeypatch.setattr(api, "load", None)
+    for function in (tfssl.finetune, tfssl.supervised, tfssl.distill):
+        assert function(run_dir=tmp_path, label_seeds=2) == ["a curve"]
 
 
 def test_no_run_to_evaluate(tmp_path):

@@ -17,6 +17,7 @@ own, or the method's default. Errors are exceptions (`tfssl.ConfigError` and the
 from __future__ import annotations
 
 import difflib
+import numbers
 import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -44,14 +45,17 @@ def convert(*, run_dir: str | os.PathLike, source: str, **flags: Any) -> Trained
 
 
 def finetune(*, run_dir: str | os.PathLike, **flags: Any) -> Trained:
-    """Trains the whole network on labels; returns the run in `run_dir/finetune`."""
+    """Trains the whole network on labels; returns the run in `run_dir/finetune`.
+
+    With several `label_fraction`s or `label_seeds` the list of the curves so far, as
+    the other functions that learn from labels.
+    """
     return _trained("finetune", run_dir, flags)
 
 
 def supervised(*, run_dir: str | os.PathLike, **flags: Any) -> Trained:
     """Trains a fine-tuning's task from the seed; returns `run_dir/supervised`."""
-    _run("supervised", run_dir, flags)
-    return load(f"{os.fspath(run_dir)}/supervised")
+    return _trained("supervised", run_dir, flags, "supervised")
 
 
 def distill(*, run_dir: str | os.PathLike, **flags: Any) -> Trained:
@@ -136,9 +140,13 @@ def load(path: str | os.PathLike) -> Trained:
     return load_run(os.fspath(path))
 
 
-def _trained(mode: str, run_dir: str | os.PathLike, flags: dict[str, Any]) -> Trained:
-    config, _ = _run(mode, run_dir, flags)
-    return load(config.run_dir)
+def _trained(
+    mode: str, run_dir: str | os.PathLike, flags: dict[str, Any], folder: str = ""
+) -> Any:
+    config, values = _run(mode, run_dir, flags)
+    if values and values[-1] is not None:
+        return values[-1]  # of a curve, which leaves no run
+    return load(f"{config.run_dir}/{folder}" if folder else config.run_dir)
 
 
 def _value(mode: str, run_dir: str | os.PathLike, flags: dict[str, Any]) -> Any:
@@ -163,23 +171,41 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
     """The flags given, each of its kind; all problems at once."""
     known = specs(str(flags.get("method") or ""))
     strange = [name for name in flags if name not in known or name == "mode"]
-    texts = {
-        name: _text(value)
-        for name, value in flags.items()
-        if name not in strange and value is not None
-    }
-    found, problems = parse_values(texts, known)
-    problems = [*(_unknown(name, known) for name in strange), *problems]
+    texts, problems = {}, [_unknown(name, known) for name in strange]
+    for name, value in flags.items():
+        if name not in strange and value is not None:
+            try:
+                texts[name] = _text(name, value)
+            except ConfigError as error:
+                problems += error.problems
+    found, wrong = parse_values(texts, known)
+    problems += wrong
     if problems:
         raise ConfigError(problems)
     return found
 
 
-def _text(value: Any) -> str:
-    """A value as a command line has it: `[0.1, 1]` is `0.1,1`."""
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value))
-    return os.fspath(value) if isinstance(value, os.PathLike) else str(value)
+def _text(name: str, value: Any) -> str:
+    """A value as a command line has it: `[0.1, 1]` is `0.1,1`.
+
+    Raises:
+      ConfigError: Python would write its type, not what it holds.
+    """
+    dimensions = getattr(value, "ndim", None)  # NumPy's; it is not loaded for this
+    if isinstance(value, list | tuple | range) or dimensions == 1:
+        return ",".join(_text(name, each) for each in value)
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    written = isinstance(value, str | numbers.Number)
+    if not written and not (dimensions == 0 and hasattr(value, "item")):
+        raise ConfigError(
+            message(
+                f"{name}={str(value)[:80]}, of type {type(value).__name__}",
+                "a text, a number, a path, or a list of those",
+                f"{name}=str(…), or list(…)",
+            )
+        )
+    return str(value)
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:

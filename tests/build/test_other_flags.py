@@ -10,6 +10,10 @@ from tfssl.config import Config, resolve
 from tfssl.config.flagfile import to_flagfile
 from tfssl.errors import RunDirectoryError
 from tfssl.runs import RunDirectory
+from tfssl.tasks.detect import _DETECTING
+from tfssl.tasks.distill import _DISTILLED
+from tfssl.tasks.finetune import _TUNED
+from tfssl.tasks.segment import _SEGMENTING
 
 NAMES = ("init_from", "teacher", "finetune_batch_size", "seed")
 
@@ -67,3 +71,48 @@ def test_all_that_differs_is_said(kept):
         refuse_other_flags(other, own, NAMES, "a training")
     assert "seed=3" in str(caught.value) and "batch_size=8" in str(caught.value)
     assert "try those, another run_dir" in str(caught.value)
+
+
+MADE_BY = {
+    "orient": "exif", "image_size": 64, "augment": "byol", "max_image_pixels": 9,
+    "tfrecord_first_label": 1, "tfrecord_image_key": "image/left", "method": "byol",
+    "train_split": "all", "dataset": "shapes:9", "encoder": "resnet34_cifar",
+    "normalization": "none", "batch_norm_groups": 2, "precision": "mixed_bfloat16",
+    "seed": 3,
+}  # fmt: skip
+"""Flags that the weights of a training depend on, whatever the mode, and others."""
+
+
+@pytest.mark.parametrize("task", [_TUNED, _DISTILLED, _DETECTING, _SEGMENTING])
+@pytest.mark.parametrize("flag", MADE_BY)
+def test_no_run_of_any_mode_goes_on_with_other_images(tmp_path, task, flag):
+    """Its weights would stand under flags, and in scores, that they are not of."""
+    own = RunDirectory(tmp_path / "run")
+    own.path.mkdir()
+    began = resolve(Config(run_dir="x"))
+    own.flags.write_text(to_flagfile(task.settings(began, own, "start")))
+    free = dataclasses.replace(began, eval_split="val", data_dir="d", log_every=7)
+    if task is not _DISTILLED:
+        task.settings(free, own, "start")
+    other = dataclasses.replace(began, **{flag: MADE_BY[flag]})
+    with pytest.raises(RunDirectoryError, match=f"with other flags in .*{flag}="):
+        task.settings(other, own, "start")
+
+
+@pytest.mark.parametrize("folder", ["finetune", "finetune/sweep/rate-0.1-epochs-3"])
+def test_a_run_inside_another_goes_on_where_both_were_moved(tmp_path, folder):
+    began = resolve(Config(init_from="runs/a", run_dir=f"runs/a/{folder}"))
+    own = RunDirectory(tmp_path / "b" / folder)
+    own.path.mkdir(parents=True)
+    own.flags.write_text(to_flagfile(began))
+    moved = dataclasses.replace(
+        began, init_from=str(tmp_path / "b"), run_dir=str(own.path)
+    )
+    refuse_other_flags(moved, own, NAMES, "a training")
+    elsewhere = dataclasses.replace(began, init_from=str(tmp_path / "c"))
+    with pytest.raises(RunDirectoryError, match="init_from="):
+        refuse_other_flags(elsewhere, own, NAMES, "a training")
+    # It began from a run elsewhere: then its place counts.
+    own.flags.write_text(to_flagfile(dataclasses.replace(began, init_from="runs/x")))
+    with pytest.raises(RunDirectoryError, match="init_from="):
+        refuse_other_flags(moved, own, NAMES, "a training")

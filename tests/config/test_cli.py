@@ -14,6 +14,7 @@ from tfssl.config import command_line as cli
 from tfssl.config.complete import completed
 from tfssl.config.flagfile import to_flagfile
 from tfssl.config.help_text import help_text
+from tfssl.config.inherit import stored_config
 from tfssl.config.ownership import readers, unread_flags
 from tfssl.errors import ConfigError, Stopped, TfsslError
 
@@ -75,6 +76,69 @@ def test_a_flagfile_names_another_beside_it(tmp_path, monkeypatch):
     assert "names itself" in problem
 
 
+@pytest.mark.parametrize(
+    ("encoding", "newline"),
+    [("utf-8-sig", "\r\n"), ("utf-16", "\r\n"), ("utf-8", "\r"), ("utf-8", "\n")],
+)
+def test_a_flagfile_of_any_editor(tmp_path, encoding, newline):
+    file = tmp_path / "a.cfg"
+    lines = ["--epochs=3", "# höher", "--run_dir=läufe/a b", ""]
+    file.write_bytes(newline.join(lines).encode(encoding))
+    got = parse(f"--flagfile={file}")
+    assert not got.problems and got.given == {"epochs", "run_dir"}
+    assert (got.config.epochs, got.config.run_dir) == (3, "läufe/a b")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "flags.cfg").write_bytes(file.read_bytes())
+    assert stored_config(str(run)).epochs == 3
+
+
+def test_flagfiles_that_are_none(tmp_path):
+    file = tmp_path / "flags.cfg"
+    file.write_bytes(b"--epochs=3\n--run_dir=\xff\n")
+    (problem,) = parse(f"--flagfile={file}").problems
+    assert "a text file with a flag a line" in problem
+    with pytest.raises(ConfigError, match=r"flags.cfg: .*the flags of a run"):
+        stored_config(str(tmp_path))
+    for quote in "\"'":
+        file.write_text(f"--epochs=3\n--run_dir={quote}a b{quote}\n")
+        (problem,) = parse(f"--flagfile={file}").problems
+        assert "without quotes" in problem and "; try --run_dir=a b" in problem
+
+
+@pytest.mark.parametrize(
+    ("flag", "text"),
+    [
+        ("run_dir", "~/a"), ("init_from", "~/a"), ("index_dir", "~"),
+        ("teacher", "~/a/finetune"), ("embeddings", "~/a"), ("query", "~/a.png"),
+        ("query", "list:~/a.txt"), ("labelled", "list:~/a.txt"),
+        ("label_fraction", "~/a.txt"), ("source", "byol:~/a.pkl"),
+        ("transfer_runs", "~/a,b,~/c"), ("dense_runs", "random,~/a"),
+    ],
+)  # fmt: skip
+def test_the_home_directory_is_the_same_for_every_path(monkeypatch, flag, text):
+    """No shell expands it behind `--flag=`."""
+    monkeypatch.setenv("HOME", "/home/me")
+    got = parse(f"--{flag}={text}")
+    assert not got.problems
+    assert got.config.text(flag) == text.replace("~", "/home/me")
+
+
+@pytest.mark.parametrize("word", ["9" * 400, "-" + "9" * 5000, "1e3", "0x10", "nan"])
+def test_whole_numbers_are_counted(word):
+    for flag in ("epochs", "seed", "finetune_epochs", "label_seeds"):
+        problems = problems_of(f"--{flag}={word}", "--run_dir=x", "--mode=finetune")
+        assert any(f"--{flag}=" in p and "expected a whole" in p or "expected whole" in p
+                   for p in problems)  # fmt: skip
+
+
+@pytest.mark.parametrize("word", ["nan", "inf", "-inf", "1e999", "0.5,nan"])
+def test_numbers_of_a_list_are_finite(word):
+    for flag in ("segment_scales", "transfer_shots", "linear_learning_rates"):
+        (problem,) = parse(f"--{flag}={word}").problems
+        assert "expected numbers with commas" in problem
+
+
 @pytest.mark.parametrize("method", ["byol", "simclr", "moco"])
 def test_the_written_flagfile_runs_again(tmp_path, method):
     stored = resolve(Config(method=method, run_dir="runs/a b", progress=False))
@@ -105,7 +169,7 @@ def test_everything_wrong_at_once():
         "--batchsize; expected a flag that --help lists; try --batch_size (did you",
         "--temprature; expected a flag that --help lists; try --temperature (did you",
         "--noprogress (did you mean",
-        "--mode=finetune or supervised, which alone",
+        "--mode=finetune, which alone",
         "--epochs=ten; expected a whole number",
         "--baselines=maybe; expected true or false",
         "--method=byol",
@@ -203,7 +267,29 @@ READ_BY = [
     ),
     ("pretrain", "--knn_k=3", "--mode=pretrain with --knn_every or knn"),
     ("pretrain", "--knn_train_limit=3", "--mode=pretrain"),
-    ("linear", "--finetune_layer=1", "--mode=finetune or supervised, which alone"),
+    ("linear", "--finetune_layer=1", "--mode=finetune, which alone"),
+    ("supervised", "--freeze=P3", "--mode=finetune or detect or segment, which alone"),
+    ("supervised", "--finetune_stage_rates=1,1,1,1,1", "--mode=finetune, which alone"),
+    ("linear", "--precision=mixed_bfloat16", "--mode=pretrain or finetune or"),
+    ("distill", "--label_fraction=0.5", "distill with --distill_alpha, which alone"),
+    ("export,knn", "--export_on_error=zeros", None),
+    (
+        "search --search=outliers",
+        "--search_threshold=0.9",
+        "--mode=search with --search=duplicates, which alone",
+    ),
+    (
+        "search --search=scores",
+        "--search_k=3",
+        "--mode=search with --search=neighbours or outliers, which alone",
+    ),
+    ("search --search=duplicates", "--search_outliers=3", "with --search=outliers"),
+    ("search --search=scores", "--search_shown=3", "neighbours or duplicates"),
+    (
+        "export --format=keras",
+        "--export_on_error=zeros",
+        "--mode=export with --format=saved_model, which alone",
+    ),
     ("finetune", "--knn_every=1", "--mode=pretrain, which alone reads it"),
     (
         "linear",
@@ -232,9 +318,15 @@ READ_BY = [
 @pytest.mark.parametrize(("mode", "flag", "answer"), READ_BY)
 def test_every_flag_has_readers(tmp_path, mode, flag, answer):
     (tmp_path / "flags.cfg").write_text(to_flagfile(resolve(Config(run_dir="x"))))
-    words = [f"--mode={mode}", f"--run_dir={tmp_path / 'new'}", flag]
-    if mode not in ("pretrain", "doctor"):
+    mode, *more = mode.split()
+    words = [f"--mode={mode}", f"--run_dir={tmp_path / 'new'}", flag, *more]
+    if mode == "distill":
+        words.append(f"--teacher={tmp_path}")
+    elif mode not in ("pretrain", "doctor"):
         words.append(f"--init_from={tmp_path}")
+    if answer is None:
+        cli.read(["tfssl", *words])
+        return
     (problem,) = problems_of(*words)
     assert answer in problem and f"with --mode={mode}" in problem
 
@@ -266,6 +358,7 @@ def test_every_flag_is_read_by_some_mode():
     [
         (["--mode=linear"], ["linear_epochs", "log_every"], ["knn_k", "temperature"]),
         (["--mode=report,export"], ["format"], ["linear_epochs", "batch_size"]),
+        (["--mode=search"], ["search_k", "search_threshold"], ["select"]),
         (["--method=byol"], ["predictor", "learning_rate"], ["temperature", "seed"]),
         (
             ["--method=moco", "--mode=pretrain"],

@@ -272,7 +272,17 @@ BAD = [
     ({"linear_learning_rates": ()}, "--linear_learning_rates"),
     ({"linear_learning_rates": (-1.0,)}, "numbers > 0"),
     ({"data_dir": "a\nb"}, "printable"),
+    ({"run_dir": "a\nb"}, "printable"),
     ({"seed": -1}, ">= 0"),
+    ({"seed": 2**63}, "<= 2147483647"),
+    ({"epochs": 2**62}, "--epochs=2147483647"),
+    ({"knn_k": 2**31}, "<= 2147483647"),
+    ({"finetune_epochs": (30, 10**30)}, "--finetune_epochs=2147483647"),
+    ({"label_seeds": 1001}, "<= 1000"),
+    ({"seed": 2**31 - 2, "label_seeds": 3}, "--seed=2147483645 or less"),
+    ({"seed": 2**31 - 1, "dense_seeds": 2}, "--seed=2147483646 or less"),
+    ({"transfer_shots": (1.0, math.nan)}, "whole numbers of images"),
+    ({"transfer_shots": (math.inf,)}, "whole numbers of images"),
     ({"mode": "convert"}, "without --source"),
     ({"mode": "convert", "source": "bol:x"}, "--source=byol:PATH"),
     ({"mode": "convert", "source": "simclr:gs://x"}, "on this machine"),
@@ -453,6 +463,16 @@ def test_evaluation_does_not_start_from_what_the_run_started_from():
     assert inherit(parsed(mode="knn", run_dir="old"), stored).init_from == ""
 
 
+def test_an_empty_value_is_one_where_no_method_decides():
+    """It takes back what the run was given, and is not passed over."""
+    stored = dataclasses.replace(STORED, data_dir="old", eval_split="val")
+    empty = {"run_dir": "new", "data_dir": "", "eval_split": "", "augment": ""}
+    got = inherit(parsed(mode="knn", init_from="old", **empty), stored)
+    assert (got.data_dir, got.eval_split, got.augment) == ("", "", STORED.augment)
+    with pytest.raises(ConfigError, match="--eval_split= for the run in new"):
+        inherit(parsed(mode="knn", **empty), stored)
+
+
 def test_evaluation_refuses_every_contradiction():
     with pytest.raises(ConfigError) as caught:
         inherit(parsed(mode="knn", method="byol", temperature=0.3, seed=5), STORED)
@@ -481,6 +501,17 @@ def test_a_run_goes_on_only_as_it_was_started():
     assert "log_every" not in problem
     unresolved = config(method="moco", batch_norm_groups=8, seed=5)
     assert contradictions(unresolved, STORED) == []
+
+
+def test_a_start_is_the_same_however_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    stored = dataclasses.replace(STORED, init_from="a")
+    for text in ("a", "a/", "./a", str(tmp_path / "a"), "b/../a"):
+        (tmp_path / "b").mkdir(exist_ok=True)
+        assert contradictions(dataclasses.replace(stored, init_from=text), stored) == []
+    (problem,) = contradictions(dataclasses.replace(stored, init_from="b"), stored)
+    assert "--init_from=b in" in problem
 
 
 def test_stored_config_from_a_run_or_a_checkpoint_in_it(tmp_path):
@@ -535,6 +566,27 @@ def test_weights_of_another_network_are_no_start(tmp_path, flag):
         (
             {"mode": "finetune,embed", "embed_also": ("projections",)},
             "--embed_also=projections of what --mode=finetune trains",
+        ),
+        (
+            # The points of a curve are no run to go on with.
+            {
+                "mode": "pretrain,finetune,embed",
+                "embed_also": ("probabilities",),
+                "label_seeds": 2,
+            },
+            "--embed_also=probabilities of what --mode=pretrain trains",
+        ),
+        (
+            {
+                "mode": "pretrain,distill,embed",
+                "embed_also": ("probabilities",),
+                "distill_target": "features",
+            },
+            "--embed_also=probabilities of what --mode=distill trains",
+        ),
+        (
+            {"mode": "detect,embed", "embed_also": ("projections",)},
+            "--embed_also=projections of what --mode=detect trains",
         ),
         (
             {"mode": "embed", "encoder": "resnet18_cifar", "embed_pca": 513},

@@ -37,6 +37,9 @@ def read(source):
         ("my pictures/a b.JPEG   tabby cat ", "my pictures/a b.JPEG", "tabby cat"),
         ("n01440764/n01440764_10026.JPEG 0", "n01440764/n01440764_10026.JPEG", "0"),
         ("a.jpg folder/b.png", "a.jpg folder/b.png", ""),
+        ("a.jpg copy.jpg\tcat", "a.jpg copy.jpg", "cat"),  # as we write lists
+        ("a.jpg,b.png\tcat, dog", "a.jpg,b.png", "cat, dog"),
+        ("'a'.jpg; b.png\tcat", "'a'.jpg; b.png", "cat"),
         ("no extension\t7", "no extension", "7"),
         ("/abs/x.webp -1", "/abs/x.webp", "-1"),
     ],

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfssl.config.dataset_name import missing_list
 from tfssl.data import Shapes, open_source, parse_split
 from tfssl.data.labelled import balanced, labelled_part, named_places
 from tfssl.errors import DataError
@@ -101,6 +102,21 @@ def test_names_of_a_list_as_systems_write_them(tmp_path, line, place):
     assert found.tolist() == [1]
     with pytest.raises(DataError, match="names of labelled=l in these"):
         named_places(places[:1], str(tmp_path / "l"), "labelled=l", "these")
+
+
+@pytest.mark.parametrize("text", ["{}/l", "list:{}/l"])
+def test_a_list_is_named_with_or_without_its_kind(tmp_path, text):
+    (tmp_path / "l").write_text("b.png\n")
+    found = named_places(["/d/a.png", "/d/b.png"], text.format(tmp_path), "l", "these")
+    assert found.tolist() == [1]
+    assert missing_list(text.format(tmp_path)) == ""
+    assert missing_list(text.format("/no")) == "/no/l"
+
+
+def test_a_list_that_cannot_be_read_is_an_error(tmp_path):
+    for file in (tmp_path, tmp_path / "no"):
+        with pytest.raises(DataError, match="a text file with PATH"):
+            named_places(["a.png"], str(file), "labelled=l", "these")
 
 
 def test_a_list_of_drawn_pictures(tmp_path):

@@ -80,3 +80,16 @@ def test_how_data_was_read_is_kept_over_several_modes(tmp_path):
     found = directory.read_results()
     assert found["data"] == {"a": {"images": 4}, "b": {"images": 2}}
     assert [row["path"] for row in found["skipped_files"]] == ["x.jpg", "y.jpg"]
+
+
+@pytest.mark.parametrize("content", [b"", b'{"knn": {"top1"', b"[1]", b"\xff\xfe{}"])
+def test_a_damaged_file_costs_what_stood_in_it(tmp_path, caplog, content):
+    directory = RunDirectory(tmp_path)
+    directory.results.write_bytes(content)
+    assert directory.read_results() == {}
+    assert "results.json is damaged" in caplog.text
+    directory.add_results({"pretrain": {"steps": 3}})
+    assert directory.read_results() == {"pretrain": {"steps": 3}}
+    assert (tmp_path / "results.json.damaged").read_bytes() == content
+    directory.profile.write_bytes(content)
+    assert directory.read_profile() is None

@@ -150,3 +150,32 @@ def test_a_score_of_nothing_is_refused():
 def test_scores_are_read_without_tensorflow():
     code = "import sys, tfssl.show.scores; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_what_a_newer_version_wrote_is_read_as_far_as_it_is_known(directory):
+    known = score(counts=Counts(16, 10), note="old")
+    add_score(directory, known)
+    results = directory.read_results()
+    results["scores"][0] |= {"hue": 3, "counts": {"images": 16, "scored": 10, "hue": 1}}
+    strange = [
+        {"metrics": {"top1": 1.0}},
+        {"protocol": "x", "metrics": {}},
+        "text",
+        None,
+    ]
+    strange.append({"protocol": "x", "subject": "trained", "metrics": {"top1": [1]}})
+    results["scores"] += strange
+    directory.write_atomic(directory.results, json.dumps(results))
+    assert listed(directory) == [known]
+    add_score(directory, score("linear"))
+    assert [each.protocol for each in listed(directory)] == ["knn", "linear"]
+    kept = directory.read_results()["scores"]
+    assert all(each in kept for each in strange)  # a newer version will want them
+
+
+def test_damaged_confusions_cost_no_score(directory, caplog):
+    (directory.path / "confusions.json").write_text("{")
+    table = Confusion.of(np.array([0, 1]), np.array([0, 0]), ["a", "b"])
+    add_score(directory, score(confusion=table))
+    assert len(confusions_of(directory)) == len(listed(directory)) == 1
+    assert "confusions.json is damaged" in caplog.text

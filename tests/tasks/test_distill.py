@@ -1,6 +1,8 @@
 """Distillation as the command line runs it: chain, resuming, what comes out."""
 
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,8 +12,13 @@ import tfssl
 from tests.exporters.test_saved_model import in_a_session
 from tests.tasks.test_end_to_end import StopAfterOneCall, argv
 from tests.tiny import OF_METHOD
+from tfssl.build import trained
+from tfssl.build.probe import keep_probe, load_probe
+from tfssl.config.flagfile import to_flagfile
+from tfssl.config.inherit import stored_config
+from tfssl.errors import CheckpointError
 from tfssl.main import main
-from tfssl.runs import checkpoint
+from tfssl.runs import RunDirectory, checkpoint
 from tfssl.train import job
 
 pytestmark = pytest.mark.slow
@@ -182,6 +189,33 @@ def test_a_linear_evaluation_teaches(chain, tmp_path, capsys):
     assert main(words("distill", tmp_path, **flags)) == 0
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["baselines"]["teacher"]["distill"]["top1"] == score
+
+
+def test_a_classifier_teaches_on_its_own_encoder_alone(chain, tmp_path):
+    """The run was moved, and another one has its place."""
+    run = RunDirectory(tmp_path / "moved")
+    for place, seed in ((run.path, 0), (tmp_path / "run", 1)):
+        (place / "checkpoints").mkdir(parents=True)
+        shutil.copy(chain / "flags.cfg", place)
+        source = trained.checkpoint_folder(chain)
+        tensors = checkpoint.read(source)
+        tensors = {n: v + np.asarray(seed, v.dtype) for n, v in tensors.items()}
+        (place / "checkpoints" / source.name).mkdir()
+        checkpoint.write(place / "checkpoints" / source.name, 6, tensors)
+    gone = tmp_path / "run/checkpoints" / source.name
+    own = RunDirectory(run.path / "linear")
+    config = stored_config(str(chain))
+    settings = dataclasses.replace(config, mode="linear", init_from=str(gone))
+    own.write_atomic(own.flags, to_flagfile(settings))
+    encoder = tfssl.load(run.path).encoder
+    width = encoder.output_shape[-1]
+    keep_probe(own, encoder, np.eye(width), np.zeros(width), list("abc"))
+    found = load_probe(own.path)
+    assert str(found.checkpoint) == str(run.path / "checkpoints" / source.name)
+    assert found.path == str(own.path)
+    shutil.rmtree(run.path / "checkpoints")
+    with pytest.raises(CheckpointError, match="is gone or another one now"):
+        load_probe(own.path)
 
 
 def test_a_session_reads_what_the_student_says(chain, tmp_path):

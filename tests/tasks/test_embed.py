@@ -153,6 +153,19 @@ def test_other_settings_in_the_same_folder_are_refused(run):
         tfssl.embed(run_dir=run / "run", embed_dtype="float16", **ALL)
 
 
+def test_images_that_changed_are_no_part_of_finished_vectors(run):
+    """Under the same name and label: the vectors would be of what is gone."""
+    file = run / "photos/dog/005.png"
+    before = file.read_bytes()
+    file.write_bytes(encoded(picture(99, 20, 18), "PNG"))
+    try:
+        with pytest.raises(RunDirectoryError, match="with other images_sha256"):
+            tfssl.embed(run_dir=run / "run", **ALL)
+    finally:
+        file.write_bytes(before)
+    tfssl.embed(run_dir=run / "run", **ALL)
+
+
 def test_an_image_finds_itself_and_its_copy(run):
     query = run / "photos/cat/003.png"
     tfssl.search(run_dir=run / "run", query=query, search_k=4)

@@ -12,13 +12,19 @@ from PIL import Image
 from tests.tasks.test_end_to_end import argv
 from tfssl import build
 from tfssl.config import Config, resolve
+from tfssl.config.flagfile import to_flagfile
 from tfssl.config.rules import validate
 from tfssl.embeddings.reading import Embeddings
 from tfssl.embeddings.shard_files import Shard
 from tfssl.embeddings.writing import Writer
-from tfssl.errors import ConfigError, DataError, RunDirectoryError
+from tfssl.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    RunDirectoryError,
+)
 from tfssl.main import main
-from tfssl.tasks import embed, search, selection
+from tfssl.tasks import embed, preconditions, search, selection
 from tfssl.tasks.preconditions import passed_over
 
 
@@ -294,6 +300,52 @@ def test_what_vectors_are_for_is_found_before_a_training(tmp_path, modes, flags,
         passed_over(asked, ["pretrain", *modes.split(",")])
 
 
+@pytest.mark.parametrize(
+    ("modes", "flags", "words"),
+    [
+        ("embed,finetune,select", {"select": 1}, "select of what finetune trains"),
+        ("finetune,search", {"search": "outliers"}, "mode=finetune,embed,search"),
+        ("embed,distill,search", {"query": "x", "embeddings": "v"}, "distill trains"),
+        ("embed,detect,select", {"select": 1}, "select of what detect trains"),
+    ],
+)
+def test_vectors_are_of_the_run_that_a_mode_is_about(tmp_path, modes, flags, words):
+    asked = config(tmp_path, run_dir=str(tmp_path / "run"), **flags)
+    found = preconditions._vectors(asked, modes.split(","))
+    assert len(found) == 1 and words in found[0]
+
+
+def test_vectors_of_the_run_before_are_named_or_made(tmp_path):
+    labelled(tmp_path / "data")
+    asked = config(tmp_path / "data", run_dir=str(tmp_path / "run"), select=1)
+    modes = ["pretrain", "embed", "finetune", "embed", "select"]
+    assert preconditions._vectors(asked, modes) == []
+    # A curve leaves no run: those of the pre-trained one are meant.
+    curve = dataclasses.replace(asked, label_seeds=2)
+    assert preconditions._vectors(curve, modes[1:3] + modes[4:]) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "also", "refused"),
+    [
+        ("pretrain", "probabilities", True),
+        ("pretrain", "projections", False),
+        ("finetune", "projections", True),
+        ("finetune", "probabilities", False),
+        ("detect", "probabilities", True),
+    ],
+)
+def test_what_a_run_cannot_give_is_known_before_hours(tmp_path, mode, also, refused):
+    labelled(tmp_path / "data")
+    run = tmp_path / "run"
+    run.mkdir()
+    stored = config(tmp_path / "data", run_dir=str(run), mode=mode)
+    (run / "flags.cfg").write_text(to_flagfile(stored))
+    asked = dataclasses.replace(stored, mode="linear,embed", embed_also=(also,))
+    found = preconditions._vectors(asked, ["linear", "embed"])
+    assert bool(found) == refused and all(also in problem for problem in found)
+
+
 def test_scores_of_retrieval_need_labels(tmp_path):
     pictures(tmp_path / "train", 30)
     asked = config(tmp_path, search="scores")
@@ -333,6 +385,23 @@ def test_no_vector_is_read_for_what_cannot_be(
     monkeypatch.setattr(Embeddings, "_array", read)
     with pytest.raises(DataError, match=words):
         task.run(Config(**embeddings, **flags))
+
+
+def test_a_score_is_not_put_down_to_another_encoder(embeddings, monkeypatch):
+    def differs(*_):
+        raise CheckpointError("the same weights")
+
+    monkeypatch.setattr(search, "_same_encoder", differs)
+    with pytest.raises(CheckpointError, match="the same weights"):
+        search.run(Config(**embeddings, search="scores"))
+
+
+def test_more_components_than_features_are_found_before_a_vector_is_made():
+    """Also of an encoder whose width its name does not tell."""
+    network = types.SimpleNamespace(output_shape=(None, 9))
+    embed._require_width(Config(embed_pca=9), network)
+    with pytest.raises(DataError, match="embed_pca=10 of the 9 features"):
+        embed._require_width(Config(embed_pca=10), network)
 
 
 def test_a_full_disk_is_found_before_a_vector_is_made(monkeypatch):

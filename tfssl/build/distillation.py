@@ -31,7 +31,7 @@ from tfssl.build.training import fresh_state
 from tfssl.build.views import supervised_recipe, transform
 from tfssl.config import Config, method_row
 from tfssl.core import runtime, seeds
-from tfssl.core.paths import write_whole
+from tfssl.core.paths import read_json, write_whole
 from tfssl.core.variables import raw
 from tfssl.data import Source, training
 from tfssl.data.centred import Centred
@@ -294,7 +294,7 @@ def _refuse_another_teacher(own: RunDirectory | None, now: str) -> None:
     if own is None or not own.checkpoint_store().steps():
         return
     file = own.path / TEACHER
-    then = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    then = read_json(file) if file.is_file() else {}
     name, weights = (json.loads(now)[key] for key in ("teacher", "weights"))
     if then.get("weights") != weights:
         raise RunDirectoryError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
+from tfssl.core.paths import read_json
 from tfssl.data import Source
 from tfssl.errors import DataError, message
 from tfssl.runs import RunDirectory
@@ -54,7 +55,7 @@ def refuse_other_data(
     now = identity(source)
     file = directory.path / DATA
     began = bool(directory.checkpoint_store().steps()) and file.is_file()
-    stored = json.loads(file.read_text("utf-8")) if began else now
+    stored = read_json(file) if began else now
     if stored["digest"] != now["digest"] and not accept:
         raise DataError(
             message(

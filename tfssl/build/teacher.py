@@ -17,6 +17,7 @@ import tensorflow as tf
 from tfssl import models
 from tfssl.augment.recipes import EvalTransform
 from tfssl.build import trained
+from tfssl.build.probe import load_probe
 from tfssl.build.trained import Trained
 from tfssl.build.views import transform
 from tfssl.config import Config
@@ -105,7 +106,7 @@ def load(config: Config) -> Teacher:
     name, features = path(config), config.distill_target == "features"
     if is_import_path(name):
         return _elsewhere(config, name, features)
-    run = trained.load_probe(name) or trained.load(name)
+    run = load_probe(name) or trained.load(name)
     if run.several_labels and not features:
         raise CheckpointError(
             message(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import io
 import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfssl import models
 from tfssl.augment.recipes import EvalTransform
 from tfssl.build import data, networks
 from tfssl.build.views import transform
@@ -21,7 +19,7 @@ from tfssl.config import Config, modes
 from tfssl.config.inherit import stored_config
 from tfssl.config.remote import as_path
 from tfssl.core import runtime, variables
-from tfssl.core.paths import AnyPath
+from tfssl.core.paths import AnyPath, read_json
 from tfssl.data import Source, in_classes, inference, spread
 from tfssl.errors import CheckpointError, message
 from tfssl.evaluate import Features, extract_features, ranked
@@ -40,9 +38,6 @@ CLASSES = "classes.json"
 """File of a run with a classifier: the names of its classes, see `classes_text`."""
 
 _SEVERAL = "several_labels"
-
-PROBE_FILE = "classifier.npz"
-"""File of a linear evaluation: `kernel` `[F, classes]` and `bias` of the one scored."""
 
 _BATCH = 256
 
@@ -118,8 +113,13 @@ class Trained:
                     "mode=finetune, and RUN/finetune",
                 )
             )
-        classifier = keras.Sequential([self.encoder, self.head])
-        return compiled_encode(classifier)
+        encoder, head = self.encoder, self.head
+
+        # Sequential would round images to what the process trained in last.
+        def classify(images: tf.Tensor, training: bool) -> tf.Tensor:
+            return head(encoder(images, training=training), training=training)
+
+        return compiled_encode(classify)
 
     def features(
         self, images: np.ndarray | tf.Tensor | Source | str, *, limit: int = 0
@@ -223,7 +223,7 @@ class Trained:
         )
 
 
-def compiled_encode(model: keras.Model) -> Compiled:
+def compiled_encode(model: Callable[..., tf.Tensor]) -> Compiled:
     """Maps images in [0, 1] to the model's float32 output, in inference mode."""
 
     @tf.function
@@ -256,7 +256,7 @@ def load(path: str | AnyPath, *, config: Config | None = None) -> Trained:
     folder = checkpoint_folder(path)
     encoder = fresh_encoder(stored)
     assign_encoder(encoder, folder)
-    names, several = _classes(path)
+    names, several = class_names(path)
     return Trained(
         path=str(path),
         config=stored,
@@ -267,29 +267,6 @@ def load(path: str | AnyPath, *, config: Config | None = None) -> Trained:
         provenance=provenance(path),
         class_names=names,
         several_labels=several,
-    )
-
-
-def load_probe(path: str | AnyPath) -> Trained | None:
-    """Loads the encoder that a linear evaluation was of, with its classifier.
-
-    Args:
-      path: `RUN/linear`.
-
-    Returns:
-      None where there is none, as of evaluations of versions before 0.2.0.
-    """
-    folder = as_path(path)
-    stored, file = stored_config(str(path)), folder / PROBE_FILE
-    if stored is None or modes(stored) != ["linear"] or not file.is_file():
-        return None
-    run = load(stored.init_from)
-    found = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
-    with runtime.precision("float32"):
-        head = models.linear_head(*found["kernel"].shape, seed=0)
-    head.set_weights([found["kernel"], found["bias"]])
-    return dataclasses.replace(
-        run, path=str(path), head=head, class_names=_classes(path)[0]
     )
 
 
@@ -338,7 +315,8 @@ def subjects(config: Config) -> dict[str, Trained]:
 def raw_pixels(run: Trained) -> Trained:
     """The images of a run without any encoder: the baseline of baselines."""
     images = keras.Input((run.image_size, run.image_size, 3))
-    flat = keras.Model(images, keras.layers.Flatten()(images), name="raw_pixels")
+    pixels = keras.layers.Flatten(dtype="float32")(images)
+    flat = keras.Model(images, pixels, name="raw_pixels")
     return dataclasses.replace(
         run,
         encoder=flat,
@@ -389,7 +367,7 @@ def provenance(path: str | AnyPath) -> dict[str, Any] | None:
       The record of `--mode=convert`, or None where everything was trained from a seed.
     """
     file = RunDirectory(_run_of(path, "provenance.json")).provenance
-    return json.loads(file.read_text("utf-8")) if file.is_file() else None
+    return read_json(file) if file.is_file() else None
 
 
 def provenance_texts(path: str | AnyPath) -> dict[str, str]:
@@ -448,10 +426,10 @@ def classes_text(names: Sequence[str], *, several_labels: bool = False) -> str:
     return json.dumps({_SEVERAL: found} if several_labels else found)
 
 
-def _classes(path: str | AnyPath) -> tuple[tuple[str, ...], bool]:
+def class_names(path: str | AnyPath) -> tuple[tuple[str, ...], bool]:
     """Names of the classes, and whether an image may have several of them."""
     file = RunDirectory(_run_of(path, CLASSES)).path / CLASSES
-    found = json.loads(file.read_text("utf-8")) if file.is_file() else []
+    found = read_json(file) if file.is_file() else []
     several = isinstance(found, dict)
     return tuple(found[_SEVERAL] if several else found), several
 

@@ -23,9 +23,9 @@ from tfssl.build.optimizer import learning_rate, peak_rate, total_steps
 from tfssl.build.same_data import DATA, refuse_other_data
 from tfssl.build.views import pretraining_input
 from tfssl.config import Config, difference, launch, modes
-from tfssl.config.encoder_name import is_import_path
 from tfssl.config.flagfile import from_flagfile, to_flagfile
 from tfssl.config.groups import Recording
+from tfssl.config.remote import is_remote, same_place
 from tfssl.config.tasks import TASKS
 from tfssl.core import runtime
 from tfssl.data import Source
@@ -196,8 +196,11 @@ def refuse_other_flags(
     stored = from_flagfile(own.flags.read_text("utf-8"))
     places = {"init_from": stored.init_from or began, "teacher": stored.teacher}
     for flag, place in places.items():
-        if _same_place(place, getattr(settings, flag)):
+        if same_place(place, getattr(settings, flag)):
             stored = dataclasses.replace(stored, **{flag: getattr(settings, flag)})
+    if (place := _inside(stored)) and place == _inside(settings):
+        # Both were moved, or are named from another folder.
+        stored = dataclasses.replace(stored, init_from=settings.init_from)
     if found := difference(settings, stored, names):
         flags = ", ".join(
             f"{n}={settings.text(n)} instead of {stored.text(n)}" for n, _, _ in found
@@ -211,9 +214,13 @@ def refuse_other_flags(
         )
 
 
-def _same_place(a: str, b: str) -> bool:
-    local = not any("://" in path or is_import_path(path) for path in (a, b))
-    return bool(a and b) and local and os.path.realpath(a) == os.path.realpath(b)
+def _inside(config: Config) -> str:
+    """Where a run lies in the one that it began from; "" if elsewhere."""
+    start, own = config.init_from, config.run_dir
+    if not start or is_remote(start) or is_remote(own):
+        return ""
+    place = os.path.relpath(own, start)
+    return "" if place.startswith(os.pardir) else place
 
 
 def is_chief(config: Config) -> bool:

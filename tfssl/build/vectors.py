@@ -16,7 +16,7 @@ from tfssl.build import networks
 from tfssl.build.trained import Trained, assign_items
 from tfssl.config.vector_flags import EMBED_ALSO
 from tfssl.core import runtime, variables
-from tfssl.data import Source, every_class
+from tfssl.data import Source, every_class, fingerprint
 from tfssl.embeddings.principal import normalized
 from tfssl.embeddings.shard_files import FEATURES, Shard
 from tfssl.errors import CheckpointError, DataError, message, unknown
@@ -192,6 +192,7 @@ def identity(run: Trained, source: Source, weights: str) -> dict[str, Any]:
         "transform": dataclasses.asdict(run.transform),
         "data": source.name,
         "data_sha256": data.hexdigest(),
+        "images_sha256": fingerprint(source),
     }
 
 

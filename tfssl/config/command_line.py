@@ -11,7 +11,7 @@ from absl import flags
 from tfssl.config import launch
 from tfssl.config.complete import completed
 from tfssl.config.config import Config, specs
-from tfssl.config.flag import Spec
+from tfssl.config.flag import Spec, from_home
 from tfssl.config.flagfile import expanded, parse_values
 from tfssl.config.inherit import Parsed, stored_config
 from tfssl.config.remote import is_remote
@@ -106,7 +106,7 @@ def _stored_method(texts: Mapping[str, str]) -> str:
     names = ["init_from", "run_dir"]
     if texts.get("mode", "").startswith("distill"):
         names.insert(0, "teacher")
-    path = next((texts[name] for name in names if texts.get(name)), "")
+    path = from_home(next((texts[name] for name in names if texts.get(name)), ""))
     if is_remote(path):
         return ""  # Only TensorFlow reads that; --method names one from elsewhere.
     try:

@@ -126,5 +126,6 @@ def missing_list(label_fraction: float | str) -> str:
     """Returns the local file that `--label_fraction` names and is not there, or ""."""
     more = fractions(label_fraction)[1:]
     if isinstance(label_fraction, str) and "://" not in label_fraction and not more:
-        return "" if os.path.isfile(label_fraction) else label_fraction
+        path = label_fraction.removeprefix("list:")
+        return "" if os.path.isfile(path) else path
     return ""

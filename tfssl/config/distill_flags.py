@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from tfssl.config.flag import NAMES, Flags, flag
+from tfssl.config.flag import NAMES, PATH, Flags, flag
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,6 +15,7 @@ class DistillFlags(Flags, title="distill", scope="free"):
         "",
         "run that teaches, or MODULE:NAME, a Keras model of images in [0, 1]; empty: "
         "what the mode before left, or the run in --run_dir",
+        kind=PATH,
     )
     student_encoder: tuple[str, ...] = flag(
         (),

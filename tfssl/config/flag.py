@@ -6,6 +6,8 @@ A group of flags is a frozen dataclass whose fields are made by `flag`. Layer 0.
 from __future__ import annotations
 
 import dataclasses
+import math
+import os
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -37,18 +39,39 @@ def _truth(text: str) -> bool:
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(",") if part.strip())
+    found = tuple(float(part) for part in text.split(",") if part.strip())
+    if not all(map(math.isfinite, found)):
+        raise ValueError(text)
+    return found
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if abs(value) >= 2**63:  # no computer counts so far, and a float may not hold it
+        raise ValueError(text)
+    return value
 
 
 def _whole_numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(",") if part.strip())
+    return tuple(_whole(part) for part in text.split(",") if part.strip())
 
 
 def _share(text: str) -> float | str:
     try:
         return float(text)
     except ValueError:
-        return text
+        return from_home(text)
+
+
+def from_home(text: str) -> str:
+    """A path with the home directory for a leading `~`, also behind `KIND:`.
+
+    No shell does that inside of `--flag=~/runs`.
+    """
+    kind, colon, rest = text.partition(":")
+    if colon and rest.startswith("~"):
+        return f"{kind}:{os.path.expanduser(rest)}"
+    return os.path.expanduser(text)
 
 
 def _short(value: float | str) -> str:
@@ -59,7 +82,7 @@ def _short(value: float | str) -> str:
 
 
 TEXT = Kind("text", str, str, "")
-WHOLE = Kind("a whole number", int, str, "1")
+WHOLE = Kind("a whole number", _whole, str, "1")
 NUMBER = Kind("a number", float, str, "0.1")
 SWITCH = Kind("true or false", _truth, lambda value: str(value).lower(), "true")
 AUTO_SWITCH = Kind(
@@ -85,6 +108,13 @@ NAMES = Kind(
     lambda text: tuple(name for part in text.split(",") if (name := part.strip())),
     ",".join,
     "first,second",
+)
+PATH = Kind("a path", from_home, str, "runs/first")
+PATHS = Kind(
+    "paths with commas between them",
+    lambda text: tuple(map(from_home, NAMES.parse(text))),
+    ",".join,
+    "runs/first,runs/second",
 )
 SHARE_OR_FILE = Kind("a share of 1, or a file", _share, _short, "0.1")
 

@@ -5,7 +5,9 @@ Layer 0, no TensorFlow.
 
 from __future__ import annotations
 
+import codecs
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -72,9 +74,9 @@ def expanded(arguments: Sequence[str], within: Sequence[str] = ()) -> list[str]:
         try:
             if os.path.realpath(path) in map(os.path.realpath, within):
                 raise OSError("it names itself")
-            with open(path, encoding="utf-8") as file:
-                lines = [line.strip() for line in file]
-        except (OSError, UnicodeDecodeError) as error:
+            with open(path, "rb") as file:
+                lines = [line.strip() for line in decoded(file.read()).splitlines()]
+        except (OSError, UnicodeError) as error:
             raise ConfigError(
                 message(
                     f"--flagfile={path}: {error}",
@@ -83,8 +85,29 @@ def expanded(arguments: Sequence[str], within: Sequence[str] = ()) -> list[str]:
                 )
             ) from error
         flags = [line for line in lines if line and not line.startswith(("#", "//"))]
+        for line in filter(_QUOTED.fullmatch, flags):
+            raise ConfigError(
+                message(
+                    f"{line} in {path}",
+                    "a value without quotes: no shell takes them off a flagfile",
+                    re.sub(_QUOTED, r"\1\3", line),
+                )
+            )
         found += expanded(flags, (*within, path))
     return found
+
+
+_QUOTED = re.compile(r"""(--?\w+=)(["'])(.*)\2""")
+
+
+def decoded(data: bytes) -> str:
+    """The text of a flagfile: UTF-8, or UTF-16 by its mark, as Windows' editors write.
+
+    Raises:
+      UnicodeError: It is neither.
+    """
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if wide else "utf-8-sig")
 
 
 def to_flagfile(config: Config) -> str:

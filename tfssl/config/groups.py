@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 from tfssl.config import tables
-from tfssl.config.flag import AUTO_SWITCH, NUMBER, NUMBERS, Flags, flag
+from tfssl.config.flag import AUTO_SWITCH, NUMBER, NUMBERS, PATH, Flags, flag
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,12 +18,15 @@ class Job(Flags, title="job", scope="free"):
 
     mode: str = flag("pretrain", "what to do, several with commas, in order")
     run_dir: str = flag(
-        "", "where everything of this run is written, also gs://BUCKET/PATH; needed"
+        "",
+        "where everything of this run is written, also gs://BUCKET/PATH; needed",
+        kind=PATH,
     )
     init_from: str = flag(
         "",
         "run directory or checkpoint to start from or to evaluate",
         scope="run",
+        kind=PATH,
     )
     seed: int = flag(0, "source of all randomness", low=0, high=2**31 - 1, scope="run")
     progress: bool = flag(True, "show a progress line")
@@ -49,6 +52,7 @@ class Data(Flags, title="data"):
         "",
         "where indexes of large data sets are kept; empty: ~/.cache/tfssl",
         scope="free",
+        kind=PATH,
     )
     rebuild_index: bool = flag(
         False, "make indexes anew (gs:// tells no changes)", scope="free"
@@ -77,6 +81,7 @@ class Images(Flags, title="data"):
         100_000_000,
         "files that declare more are skipped undecoded; 0: no limit",
         low=0,
+        high=2**53,
     )
     orient: str = flag(
         "none",

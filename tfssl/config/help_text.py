@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
 from tfssl.config.command_line import parse
-from tfssl.config.config import Config, known_row, owners, specs
+from tfssl.config.config import Config, known_row, modes, owners, specs
 from tfssl.config.flag import AUTO_SWITCH, Spec
 from tfssl.config.method_row import SMALL_IMAGE, MethodRow
 from tfssl.config.methods import METHODS
@@ -50,7 +50,8 @@ def help_text(argv: Sequence[str] = ("tfssl",)) -> str:
         shown = {name: own.get(name, spec) for name, spec in shown.items()}
         intro = [f"Flags that --method={config.method} has or decides:"]
     if "mode" in given:
-        wanted = read_by(config)
+        asked = [TASKS[mode] for mode in modes(config) if mode in TASKS]
+        wanted = read_by(config).union(*(task.beside for task in asked))
         shown = {name: spec for name, spec in shown.items() if name in wanted}
         intro = [f"Flags that --mode={config.mode} reads:"]
     rows = {config.method: row} if row and "method" in given else METHODS

@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from tfssl.config.config import Config, difference, identity, resolve
+from tfssl.config.config import Config, difference, identity, known_row, resolve
 from tfssl.config.distill_flags import DistillFlags
 from tfssl.config.flag import specs_of
-from tfssl.config.flagfile import from_flagfile
-from tfssl.config.remote import as_path, is_remote
+from tfssl.config.flagfile import decoded, from_flagfile
+from tfssl.config.remote import as_path, is_remote, same_place
 from tfssl.config.tables import METHOD_OF_SOURCE, SOURCE_KINDS
 from tfssl.config.tasks import StartFlags
 from tfssl.errors import ConfigError, message
@@ -57,7 +57,12 @@ def stored_config(path: str) -> Config | None:
     for folder in (start, *start.parents[:2]):
         file = folder / FLAGS_FILE
         if file.is_file():
-            return resolve(from_flagfile(file.read_text("utf-8")))
+            try:
+                return resolve(from_flagfile(decoded(file.read_bytes())))
+            except UnicodeError as error:
+                raise ConfigError(
+                    message(f"{file}: {error}", "the flags of a run", "a backup of it")
+                ) from error
     return None
 
 
@@ -89,10 +94,14 @@ def inherit(parsed: Parsed, stored: Config, *, student: bool = False) -> Config:
         fixed = of_weights
     if student:
         fixed = set()
+    # An empty value leaves these to the method; of others it is a value.
+    row = known_row(stored.method)
+    decided = row.published(stored).keys() if row else set()
     values = {
-        name: getattr(parsed.config, name)
+        name: value
         for name in sorted(parsed.given)
-        if not parsed.config.left_open(name)
+        if (value := getattr(parsed.config, name)) is not None
+        and not (name in decided and parsed.config.left_open(name))
     }
     source = parsed.config.init_from or parsed.config.run_dir
     problems = [
@@ -193,6 +202,8 @@ def contradictions(config: Config, stored: Config) -> list[str]:
             )
         ]
     config, stored = resolve(config), resolve(stored)
+    if same_place(config.init_from, stored.init_from):
+        stored = dataclasses.replace(stored, init_from=config.init_from)
     both = identity(config) | identity(stored)
     names = [name for name, _, _ in difference(config, stored, only=both)]
     if not names:

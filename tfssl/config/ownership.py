@@ -27,6 +27,9 @@ def readers(name: str) -> list[str]:
             for other, groups in task.only_with.items()
             if name != other and any(name in specs_of(group) for group in groups)
         ]
+        if name in task.beside:
+            other, values = task.beside[name]
+            beside.append(f" with --{other}" + "=" * bool(values) + " or ".join(values))
         if name in task.flags() or (of_a_method and task.method):
             found.append(mode + "".join(beside))
     return found

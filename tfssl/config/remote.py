@@ -7,10 +7,18 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tfssl.config.encoder_name import is_import_path
+
 
 def is_remote(path: object) -> bool:
     """Returns whether a path belongs to a file system of TensorFlow's (`gs://…`)."""
     return "://" in str(path)
+
+
+def same_place(a: str, b: str) -> bool:
+    """Whether two paths of this disk lead to one place, however they are written."""
+    local = not any("://" in path or is_import_path(path) for path in (a, b))
+    return bool(a and b) and local and os.path.realpath(a) == os.path.realpath(b)
 
 
 def as_path(path: object) -> Any:

@@ -14,8 +14,9 @@ from tfssl.config import tables
 from tfssl.config.detect_flags import DetectFlags, RegionFlags
 from tfssl.config.distill_flags import DistillFlags
 from tfssl.config.flag import (
-    NAMES,
     NUMBERS,
+    PATH,
+    PATHS,
     SHARE_OR_FILE,
     WHOLES,
     Flags,
@@ -59,6 +60,7 @@ class ConvertFlags(Flags, title="convert", scope="encoder"):
         "",
         "the weights to import, KIND:PATH with KIND one of "
         + ", ".join(tables.SOURCE_KINDS),
+        kind=PATH,
     )
 
 
@@ -108,6 +110,7 @@ class LabelFlags(Flags, title="linear, finetune and distill", scope="free"):
         1,
         "draws of the labels of each fraction, from --seed on: a curve's spread",
         low=1,
+        high=1000,
     )
 
 
@@ -119,10 +122,13 @@ class StartFlags(Flags, title="detect and segment", scope="free"):
         (),
         "what to begin with, with commas: runs, imported ones too, or random; the same "
         "task from each, in one table",
-        kind=NAMES,
+        kind=PATHS,
     )
     dense_seeds: int = flag(
-        1, "trainings from each start, from --seed on: the table's spread", low=1
+        1,
+        "trainings from each start, from --seed on: the table's spread",
+        low=1,
+        high=1000,
     )
 
 
@@ -252,6 +258,9 @@ class Task:
       also: Single flags that it reads.
       only_with: A flag of `reads` or of these groups, and the groups that are read
         where it is not its default.
+      beside: Flag of `reads` to another one and the values of that with which it is
+        read; no values: any but the default.
+      without: Flags of `reads` that it does not read.
       method: It reads the method's own flags.
       on_a_run: It needs a trained encoder, and so reads the flags of the run that made
         it.
@@ -270,6 +279,10 @@ class Task:
     only_with: Mapping[str, tuple[type[Flags], ...]] = dataclasses.field(
         default_factory=dict
     )
+    beside: Mapping[str, tuple[str, tuple[str, ...]]] = dataclasses.field(
+        default_factory=dict
+    )
+    without: tuple[str, ...] = ()
     method: bool = False
     on_a_run: bool = False
     first: bool = False
@@ -286,7 +299,7 @@ class Task:
     def flags(self) -> set[str]:
         """Names of the flags that it may read, but for the method's own."""
         groups = (Job, Machine, Network, *self.reads, *sum(self.only_with.values(), ()))
-        return _names(groups) | set(self.also)
+        return (_names(groups) | set(self.also)) - set(self.without)
 
     def unread(self, values: Mapping[str, object]) -> set[str]:
         """Names of those of `flags` that it does not read beside these values.
@@ -300,6 +313,10 @@ class Task:
         for name, groups in self.only_with.items():
             if values[name] == own[name].default:
                 found |= _names(groups) - {name}
+        for name, (other, wanted) in self.beside.items():
+            value, default = values[other], own[other].default
+            if value not in wanted if wanted else value == default:
+                found.add(name)
         return found
 
 
@@ -344,17 +361,23 @@ TASKS: Mapping[str, Task] = {
     "linear": Task(
         "tfssl.tasks.linear:run",
         (Data, Images, Recording, Precision, LabelFlags, LinearFlags, BaselineFlags),
+        without=("precision",),  # its one layer is float32
         on_a_run=True,
         labels=True,
     ),
     "finetune": _FINETUNE,
     # The same training from the seed: it needs the flags of a run, and no weights.
-    "supervised": dataclasses.replace(_FINETUNE, run="tfssl.tasks.finetune:supervised"),
+    "supervised": dataclasses.replace(
+        _FINETUNE,
+        run="tfssl.tasks.finetune:supervised",
+        without=("finetune_layer", "freeze", "finetune_stage_rates"),
+    ),
     "distill": Task(
         "tfssl.tasks.distill:run",
         (Data, Images, Recording, Precision, LabelFlags, DistillFlags),
         # Its views are crop and flip, and it has no probe beside the classifier.
         tuple(sorted(_names([Training]) - {"jitter_strength", "online_probe"})),
+        beside={"label_fraction": ("distill_alpha", ())},
         on_a_run=True,
         all_workers=True,
     ),
@@ -375,7 +398,12 @@ TASKS: Mapping[str, Task] = {
         target="mask",
         all_workers=True,
     ),
-    "export": Task("tfssl.tasks.export:run", (Images, ExportFlags), on_a_run=True),
+    "export": Task(
+        "tfssl.tasks.export:run",
+        (Images, ExportFlags),
+        beside={"export_on_error": ("format", ("saved_model",))},
+        on_a_run=True,
+    ),
     "report": Task(
         "tfssl.tasks.report:run", (Data, Images), ("tensorboard",), on_a_run=True
     ),
@@ -387,6 +415,12 @@ TASKS: Mapping[str, Task] = {
     "search": Task(
         "tfssl.tasks.search:run",
         (Images, EmbeddingsFlags, SearchFlags),
+        beside={
+            "search_k": ("search", ("neighbours", "outliers")),
+            "search_threshold": ("search", ("duplicates",)),
+            "search_outliers": ("search", ("outliers",)),
+            "search_shown": ("search", ("neighbours", "duplicates")),
+        },
         on_a_run=True,
     ),
     "select": Task(

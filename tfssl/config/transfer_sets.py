@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from tfssl.config import tables
 from tfssl.config.dataset_name import located
-from tfssl.config.flag import NAMES, NUMBERS, Flags, flag
+from tfssl.config.flag import NAMES, NUMBERS, PATHS, Flags, flag
 from tfssl.errors import ConfigError, message, unknown
 
 PAPERS = "papers"
@@ -32,7 +32,7 @@ class TransferFlags(Flags, title="transfer", scope="free"):
         kind=NAMES,
     )
     transfer_runs: tuple[str, ...] = flag(
-        (), "other runs to compare with, with commas: rows of one table", kind=NAMES
+        (), "other runs to compare with, with commas: rows of one table", kind=PATHS
     )
     transfer_shots: tuple[float, ...] = flag(
         (1, 2, 5, 10, 25),

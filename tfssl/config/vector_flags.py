@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from tfssl.config.flag import NAMES, Flags, flag
+from tfssl.config.flag import NAMES, PATH, Flags, flag
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,7 +12,7 @@ class EmbeddingsFlags(Flags, title="embed, search and select", scope="free"):
     """Flags of everything about vectors on disk."""
 
     embeddings: str = flag(
-        "", "folder of the vectors; empty: embeddings in the run directory"
+        "", "folder of the vectors; empty: embeddings in the run directory", kind=PATH
     )
 
 
@@ -58,7 +58,7 @@ class SearchFlags(Flags, title="search", scope="free"):
         "neighbours (of --query), duplicates, outliers, or scores (retrieval by class)",
         choices=("neighbours", "duplicates", "outliers", "scores"),
     )
-    query: str = flag("", "an image, a folder of images, or list:FILE")
+    query: str = flag("", "an image, a folder of images, or list:FILE", kind=PATH)
     search_k: int = flag(10, "nearest images of each", low=1)
     search_threshold: float = flag(
         0.95, "cosine from which two images are duplicates", above=-1, high=1
@@ -82,4 +82,4 @@ class SelectFlags(Flags, title="select", scope="free"):
         "coverage (k-centre greedy), typical (TypiClust), or random",
         choices=("coverage", "typical", "random"),
     )
-    labelled: str = flag("", "list of the images that have a label already")
+    labelled: str = flag("", "list of the images that have a label already", kind=PATH)

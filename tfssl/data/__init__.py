@@ -3,6 +3,7 @@
 from tfssl.data.classes import every_class, in_classes, not_asked, targets_of
 from tfssl.data.dense_rows import dense_inference, dense_training
 from tfssl.data.encoded import Encoded
+from tfssl.data.fingerprint import fingerprint
 from tfssl.data.folder import Folder
 from tfssl.data.memory import in_memory
 from tfssl.data.pipeline import inference, is_small, training
@@ -20,6 +21,7 @@ __all__ = [
     "dense_inference",
     "dense_training",
     "every_class",
+    "fingerprint",
     "in_classes",
     "in_memory",
     "inference",

@@ -231,6 +231,10 @@ class Arrays(Described):
             image = np.repeat(image, 3, axis=2)
         return np.ascontiguousarray(image[..., :3])
 
+    def content(self, index: int) -> bytes:
+        """See `Source.content`."""
+        return self._read(index).tobytes()
+
     def where(self, index: int) -> str:
         """The file, the array and the row."""
         return f"{self._file}: {self._key}[{self._rows[int(index)]}]"

@@ -50,6 +50,10 @@ class Encoded(Described):
         """
         raise NotImplementedError
 
+    def content(self, index: int) -> bytes:
+        """See `Source.content`."""
+        return self.read(index)
+
     def example(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
         """See `Source.example`."""
         found = self.encoded(index)

@@ -38,7 +38,7 @@ from tfssl.config.remote import is_remote
 from tfssl.data.files import Files
 from tfssl.data.formats import MAX_PIXELS
 from tfssl.data.scan import EXTENSIONS, is_image
-from tfssl.data.source import Reading, SourceOptions
+from tfssl.data.source import Reading, SourceOptions, first_line
 from tfssl.data.splits import Split, held_out_tenth, nothing_held_out
 from tfssl.data.text_files import canonical, encoding_of, path_lines
 from tfssl.data.tree import path_hash
@@ -144,6 +144,8 @@ def read_list(file: str) -> dict[str, str]:
         if not line or line.startswith("#"):
             continue
         match = None if is_image(_unquoted(line)) else _LABELLED.fullmatch(line)
+        if line.count("\t") == 1 and is_image(_unquoted(line.split("\t")[0])):
+            match = None  # what stands before it is a path, also "a.jpg, copy.jpg"
         path, label = _unquoted(line), ""
         if match:
             path, quote = match["path"], match["quote"]
@@ -185,8 +187,17 @@ def read_list(file: str) -> dict[str, str]:
 
 def read_lines(file: str) -> list[str]:
     """The lines of a text in any of the encodings that the module names."""
-    with tf.io.gfile.GFile(file, "rb") as opened:
-        data = opened.read()
+    try:
+        with tf.io.gfile.GFile(file, "rb") as opened:
+            data = opened.read()
+    except tf.errors.OpError as error:
+        raise DataError(
+            message(
+                f"list {printable(file)}: {first_line(error)}",
+                "a text file with " + _GRAMMAR + " a line",
+                "a file that is there",
+            )
+        ) from error
     if encoding_of(data) == "utf-8" and b"\0" in data:
         number = data[: data.index(b"\0")].count(b"\n") + 1
         raise DataError(_no_list(file, number, "bytes that are no text"))

@@ -124,14 +124,15 @@ def named_places(where: Sequence[str], file: str, flag: str, source: str) -> np.
 
     Args:
       where: What `Source.where` says of each example.
-      file: The list.
+      file: The list, also as `list:FILE`.
       flag: That named it, for messages.
       source: What the examples are of, for messages.
 
     Raises:
       DataError: The list names none of them.
     """
-    names = {canonical(_slashed(name)) for name in read_list(file)}
+    listed = read_list(file.removeprefix("list:"))
+    names = {canonical(_slashed(name)) for name in listed}
     found = np.flatnonzero([is_named(place, names) for place in where])
     if not len(found):
         raise DataError(

@@ -113,6 +113,10 @@ class Decoded(Described):
         """See `Source.where`."""
         return self._source.where(index)
 
+    def content(self, index: int) -> bytes:
+        """See `Source.content`."""
+        return self._source.content(index)
+
     def failed(self, index: int) -> str:
         """See `Source.failed`."""
         return self._source.failed(index)

@@ -70,6 +70,11 @@ class Described:
             return self.class_names[label] if self.class_names else ""
         return "" if label == NO_LABEL else self.unknown_classes[NO_LABEL - 1 - label]
 
+    def content(self, index: int) -> bytes:
+        """See `Source.content`; what is drawn by the program has none."""
+        del index
+        return b""
+
     def summary(self) -> Summary:
         """Says how the data set was read: see `Summary`."""
         counts = np.bincount(
@@ -203,6 +208,14 @@ class Source(Protocol):
 
     def where(self, index: int) -> str:
         """The file of an example, or where else it is found: data set and number."""
+        ...
+
+    def content(self, index: int) -> bytes:
+        """The bytes of an example, undecoded, outside of any graph.
+
+        Raises:
+          OSError, tf.errors.OpError: They cannot be read.
+        """
         ...
 
     def failed(self, index: int) -> str:

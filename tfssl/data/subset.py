@@ -55,6 +55,10 @@ class Subset(Described):
         """See `Source.where`."""
         return self._base.where(int(self._place(index)))
 
+    def content(self, index: int) -> bytes:
+        """See `Source.content`."""
+        return self._base.content(int(self._place(index)))
+
     def failed(self, index: int) -> str:
         """See `Source.failed`."""
         return self._base.failed(int(self._place(index)))
@@ -97,6 +101,11 @@ class Joined(Described):
         """See `Source.where`."""
         part, place = _part(int(index), self._first)
         return self._parts[part].where(place)
+
+    def content(self, index: int) -> bytes:
+        """See `Source.content`."""
+        part, place = _part(int(index), self._first)
+        return self._parts[part].content(place)
 
     def failed(self, index: int) -> str:
         """See `Source.failed`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tfssl.core.paths import read_json
 from tfssl.embeddings.shard_files import FEATURES, FORMATS, Shard, unreadable
 from tfssl.embeddings.writing import MANIFEST, PLAN
 from tfssl.errors import DataError, message
@@ -39,7 +39,7 @@ class Embeddings:
                     "mode=embed" + (" again: it goes on" if begun else " first"),
                 )
             )
-        self.manifest: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        self.manifest: dict[str, Any] = read_json(file)
         self._format = FORMATS[self.manifest["format"]]
         self._sizes: list[int] = self.manifest["shards"]
         self._starts = np.concatenate([[0], np.cumsum(self._sizes)]).astype(np.int64)

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from tfssl.core.paths import read_json
 from tfssl.embeddings.shard_files import FORMATS, Shard, replacing, unreadable
 from tfssl.errors import DataError, RunDirectoryError, message
 
@@ -60,7 +61,7 @@ class Writer:
             file = self.folder / name
             if not file.exists():
                 continue
-            there = json.loads(file.read_text("utf-8"))
+            there = read_json(file)
             if differing := _differences(there, self.plan):
                 raise RunDirectoryError(
                     message(
@@ -180,8 +181,11 @@ def _cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _differences(there: dict[str, Any], plan: dict[str, Any]) -> str:
-    """The settings in which two plans differ, as text; empty where in none."""
-    names = [name for name in plan if there.get(name) != plan[name]]
+    """The settings in which two plans differ, as text; empty where in none.
+
+    What an older version did not write is not known to differ.
+    """
+    names = [name for name in plan if there.get(name, plan[name]) != plan[name]]
     return ", ".join(
         f"{name} ({_short(there.get(name))}, not {_short(plan[name])})"
         for name in names

@@ -184,19 +184,38 @@ class RunDirectory:
         self.write_atomic(self.log, "".join(rows))
         self._log_text = None
 
+    def read_json(self, file: AnyPath) -> dict[str, Any]:
+        """The content of one of its files, empty if there is none yet.
+
+        A damaged one (edited by hand, cut by a full disk) costs what stood in it, not
+        the run: it is kept as `NAME.damaged`, with a warning, and read as empty.
+        """
+        if not file.exists():
+            return {}
+        content = file.read_bytes()
+        try:
+            found = json.loads(content.decode())
+            if not isinstance(found, dict):
+                raise ValueError(f"a {type(found).__name__}, not an object")
+        except ValueError as error:
+            kept = file.with_name(f"{file.name}.damaged")
+            with contextlib.suppress(OSError):
+                if not (kept.exists() and kept.read_bytes() == content):
+                    write_whole(kept, content)
+                    _LOGGER.warning(
+                        "%s is damaged (%s): kept as %s, and read as empty",
+                        file, error, kept.name,
+                    )  # fmt: skip
+            return {}
+        return found
+
     def read_results(self) -> dict[str, Any]:
         """The content of `results.json`, empty if there is none yet."""
-        if not self.results.exists():
-            return {}
-        return json.loads(self.results.read_text("utf-8"))
+        return self.read_json(self.results)
 
     def read_profile(self) -> dict[str, Any] | None:
         """The content of `profile.json`, None where the run was not profiled."""
-        return (
-            json.loads(self.profile.read_text("utf-8"))
-            if self.profile.exists()
-            else None
-        )
+        return self.read_json(self.profile) or None
 
     def add_reading(
         self, data: dict[str, Any], skipped_files: Sequence[dict[str, str]]

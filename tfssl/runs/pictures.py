@@ -62,9 +62,8 @@ def write_pictures(
 def pictures_of(directory: RunDirectory) -> dict[str, Any] | None:
     """What `write_pictures` wrote: `heads`, and `pictures` of `name` and `data`."""
     file = directory.path / FOLDER / LIST
-    if not file.is_file():
+    if not (found := directory.read_json(file)):
         return None
-    found = json.loads(file.read_text("utf-8"))
     rows = [
         {"name": row["name"], "data": (file.parent / row["file"]).read_bytes()}
         for row in found["pictures"]

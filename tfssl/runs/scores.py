@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ fine-tuning's, from the seed."""
 
 CONFUSIONS_FILE = "confusions.json"
 
+_LOGGER = logging.getLogger(__name__)
 _OLD_METRICS = ("top1", "top5")
 _NO_PROTOCOL = ("scores", "baselines", "pretrain", "skipped_files", "convert")
 
@@ -106,6 +108,8 @@ class Score:
       found: What came out beside the metrics, for example the learning rate chosen.
       description: The protocol in a sentence.
       note: Empty, or what differs from what was asked for.
+      checkpoint: Whose weights were scored, seen from the run; empty where no weights
+        were, and in old files.
       confusion: Of the predictions, in a file of its own: see `confusions_of`.
     """
 
@@ -119,6 +123,7 @@ class Score:
     found: dict[str, Any] = dataclasses.field(default_factory=dict)
     description: str = ""
     note: str = ""
+    checkpoint: str = ""
     confusion: Confusion | None = dataclasses.field(
         default=None, compare=False, repr=False
     )
@@ -228,10 +233,12 @@ def scores_of(results: dict[str, Any]) -> list[Score]:
 
     Args:
       results: With the list `scores`; or, as written before it: protocols at the top
-        and below `baselines`, each a dict with `top1`.
+        and below `baselines`, each a dict with `top1`. What another version wrote in
+        a form of its own is left out.
     """
     if "scores" in results:
-        return [_from_json(entry) for entry in results["scores"]]
+        found = map(_from_json, results["scores"])
+        return [score for score in found if score is not None]
     baselines = results.get("baselines") or {}
     return [
         _from_old(protocol, subject, entry)
@@ -241,7 +248,7 @@ def scores_of(results: dict[str, Any]) -> list[Score]:
     ]
 
 
-def add_score(directory: RunDirectory, score: Score) -> None:
+def add_score(directory: RunDirectory, score: Score, checkpoint: object = None) -> None:
     """Puts a score into `results.json`, and its confusion beside it.
 
     Readers of the file before there was a list find what they read: under the name of
@@ -251,13 +258,28 @@ def add_score(directory: RunDirectory, score: Score) -> None:
     Args:
       directory: Of the run.
       score: Replaces the one of the same protocol, data set, subject and settings.
+      checkpoint: The folder of the weights that were scored, if there are some. Scores
+        of other ones stay, with a warning: the run was trained on since, or another
+        one's weights were scored here.
 
     Raises:
       RunDirectoryError: The disk is full or not writable.
     """
-    scores = [s for s in scores_of(directory.read_results()) if not score.replaces(s)]
+    if checkpoint:
+        place = str(checkpoint).removeprefix(f"{directory.path}/")
+        score = dataclasses.replace(score, checkpoint=place)
+    before = directory.read_results()
+    scores = [s for s in scores_of(before) if not score.replaces(s)]
+    old = {each.checkpoint for each in scores if each.checkpoint} - {score.checkpoint}
+    if score.checkpoint and old:
+        _LOGGER.warning(
+            "%s: this score is of %s, others there are of %s",
+            directory.results, score.checkpoint, ", ".join(sorted(old)),
+        )  # fmt: skip
     scores.append(score)
-    newest: dict[str, Any] = {"scores": [_to_json(s) for s in scores], "baselines": {}}
+    others = [each for each in before.get("scores", ()) if _from_json(each) is None]
+    listed = others + [_to_json(each) for each in scores]
+    newest: dict[str, Any] = {"scores": listed, "baselines": {}}
     for each in scores:
         part = newest
         if each.subject != TRAINED:
@@ -288,9 +310,6 @@ def add_score(directory: RunDirectory, score: Score) -> None:
 
 def confusions_of(directory: RunDirectory) -> dict[str, Confusion]:
     """Reads `confusions.json`: `Score.key` to confusion; empty if there is none."""
-    file = directory.path / CONFUSIONS_FILE
-    if not file.exists():
-        return {}
     return {
         key: Confusion(
             truth=np.asarray(table["truth"], np.int64),
@@ -298,7 +317,7 @@ def confusions_of(directory: RunDirectory) -> dict[str, Confusion]:
             count=np.asarray(table["count"], np.int64),
             names=tuple(table["names"]),
         )
-        for key, table in json.loads(file.read_text("utf-8")).items()
+        for key, table in directory.read_json(directory.path / CONFUSIONS_FILE).items()
     }
 
 
@@ -308,13 +327,25 @@ def _to_json(score: Score) -> dict[str, Any]:
     return {name: value for name, value in out.items() if value not in ({}, "", None)}
 
 
-def _from_json(entry: dict[str, Any]) -> Score:
-    known = {field.name for field in dataclasses.fields(Score)} - {"confusion"}
-    given = {name: value for name, value in entry.items() if name in known}
-    if counts := given.get("counts"):
-        given["counts"] = Counts(**counts)
-    given["intervals"] = {n: tuple(v) for n, v in given.get("intervals", {}).items()}
-    return Score(**({"dataset": ""} | given))
+def _from_json(entry: Any) -> Score | None:
+    """A score, without what a newer version knows of it; None if it is none."""
+    try:
+        given = _known(Score, entry)
+        given.pop("confusion", None)
+        if counts := given.get("counts"):
+            given["counts"] = Counts(**_known(Counts, counts))
+        intervals = given.get("intervals", {})
+        given["intervals"] = {name: tuple(ends) for name, ends in intervals.items()}
+        if not all(isinstance(v, int | float) for v in given["metrics"].values()):
+            return None
+        return Score(**({"dataset": ""} | given))
+    except (AttributeError, KeyError, TypeError, DataError):
+        return None
+
+
+def _known(of: type[Any], entry: dict[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(of)}
+    return {name: value for name, value in entry.items() if name in names}
 
 
 def _from_old(protocol: str, subject: str, entry: dict[str, Any]) -> Score:

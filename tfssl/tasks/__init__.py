@@ -24,6 +24,9 @@ from tfssl.config.rules import field_problems
 from tfssl.config.tasks import TASKS
 from tfssl.errors import ConfigError, TfsslError, message
 
+_KERAS = {"floatx": "float32", "image_data_format": "channels_last"}
+"""Settings of the process that would round images, or turn them on their side."""
+
 
 class Outcome(NamedTuple):
     """What is left when a task is done.
@@ -131,7 +134,8 @@ def prepare(config: Config) -> None:
     """Loads TensorFlow as a configuration needs it.
 
     Raises:
-      TfsslError: Keras was loaded before, for something else than TensorFlow.
+      TfsslError: Keras was loaded before, for something else than TensorFlow, or is set
+        to other numbers or another order of axes.
     """
     startup.prepare_environment()
     launch.prepare(config, os.environ)
@@ -147,6 +151,15 @@ def prepare(config: Config) -> None:
                     "KERAS_BACKEND=tensorflow before anything imports Keras",
                 )
             )
+        for name, wanted in _KERAS.items():
+            if (found := getattr(keras.config, name)()) != wanted:
+                raise TfsslError(
+                    message(
+                        f"Keras with {name} {found}",
+                        f"{wanted}, in which networks are built here",
+                        f"keras.config.set_{name}({wanted!r}), or ~/.keras/keras.json",
+                    )
+                )
         from tfssl.core import runtime
 
         runtime.find_devices()

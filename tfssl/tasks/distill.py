@@ -25,8 +25,9 @@ _GROUPS = (Data, Images, Network, Training, DistillFlags)
 _DISTILLED = OwnRun(
     "distill",
     {name for group in _GROUPS for name in specs_of(group)}
-    - {"data_dir", "index_dir", "rebuild_index", "student_encoder"}
-    | {"label_fraction", "precision", "seed", "init_from"},
+    # Of the teacher its weights count, see `build.distillation`, not its place.
+    - {"data_dir", "index_dir", "rebuild_index", "student_encoder", "teacher"}
+    | {"label_fraction"},
     ("a distillation", "distilled"),
 )
 

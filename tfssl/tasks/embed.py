@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 import tfssl
@@ -19,7 +20,7 @@ from tfssl.embeddings.principal import Principal, normalized
 from tfssl.embeddings.reading import Embeddings
 from tfssl.embeddings.shard_files import FEATURES, parquet
 from tfssl.embeddings.writing import Writer
-from tfssl.errors import RunDirectoryError, message
+from tfssl.errors import DataError, RunDirectoryError, message
 from tfssl.runs import RunDirectory
 from tfssl.show import console
 from tfssl.tasks import Outcome
@@ -42,6 +43,7 @@ def run(config: Config) -> Outcome:
         with run_on.scope():
             encoder = trained.of_command(config)
             networks = vectors.parts(encoder, config.embed_also)
+        _require_width(config, networks[FEATURES])
         # Nothing is read twice, so nothing is kept in memory.
         split = config.embed_split or config.train_split
         source = every_class(build.source(config, split, memory=0))
@@ -59,6 +61,24 @@ def run(config: Config) -> Outcome:
     table = Embeddings(folder)
     console.say(_summary(table))
     return Outcome(value=str(folder))
+
+
+def _require_width(config: Config, encoder: keras.Model) -> None:
+    """Refuses more components than features, before anything is encoded.
+
+    Raises:
+      DataError: So it is.
+    """
+    width = int(encoder.output_shape[-1])
+    if config.embed_pca > width:
+        raise DataError(
+            message(
+                f"embed_pca={config.embed_pca} of the {width} features of "
+                f"{config.encoder}",
+                f"at most {width}",
+                f"embed_pca={width} or less",
+            )
+        )
 
 
 def _require_room(config: Config, writer: Writer, networks: dict[str, Any]) -> None:
@@ -106,6 +126,7 @@ def plan(config: Config, run: Trained, weights: str, source: Source) -> dict[str
         "normalized": config.embed_normalize,
         "pca": config.embed_pca,
         "augment": run.config.augment,
+        "orient": config.orient,
         **vectors.identity(run, source, weights),
     }
 

@@ -27,9 +27,7 @@ from tfssl.tasks.own_run import OwnRun
 
 _TUNED = OwnRun(
     "finetune",
-    specs_of(FinetuneFlags).keys()
-    | {"label_fraction", "precision", "dataset", "train_split", "seed", "init_from"}
-    | {"micro_batches"},
+    specs_of(FinetuneFlags).keys() | {"label_fraction", "micro_batches"},
     ("a fine-tuning", "fine-tuned"),
     inside=True,
 )

@@ -27,7 +27,7 @@ def run(config: Config) -> Outcome:
         require_labels(train, "mode=knn")
         for key, subject in trained.subjects(config).items():
             score = _score(config, key, subject, train, evaluation)
-            add_score(directory, score)
+            add_score(directory, score, subject.checkpoint)
             console.say(score_line(score))
     return Outcome(value=score)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import io
 import time
 from collections.abc import Sequence
 
@@ -14,11 +13,11 @@ import tensorflow as tf
 
 from tfssl import build, optim
 from tfssl.build import Trained, trained
+from tfssl.build.probe import keep_probe
 from tfssl.build.views import supervised_recipe
 from tfssl.config import Config
 from tfssl.config.flagfile import from_flagfile
 from tfssl.core import runtime, seeds
-from tfssl.core.paths import write_whole
 from tfssl.data import Source, require_labels, tenth, without_tenth
 from tfssl.errors import ConfigError
 from tfssl.evaluate import classification, rank
@@ -76,8 +75,11 @@ def run(config: Config) -> Outcome:
                 )
                 _remove_another(settings, own)
                 score, linear = evaluate(settings, key, subject, data, evaluation, own)
-                _keep(linear, data, own)
-            add_score(directory, score)
+                # With it the run can teach (`--teacher`).
+                keep_probe(
+                    own, subject.encoder, linear.weights, linear.bias, data.class_names
+                )
+            add_score(directory, score, subject.checkpoint)
             console.say(score_line(score))
             console.say(f"linear: {time.monotonic() - started:.1f} s")
         for own in folders.values():
@@ -152,15 +154,6 @@ def _evaluate(
 
 
 _WAYS = {"augmented": _evaluate, "cached": linear_cached.evaluate}
-
-
-def _keep(linear: Linear, data: Source, own: RunDirectory) -> None:
-    """Writes the chosen classifier, with which the run can teach (`--teacher`)."""
-    content = io.BytesIO()
-    np.savez(content, kernel=linear.weights, bias=linear.bias)
-    write_whole(own.path / trained.PROBE_FILE, content.getvalue())
-    names = trained.classes_text(data.class_names)
-    own.write_atomic(own.path / trained.CLASSES, names)
 
 
 def _train(

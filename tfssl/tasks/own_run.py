@@ -12,12 +12,22 @@ from tfssl import build
 from tfssl.augment import Recipe
 from tfssl.build import trained
 from tfssl.config import Config
+from tfssl.config.flag import specs_of
+from tfssl.config.groups import Data, Images, Network
 from tfssl.runs import RunDirectory
 from tfssl.runs.scores import Score, add_score
 from tfssl.show import console
 from tfssl.show.scores import score_line
 from tfssl.tasks import Outcome
 from tfssl.train import Job
+
+_SHARED = {
+    name
+    for group in (Data, Images, Network)
+    for name, spec in specs_of(group).items()
+    if spec.scope != "free" and name != "eval_split"
+} | {"precision", "seed", "init_from"}
+"""Flags that make any of these runs what it is: its images, its network, its start."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +36,7 @@ class OwnRun:
 
     Attributes:
       name: The mode.
-      recipe: Flags that a run which goes on must have been given, too.
+      recipe: Flags that a run which goes on must have been given, too; and `_SHARED`.
       words: What a run of it is called: ("a detection", "detecting").
       mode: In the run's own flags, where it is another.
       inside: Whether flags that name no start, as old ones, are of a run that began
@@ -125,7 +135,8 @@ class OwnRun:
             config, mode=mode, run_dir=run_dir, init_from=start
         )
         began = os.path.dirname(run_dir) if self.inside else ""
-        build.refuse_other_flags(settings, own, self.recipe, self.words[0], began)
+        names = self.recipe | _SHARED
+        build.refuse_other_flags(settings, own, names, self.words[0], began)
         return settings
 
     def train(

@@ -10,7 +10,9 @@ from tfssl import build
 from tfssl.build import detection, segmentation, teacher
 from tfssl.build.finetuning import require_targets
 from tfssl.config import Config
+from tfssl.config.chain import lacks, leaves_a_run
 from tfssl.config.dense_cells import WEIGHTS, is_table
+from tfssl.config.inherit import stored_config
 from tfssl.config.label_cells import cells, is_curve
 from tfssl.config.tasks import TASKS
 from tfssl.data import Source, every_class, targets_of, tenth
@@ -92,10 +94,27 @@ def _without_labels(train: Source, labelled: list[str]) -> dict[str, str]:
 def _vectors(config: Config, modes: list[str]) -> list[str]:
     """What is embedded, searched, and chosen from."""
     readers = [mode for mode in modes if mode in ("search", "select")]
+    if found := _read_of_another(config, modes):
+        return found
     if readers and "embed" not in modes[: modes.index(readers[0])]:
         return _problem(Embeddings, embeddings_folder(config))
     if "embed" not in modes:
         return []
+    before = modes[: modes.index("embed")]
+    trains = any(m == "pretrain" or leaves_a_run(config, m) for m in before)
+    stored = stored_config(config.init_from or config.run_dir)
+    if before and stored and not trains:
+        found = [
+            message(
+                f"embed_also={each} of {config.init_from or config.run_dir}",
+                "networks of that run",
+                "projections of a pre-trained run, probabilities of a fine-tuned one",
+            )
+            for each in lacks(stored)
+            if each in config.embed_also
+        ]
+        if found:
+            return found
     # Refused, if there is none.
     split = config.embed_split or config.train_split
     images = build.source(config, split, memory=0)
@@ -116,6 +135,27 @@ def _vectors(config: Config, modes: list[str]) -> list[str]:
     if "search" in readers and config.search == "scores":
         labels = every_class(images).labels
         problems += _problem(others_of_class, labels, np.arange(count))
+    return problems
+
+
+def _read_of_another(config: Config, modes: list[str]) -> list[str]:
+    """The modes that would look for vectors of a run that has none."""
+    problems = []
+    for place, mode in enumerate(modes):
+        if mode not in ("search", "select"):
+            continue
+        last = max((i for i in range(place) if modes[i] == "embed"), default=-1)
+        since = [m for m in modes[last + 1 : place] if leaves_a_run(config, m)]
+        # Those of another encoder can be told apart and chosen from, if they are named.
+        asks = mode == "search" and config.search in ("neighbours", "scores")
+        if since and (asks or not config.embeddings):
+            problems.append(
+                message(
+                    f"mode={','.join(modes)}: {mode} of what {since[-1]} trains",
+                    "embed between them, which makes its vectors",
+                    f"mode={','.join([*modes[:place], 'embed', *modes[place:]])}",
+                )
+            )
     return problems
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -83,8 +82,7 @@ def _write(config: Config, directory: RunDirectory) -> None:
 
 
 def _transfer(directory: RunDirectory) -> dict[str, Any] | None:
-    file = directory.path / "transfer" / "table.json"
-    return json.loads(file.read_text()) if file.exists() else None
+    return directory.read_json(directory.path / "transfer" / "table.json") or None
 
 
 def chain(directory: RunDirectory, name: str = "") -> Iterator[RunScores]:

@@ -182,6 +182,7 @@ def _outliers(config: Config, table: Embeddings, findings: Findings) -> str:
 
 def _scores(config: Config, table: Embeddings, findings: Findings) -> Score:
     """Retrieval by class: rows as queries, among all others."""
+    run = _same_encoder(config, table)
     labels = table.rows.labels
     own = np.unique(np.arange(QUERIES) * len(table) // QUERIES)
     others_of_class(labels, own)  # refused before an index is built
@@ -203,7 +204,7 @@ def _scores(config: Config, table: Embeddings, findings: Findings) -> Score:
             f"{len(table) - 1:,}, by cosine; mAP@R of Musgrave et al. 2020"
         ),
     )
-    add_score(findings.directory, score)
+    add_score(findings.directory, score, run.checkpoint)
     console.say(score_line(score))
     return score
 

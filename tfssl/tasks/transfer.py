@@ -156,7 +156,9 @@ def _sweep(
         return
     tries = SWEEPS[config.transfer_sweep, key != UNTRAINED]
     more = {"rates": list(tries.rates), "decays": list(tries.decays)}
-    sweep = {"sweep": config.transfer_sweep, "steps": tries.steps}
+    sweep: dict[str, Any] = {"sweep": config.transfer_sweep, "steps": tries.steps}
+    if config.seed:  # results of 0 are kept without it
+        sweep["seed"] = config.seed
     yield "finetune", "finetune", {**sweep, **more}
 
 

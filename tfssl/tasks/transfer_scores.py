@@ -158,10 +158,15 @@ class Bench:
         return dataclasses.replace(found, found={"k": got.k}, note=got.note)
 
     def _finetune(
-        self, sweep: str, steps: int, rates: list[float], decays: list[float]
+        self,
+        sweep: str,
+        steps: int,
+        rates: list[float],
+        decays: list[float],
+        seed: int = 0,
     ) -> Result:
         """The papers' fine-tuning of the whole network."""
-        key = json.dumps([self._own, steps, rates, decays])
+        key = json.dumps([self._own, steps, rates, decays, *[seed][: bool(seed)]])
         folder = self._folder / "finetune" / _digest(key)
         tries = Sweep(steps, tuple(rates), tuple(decays))
         table, found = best_of(self._config, self._run, self._folds, tries, folder)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 
 from tfssl.config.config import Config, known_row, resolve
-from tfssl.config.flag import NUMBER, TEXT, WHOLE, Spec
+from tfssl.config.flag import NUMBER, PATH, TEXT, WHOLE, WHOLES, Spec
 from tfssl.config.method_row import Rule
 from tfssl.config.rules import (
     convert,
@@ -33,6 +33,10 @@ _SUBJECTS = (
     job, convert, data, method, foreign_encoder, training, machine, export, embeddings,
     distill, transfer, dense, detect,
 )  # fmt: skip
+LARGEST = 2**31 - 1
+"""Of whole numbers without a bound of their own: more steps, images or neighbours are a
+slip, and leave the 64 bits of what is counted from them."""
+
 _FIELD_RULES: tuple[Rule, ...] = sum((s.FIELD_RULES for s in _SUBJECTS), ())
 _RULES: tuple[Rule, ...] = sum((s.RULES for s in _SUBJECTS), ())
 
@@ -65,7 +69,9 @@ def field_problems(config: Config) -> list[str]:
             problems.append(unknown(f"--{name}", value, spec.choices))
         elif spec.kind in (WHOLE, NUMBER):
             problems += _out_of_bounds(name, spec, value)
-        elif spec.kind is TEXT and not str(value).isprintable():
+        elif spec.kind is WHOLES and max(value, default=0) > LARGEST:
+            problems += _out_of_bounds(name, spec._replace(kind=WHOLE), max(value))
+        elif spec.kind in (TEXT, PATH) and not str(value).isprintable():
             problems.append(
                 message(
                     f"--{name}={value!r}",
@@ -80,14 +86,19 @@ def field_problems(config: Config) -> list[str]:
 
 def _out_of_bounds(name: str, spec: Spec, value: float) -> Iterator[str]:
     near = spec.default or 1
+    if isinstance(near, tuple):
+        near = near[0]
     bounds: list[tuple[bool, str, float]] = []
     if spec.low is not None:
         bounds.append((value >= spec.low, f">= {spec.low:.10g}", spec.low))
     if spec.above is not None:
         bounds.append((value > spec.above, f"> {spec.above:.10g}", near))
-    if spec.high is not None:
-        bounds.append((value <= spec.high, f"<= {spec.high:.10g}", spec.high))
-    if not math.isfinite(value):
+    high = spec.high
+    if spec.kind is WHOLE and value > LARGEST:
+        high = high or LARGEST
+    if high is not None:
+        bounds.append((value <= high, f"<= {high:.10g}", high))
+    if spec.kind is NUMBER and not math.isfinite(value):
         bounds.append((False, "finite", near))
     broken = [instead for holds, _, instead in bounds if not holds]
     if broken:

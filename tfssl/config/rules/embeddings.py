@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
+from tfssl.config.chain import lacks, leaves_a_run
 from tfssl.config.config import Config, modes
 from tfssl.config.encoder_name import is_foreign, parse_encoder
 from tfssl.config.method_row import Rule
@@ -11,13 +13,6 @@ from tfssl.config.remote import is_remote
 from tfssl.config.tables import without_extra
 from tfssl.config.vector_flags import EMBED_ALSO
 from tfssl.errors import message, unknown
-
-_LACKS = {
-    "pretrain": "probabilities",
-    "finetune": "projections",
-    "distill": "projections",
-}
-"""Mode to what its run cannot give."""
 
 
 def _also(config: Config) -> Iterator[str]:
@@ -60,11 +55,14 @@ def _of_the_run(config: Config) -> Iterator[str]:
     asked = modes(config)
     if "embed" not in asked:
         return
-    trained = [mode for mode in asked[: asked.index("embed")] if mode in _LACKS]
-    lacks = _LACKS[trained[-1]] if trained else ""
-    if lacks in config.embed_also:
+    before = asked[: asked.index("embed")]
+    trained = [m for m in before if m == "pretrain" or leaves_a_run(config, m)]
+    last = trained[-1:]
+    for each in last and lacks(dataclasses.replace(config, mode=last[0])):
+        if each not in config.embed_also:
+            continue
         yield message(
-            f"--embed_also={lacks} of what --mode={trained[-1]} trains",
+            f"--embed_also={each} of what --mode={last[0]} trains",
             "networks of that run",
             "projections of a pre-trained run, or probabilities of a fine-tuned one",
         )

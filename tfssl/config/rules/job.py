@@ -39,5 +39,18 @@ def _run_dir(config: Config) -> Iterator[str]:
         )
 
 
-FIELD_RULES: tuple[Rule, ...] = (_mode, _run_dir)
+def _seeds(config: Config) -> Iterator[str]:
+    """The last of several seeds is one, too."""
+    last = config.specs["seed"].high or 0
+    for flag in ("label_seeds", "dense_seeds"):
+        count = getattr(config, flag)
+        if config.seed <= last < config.seed + count - 1:
+            yield message(
+                f"--seed={config.seed} with --{flag}={count}",
+                f"seeds up to {last:.10g}",
+                f"--seed={last - count + 1:.10g} or less",
+            )
+
+
+FIELD_RULES: tuple[Rule, ...] = (_mode, _run_dir, _seeds)
 RULES: tuple[Rule, ...] = ()

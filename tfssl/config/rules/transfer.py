@@ -39,7 +39,7 @@ def _sets(config: Config) -> Iterator[str]:
 
 def _shots(config: Config) -> Iterator[str]:
     for count in config.transfer_shots:
-        if count < 1 or count != int(count):
+        if not (count >= 1 and float(count).is_integer()):
             yield message(
                 f"--transfer_shots={config.text('transfer_shots')}",
                 "whole numbers of images a class, from 1",

@@ -159,12 +159,19 @@ def _facts(data: ReportData, last: dict[str, Any]) -> list[tuple[str, str, str]]
 def _headline(data: ReportData) -> list[dict[str, Any]]:
     """Tables of scores, one for each leading metric: accuracies apart from overlaps."""
     tables: dict[str, dict[str, Any]] = {}
+    mixed = [
+        run.name
+        for run in data.chain
+        if len({score.checkpoint for score in run.scores} - {""}) > 1
+    ]
     for group in groups(data.chain):
         leading = next(iter(group.scores[-1].metrics))
         table = tables.setdefault(leading, {"metrics": {}, "groups": [], "notes": {}})
         for score in group.scores:
             table["metrics"] |= dict.fromkeys(_telling(score))
-            for text in filter(None, (score.description, score.note)):
+            of = score.checkpoint and f"scored at {score.checkpoint}"
+            seen = of if group.run in mixed else ""
+            for text in filter(None, (score.description, score.note, seen)):
                 table["notes"].setdefault(f"{group.protocol}: {text}")
         table["groups"].append(group)
     return [
