@@ -1,5 +1,6 @@
 """The run directory: one writer, whole files, a log without lost steps."""
 
+import concurrent.futures
 import json
 import resource
 import signal
@@ -93,3 +94,19 @@ def test_a_damaged_file_costs_what_stood_in_it(tmp_path, caplog, content):
     assert (tmp_path / "results.json.damaged").read_bytes() == content
     directory.profile.write_bytes(content)
     assert directory.read_profile() is None
+
+
+def test_a_report_loses_no_score_of_a_process_that_has_the_run(tmp_path):
+    """Both read `results.json` and write it; the report takes no lock."""
+
+    def add(name):
+        for number in range(100):
+            RunDirectory(tmp_path).add_results({name: {str(number): number}})
+
+    # The kernel tells open files apart, not processes.
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        list(threads.map(add, "abcd"))
+    found = RunDirectory(tmp_path).read_results()
+    assert {name: len(rows) for name, rows in found.items()} == dict.fromkeys(
+        "abcd", 100
+    )

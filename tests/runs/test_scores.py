@@ -179,3 +179,24 @@ def test_damaged_confusions_cost_no_score(directory, caplog):
     add_score(directory, score(confusion=table))
     assert len(confusions_of(directory)) == len(listed(directory)) == 1
     assert "confusions.json is damaged" in caplog.text
+
+
+def test_scores_of_two_checkpoints_are_told_apart(directory, caplog):
+    """The run was trained on since; or it holds scores of others' weights."""
+    folder = directory.path / "checkpoints"
+    add_score(directory, score(), folder / "step-1")
+    add_score(directory, score(settings={"k": 9}), folder / "step-1")
+    add_score(directory, score(subject="raw_pixels"))
+    assert not caplog.text
+    add_score(directory, score("linear"), folder / "step-2")
+    assert "of checkpoints/step-2, others there are of checkpoints/step-1" in (
+        caplog.text
+    )
+    found = [each.checkpoint for each in listed(directory)]
+    assert found == ["checkpoints/step-1"] * 2 + ["", "checkpoints/step-2"]
+    caplog.clear()
+    add_score(directory, score(), folder / "step-2")
+    add_score(directory, score(settings={"k": 9}), "/elsewhere/checkpoints/step-2")
+    assert "/elsewhere/checkpoints/step-2, others there are of checkpoints/step-2" in (
+        caplog.text
+    )

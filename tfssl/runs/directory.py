@@ -15,7 +15,7 @@ from tfssl.config.inherit import FLAGS_FILE
 from tfssl.config.remote import as_path
 from tfssl.core.paths import AnyPath, write_whole
 from tfssl.errors import RunDirectoryError, message
-from tfssl.runs.lock import RunLock
+from tfssl.runs.lock import RunLock, alone
 from tfssl.runs.store import CheckpointStore
 
 _LOGGER = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ class RunDirectory:
         self.provenance = self.path / "provenance.json"
         self.licence = self.path / "LICENSE-weights.txt"
         self._lock = RunLock(self.path, self._write_log)
+        self._changing = False
         self._rows: list[str] = []  # of the log, not written yet
         self._log_lock = threading.Lock()
         self._log_text: str | None = None  # of a remote log; None: not read yet
@@ -228,18 +229,36 @@ class RunDirectory:
           skipped_files: `path` and `reason` of unreadable files; those that are there
             already stay.
         """
-        before = self.read_results().get("skipped_files") or []
-        files = {row["path"]: row for row in [*before, *skipped_files]}
-        new = {"data": data, "skipped_files": list(files.values())}
-        if data or files:
-            self.add_results(new)
+        with self.changing_results():
+            before = self.read_results().get("skipped_files") or []
+            files = {row["path"]: row for row in [*before, *skipped_files]}
+            new = {"data": data, "skipped_files": list(files.values())}
+            if data or files:
+                self.add_results(new)
+
+    @contextlib.contextmanager
+    def changing_results(self) -> Iterator[None]:
+        """Context of reading `results.json` and writing it: of one process at a time.
+
+        A report adds to it while another process, which has the run, adds a score.
+        """
+        if self._changing:
+            yield
+            return
+        with alone(self.path):
+            self._changing = True
+            try:
+                yield
+            finally:
+                self._changing = False
 
     def add_results(self, new: dict[str, Any]) -> None:
         """Merges into `results.json`, one level of nesting deep."""
-        results = self.read_results()
-        for key, value in new.items():
-            if isinstance(value, dict) and isinstance(results.get(key), dict):
-                results[key] = results[key] | value
-            else:
-                results[key] = value
-        self.write_atomic(self.results, json.dumps(results, indent=2) + "\n")
+        with self.changing_results():
+            results = self.read_results()
+            for key, value in new.items():
+                if isinstance(value, dict) and isinstance(results.get(key), dict):
+                    results[key] = results[key] | value
+                else:
+                    results[key] = value
+            self.write_atomic(self.results, json.dumps(results, indent=2) + "\n")

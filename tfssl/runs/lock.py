@@ -16,7 +16,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -101,6 +101,22 @@ class RunLock:
             handle.flush()
         self._kernel = handle
         return True
+
+
+@contextlib.contextmanager
+def alone(folder: AnyPath) -> Iterator[None]:
+    """Waits until no other process is in such a block of the same folder.
+
+    For changes of milliseconds that also those make who have not taken the folder: a
+    report of a run that is still going. Where there is no `flock`, it keeps out nobody.
+    """
+    with contextlib.ExitStack() as opened:
+        if fcntl and isinstance(folder, Path):
+            with contextlib.suppress(OSError):
+                handle = os.open(folder, os.O_RDONLY)
+                opened.callback(os.close, handle)
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 class OwnerFile:

@@ -268,6 +268,11 @@ def add_score(directory: RunDirectory, score: Score, checkpoint: object = None) 
     if checkpoint:
         place = str(checkpoint).removeprefix(f"{directory.path}/")
         score = dataclasses.replace(score, checkpoint=place)
+    with directory.changing_results():
+        _add(directory, score)
+
+
+def _add(directory: RunDirectory, score: Score) -> None:
     before = directory.read_results()
     scores = [s for s in scores_of(before) if not score.replaces(s)]
     old = {each.checkpoint for each in scores if each.checkpoint} - {score.checkpoint}

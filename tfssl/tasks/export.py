@@ -14,9 +14,11 @@ import tfssl
 from tfssl import build
 from tfssl.build import Trained, trained, vectors
 from tfssl.config import Config, method_row, tables
+from tfssl.config.distill_flags import DistillFlags
 from tfssl.config.encoder_name import is_foreign
 from tfssl.config.flag import specs_of
 from tfssl.config.groups import Images, Network, Training
+from tfssl.config.tasks import FinetuneFlags
 from tfssl.core.paths import AnyPath
 from tfssl.data import inference, spread
 from tfssl.embeddings.shard_files import FEATURES
@@ -36,6 +38,10 @@ SERVING = "serving"
 
 DENSE = {"detect": export_dense.write_boxes, "segment": export_dense.write_masks}
 """Mode of a run that learned more than an encoder to what writes it."""
+
+
+LEARNED = {"finetune": (FinetuneFlags,), "distill": (DistillFlags,)}
+"""Mode of a run that learned classes to the flags that it did so by."""
 
 
 def run(config: Config) -> Outcome:
@@ -193,10 +199,15 @@ def _metadata(config: Config, run: Trained) -> dict[str, Any]:
 def _texts(run: Trained) -> dict[str, Any]:
     of, results = run.config, run.results
     groups = (Network, Images, Training, method_row(of.method).flags)
+    groups += LEARNED.get(of.mode, ())
     names = [name for group in groups for name in specs_of(group)]
+    recipe = {name: text for name in [*names, "seed"] if (text := of.text(name))}
+    recipe.pop("teacher", None)  # a path
+    if of.mode in LEARNED and not isinstance(of.label_fraction, str):
+        recipe["label_fraction"] = of.text("label_fraction")
     card = functools.partial(
         model_card,
-        recipe={n: t for n in [*names, "seed"] if (t := of.text(n))},
+        recipe=recipe,
         scores=run.scores,
         data=list(results.get("data", {}).values()),
         unreadable=len(results.get("skipped_files") or []),

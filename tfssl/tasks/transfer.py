@@ -83,11 +83,11 @@ def check(config: Config) -> tuple[list[TransferSet], list[dict[str, str]]]:
 
     Raises:
       DataError: None is there, or one has no labels or a class with too few images.
-      CheckpointError: One of `--transfer_runs` holds no checkpoint.
+      CheckpointError: One of `--transfer_runs` is no run, or without weights.
     """
     sets, missing = [], []
     for path in config.transfer_runs:
-        trained.checkpoint_folder(path)  # refused, if there is none
+        trained.load(path)  # refused, if it is no run that can be loaded
     for row in chosen_sets(config.transfer, config.data_dir):
         try:
             folds = open_folds(config, row)

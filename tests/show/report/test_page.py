@@ -255,6 +255,19 @@ def test_the_page_says_how_the_start_was(quick):
     assert start_sentence([]) == start_sentence([{"step": 1, "loss": True}]) == ""
 
 
+def test_scores_of_several_checkpoints_say_which(quick):
+    def page(*places):
+        scores = [
+            Score(name, "x", "trained", {"top1": 0.5}, checkpoint=place)
+            for name, place in zip(("knn", "linear"), places, strict=True)
+        ]
+        return words(build_page(ReportData(chain=[RunScores("", scores)])))
+
+    assert "scored at" not in page("step-1", "step-1")
+    text = page("step-1", "other/step-2")
+    assert "kNN: scored at step-1" in text and "Linear: scored at other/step-2" in text
+
+
 def test_a_detection_that_two_runs_keep_is_shown_once(quick):
     row = {"ap": 0.1, "ap50": 0.2, "voc_ap50": 0.3, "objects": 7}
     found = {"precision": [1.0, 0.5, 0.0], "by_class": {"ball": row}}
