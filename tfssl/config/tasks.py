@@ -269,6 +269,7 @@ class Task:
       labels: It needs labelled training images and labelled held-out ones; passed over
         where there are none and the command asks for other modes, too.
       several_labels: Images may have several labels each.
+      spares_images: It shows images where they are there, and does without.
       all_workers: Every worker of `--strategy=multiworker` joins; other modes are the
         chief's alone, on the devices of its own machine.
     """
@@ -289,11 +290,12 @@ class Task:
     target: str = ""
     labels: bool = False
     several_labels: bool = False
+    spares_images: bool = False
     all_workers: bool = False
 
     @property
     def images(self) -> bool:
-        """Reads images, and cannot do without."""
+        """Reads images of the run's data set."""
         return Data in self.reads and (self.on_a_run or self.all_workers)
 
     def flags(self) -> set[str]:
@@ -405,7 +407,11 @@ TASKS: Mapping[str, Task] = {
         on_a_run=True,
     ),
     "report": Task(
-        "tfssl.tasks.report:run", (Data, Images), ("tensorboard",), on_a_run=True
+        "tfssl.tasks.report:run",
+        (Data, Images),
+        ("tensorboard",),
+        on_a_run=True,
+        spares_images=True,
     ),
     "embed": Task(
         "tfssl.tasks.embed:run",

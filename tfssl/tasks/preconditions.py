@@ -49,6 +49,7 @@ def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
     for mode in [mode for mode in DENSE if mode in modes]:
         problems += _dense(config, mode)
     reading = [m for m in modes if TASKS[m].images and not TASKS[m].target]
+    reading = [mode for mode in reading if not TASKS[mode].spares_images]
     if not reading:
         if problems:
             raise ConfigError(problems)

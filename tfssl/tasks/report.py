@@ -105,8 +105,12 @@ def _pictures(
             yield run.name, found
 
 
-def _views(config: Config) -> np.ndarray:
-    source = build.source(config, config.train_split)
+def _views(config: Config) -> np.ndarray | None:
+    try:
+        source = build.source(config, config.train_split)
+    except DataError as error:
+        console.say(f"no training images: the report shows no views ({error})")
+        return None
     seed, size = config.seed, config.image_size
     views = build.recipe(config)
     return first_views(source, views, seed=seed, images=VIEWS, image_size=size).views
