@@ -30,8 +30,9 @@ from tfssl.build.teacher import Teacher
 from tfssl.build.training import fresh_state
 from tfssl.build.views import supervised_recipe, transform
 from tfssl.config import Config, method_row
+from tfssl.config.remote import read_json
 from tfssl.core import runtime, seeds
-from tfssl.core.paths import read_json, write_whole
+from tfssl.core.paths import write_whole
 from tfssl.core.variables import raw
 from tfssl.data import Source, training
 from tfssl.data.centred import Centred

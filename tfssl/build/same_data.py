@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from tfssl.core.paths import read_json
+from tfssl.config.remote import read_json
 from tfssl.data import Source
 from tfssl.errors import DataError, message
 from tfssl.runs import RunDirectory

@@ -17,9 +17,9 @@ from tfssl.build import data, networks
 from tfssl.build.views import transform
 from tfssl.config import Config, modes
 from tfssl.config.inherit import stored_config
-from tfssl.config.remote import as_path
+from tfssl.config.remote import as_path, read_json
 from tfssl.core import runtime, variables
-from tfssl.core.paths import AnyPath, read_json
+from tfssl.core.paths import AnyPath
 from tfssl.data import Source, in_classes, inference, spread
 from tfssl.errors import CheckpointError, message
 from tfssl.evaluate import Features, extract_features, ranked

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 from tfssl.config.encoder_name import is_import_path
+from tfssl.errors import RunDirectoryError, message
 
 
 def is_remote(path: object) -> bool:
@@ -30,6 +32,27 @@ def as_path(path: object) -> Any:
     if is_remote(path):
         return importlib.import_module("tfssl.core.paths").Url(str(path))
     return Path(str(path))
+
+
+def read_json(path: Any) -> Any:
+    """Returns the content of a JSON file that nothing can go on without.
+
+    Args:
+      path: Of `as_path`.
+
+    Raises:
+      RunDirectoryError: It is damaged.
+    """
+    try:
+        return json.loads(path.read_bytes().decode())
+    except ValueError as error:
+        raise RunDirectoryError(
+            message(
+                f"{path}, which is damaged ({error})",
+                "JSON as tfssl wrote it",
+                "a backup of it, or making it again",
+            )
+        ) from error
 
 
 def cache_directory() -> str:

@@ -8,7 +8,6 @@ new.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import shutil
@@ -16,11 +15,11 @@ import tempfile
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, TypeAlias
 
 import tensorflow as tf
 
-from tfssl.errors import RemoteError, RunDirectoryError, message
+from tfssl.errors import RemoteError, message
 
 WRITING = ".writing-"
 """Begins the name of what is not whole yet, or was left so by a killed process."""
@@ -193,24 +192,6 @@ def written_whole(path: AnyPath) -> Iterator[AnyPath]:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
         raise
-
-
-def read_json(path: AnyPath) -> Any:
-    """Returns the content of a JSON file that nothing can go on without.
-
-    Raises:
-      RunDirectoryError: It is damaged.
-    """
-    try:
-        return json.loads(path.read_bytes().decode())
-    except ValueError as error:
-        raise RunDirectoryError(
-            message(
-                f"{path}, which is damaged ({error})",
-                "JSON as tfssl wrote it",
-                "a backup of it, or making it again",
-            )
-        ) from error
 
 
 def write_whole(path: AnyPath, content: str | bytes) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tfssl.core.paths import read_json
+from tfssl.config.remote import read_json
 from tfssl.embeddings.shard_files import FEATURES, FORMATS, Shard, unreadable
 from tfssl.embeddings.writing import MANIFEST, PLAN
 from tfssl.errors import DataError, message

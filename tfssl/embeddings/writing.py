@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tfssl.core.paths import read_json
+from tfssl.config.remote import read_json
 from tfssl.embeddings.shard_files import FORMATS, Shard, replacing, unreadable
 from tfssl.errors import DataError, RunDirectoryError, message
 
