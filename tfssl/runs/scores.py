@@ -108,9 +108,9 @@ class Score:
       found: What came out beside the metrics, for example the learning rate chosen.
       description: The protocol in a sentence.
       note: Empty, or what differs from what was asked for.
+      confusion: Of the predictions, in a file of its own: see `confusions_of`.
       checkpoint: Whose weights were scored, seen from the run; empty where no weights
         were, and in old files.
-      confusion: Of the predictions, in a file of its own: see `confusions_of`.
     """
 
     protocol: str
@@ -123,10 +123,10 @@ class Score:
     found: dict[str, Any] = dataclasses.field(default_factory=dict)
     description: str = ""
     note: str = ""
-    checkpoint: str = ""
     confusion: Confusion | None = dataclasses.field(
         default=None, compare=False, repr=False
     )
+    checkpoint: str = ""
 
     def __post_init__(self) -> None:
         """Refuses a score of nothing, or under another key of `results.json`."""
@@ -236,8 +236,8 @@ def scores_of(results: dict[str, Any]) -> list[Score]:
         and below `baselines`, each a dict with `top1`. What another version wrote in
         a form of its own is left out.
     """
-    if "scores" in results:
-        found = map(_from_json, results["scores"])
+    if isinstance(listed := results.get("scores"), list):
+        found = map(_from_json, listed)
         return [score for score in found if score is not None]
     baselines = results.get("baselines") or {}
     return [
@@ -282,7 +282,9 @@ def _add(directory: RunDirectory, score: Score) -> None:
             directory.results, score.checkpoint, ", ".join(sorted(old)),
         )  # fmt: skip
     scores.append(score)
-    others = [each for each in before.get("scores", ()) if _from_json(each) is None]
+    there = before.get("scores")
+    listed = there if isinstance(there, list) else []
+    others = [each for each in listed if _from_json(each) is None]
     listed = others + [_to_json(each) for each in scores]
     newest: dict[str, Any] = {"scores": listed, "baselines": {}}
     for each in scores:
