@@ -2,8 +2,8 @@
 
 python -m tests.xla.step_program lower OUT.json CASE ...
 
-lowers the step of every case (METHOD@PRECISION) for TPU, without a TPU: run it where
-`tensorflow-tpu` is installed (test_tpu_lowering.py does).
+lowers the step of every case (METHOD@PRECISION or a task of `DENSE`) for TPU, without
+a TPU: run it where `tensorflow-tpu` is installed (test_tpu_lowering.py does).
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ import tensorflow as tf
 
 from tests.tiny import tiny
 from tfssl import build
+from tfssl.build import detection, segmentation
+from tfssl.build.dense import PLAIN
+from tfssl.config import Config, resolve
 from tfssl.core import runtime
+from tfssl.data import open_source
 from tfssl.train import make_photometry
 from tfssl.train.replica_step import ReplicaStep
 
@@ -32,6 +36,8 @@ HOST_OPS |= {"DecodeJpeg", "EncodeJpeg", "DecodePng", "EncodePng", "ReadFile"}
 def make(case: str):
     """The step of METHOD@PRECISION with LARS: function, variables, an example."""
     method, _, precision = case.partition("@")
+    if (task := case.removesuffix(LOOK)) in DENSE:
+        return make_look(task) if case.endswith(LOOK) else make_dense(task)
     runtime.set_precision(precision or "float32")
     # Recipes for large images: with blur and solarisation.
     config = tiny(method, image_size=32, augment=_RECIPES[method], optimizer="lars")
@@ -54,6 +60,64 @@ def make(case: str):
     views = tf.random.stateless_uniform([rows, 2, 32, 32, 3], [1, 2], 0, 256, tf.int32)
     example = (tf.cast(views, tf.uint8), tf.range(rows, dtype=tf.int64) % 10)
     return step, state.items(), example
+
+
+DENSE = {
+    "retinanet": {"detector": "retinanet"},
+    "rcnn_c4": {"detector": "rcnn_c4", "detect_anchors": (8, 16), "detect_regions": 8},
+    "segment": {"segment_width": 8},
+}
+"""Detectors and segmentation, to the flags of a small one."""
+
+LOOK = ":look"
+"""Behind a task: not its step, but what evaluation and export run."""
+
+
+def job_of(task: str):
+    """The training of a task of `DENSE`."""
+    mode = "segment" if task == "segment" else "detect"
+    flags = {f"{mode}_batch_size": 4, f"{mode}_weights": "random", **DENSE[task]}
+    flags |= {"encoder": "resnet10x0.125_cifar", "image_size": 32}
+    config = resolve(Config(mode=mode, dataset="shapes:8", **flags))
+    target = "mask" if mode == "segment" else "boxes"
+    data = open_source("shapes:8", "train", image_size=32, targets=target)
+    of_mode = {"detect": detection.detection, "segment": segmentation.segmentation}
+    return of_mode[mode](config, data)
+
+
+def make_look(task: str):
+    """Images to boxes after suppression, or to logits of pixels, as `make` has it."""
+    job = job_of(task)
+    method = job.state.method
+
+    def look(images):
+        if task == "segment":
+            return [method.logits(images)]
+        return [*method.detector.detections(images).values()]
+
+    images = tf.random.stateless_uniform([2, 32, 32, 3], [1, 2])
+    return look, job.state.items(), (images,)
+
+
+def make_dense(task: str):
+    """The step of a task of `DENSE`, as `make` has it."""
+    job = job_of(task)
+    batch = next(job.batches(0))
+    names = sorted(batch["target"])
+    photometric = make_photometry(
+        PLAIN, seed=0, global_batch=4, replica_batch=4, lanes=0
+    )
+    replica = ReplicaStep(job.state, photometric)
+
+    def step(views, label, *targets):
+        replica.begin()
+        rows = {"views": views, "label": label}
+        rows["target"] = dict(zip(names, targets, strict=True))
+        whole = replica.backward(replica.batch(rows))
+        return tf.stack(list(replica.finish(whole).values()))
+
+    example = (batch["views"], batch["label"], *(batch["target"][n] for n in names))
+    return step, job.state.items(), example
 
 
 _RECIPES = {"simclr": "simclr", "byol": "byol", "moco": "moco_v2"}
@@ -143,14 +207,22 @@ def _handle_of(captures, inner):
     return next(external for external, i in captures if i is inner)
 
 
-def lower(case: str) -> dict:
-    """Size and a few facts of the HLO that XLA makes of a step for TPU."""
-    step, _, example = make(case)
-    replay, order = functional(trace(step, example))
+def hlo(concrete, example, device: str | None = None) -> str:
+    """What XLA makes of a step for a device; None: this machine's.
+
+    Nothing is compiled. What XLA has no kernel for there is an error.
+    """
+    replay, order = functional(concrete)
     values = [tf.convert_to_tensor(v) for v in order]
     compiled = tf.function(replay, jit_compile=True, autograph=False)
     ir = compiled.experimental_get_compiler_ir(values, *example)
-    text = ir(stage="hlo", platform_name="TPU")
+    return ir(stage="hlo", platform_name=device)
+
+
+def lower(case: str) -> dict:
+    """Size and a few facts of the HLO of a step for TPU."""
+    step, _, example = make(case)
+    text = hlo(trace(step, example), example, "TPU")
     return {
         "characters": len(text),
         "convolutions": text.count(" convolution("),

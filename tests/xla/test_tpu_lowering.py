@@ -1,4 +1,4 @@
-"""Every method's step lowers for TPU, in an environment with TensorFlow for TPU.
+"""Every step lowers for TPU, in an environment with TensorFlow for TPU.
 
 `make tpu-lowering` makes that environment and runs this; nothing here needs a TPU. It
 checks neither memory, nor collectives, nor TPUStrategy itself.
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.xla.step_program import DENSE, LOOK
 from tfssl.config.methods import METHODS
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +22,8 @@ pytestmark = [
         not PYTHON, reason="TFSSL_TPU_PYTHON is not set; make tpu-lowering sets it"
     ),
 ]
-CASES = [*sorted(METHODS), "simclr@mixed_bfloat16"]
+CASES = [*sorted(METHODS), "simclr@mixed_bfloat16", *DENSE, f"segment{LOOK}"]
+"""Not what a detector's evaluation runs: suppression has no kernel for TPU."""
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +43,10 @@ def lowered(tmp_path_factory):
 @pytest.mark.parametrize("case", CASES)
 def test_the_step_lowers_for_tpu(lowered, case):
     found = lowered["cases"][case]
-    # Forward and backward of 20 convolutions, more where there are two networks.
-    assert found["convolutions"] >= 60
+    # Forward and backward of 20 convolutions, more where there are two networks; the
+    # last stage of `rcnn_c4` sees regions in one product with each.
+    forward = 20 if case.endswith(LOOK) else 40 if case in DENSE else 60
+    assert found["convolutions"] >= forward
     assert found["host_transfers"] == 0 and found["dynamic"] == 0
     narrow = found["bf16_convolutions"]
     assert narrow >= 60 if "bfloat16" in case else narrow == 0
