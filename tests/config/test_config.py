@@ -599,3 +599,16 @@ def test_weights_of_another_network_are_no_start(tmp_path, flag):
 def test_embedding_searching_and_selecting_say_what_they_need(flags, words):
     problems = validate(config(**flags))
     assert any(words in text for text in problems), problems
+
+
+@pytest.mark.parametrize("kind", ["", "list:"])
+def test_the_choice_before_is_not_written_over_by_the_next(tmp_path, kind):
+    (tmp_path / "run").mkdir()
+    flags = {"run_dir": f"{tmp_path}/run/", "select": 5}
+    flags["labelled"] = f"{kind}{tmp_path}/run/../run/select/chosen.txt"
+    for asked in ("select", "embed,select"):
+        (problem,) = validate(config(mode=asked, **flags))
+        assert "a copy of it" in problem
+    assert validate(config(mode="finetune,embed,select", **flags)) == []
+    kept = flags | {"labelled": f"{tmp_path}/run/select/first.txt"}
+    assert validate(config(mode="select", **kept)) == []

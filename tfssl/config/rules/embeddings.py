@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 
 from tfssl.config.chain import lacks, leaves_a_run
 from tfssl.config.config import Config, modes
 from tfssl.config.encoder_name import is_foreign, parse_encoder
 from tfssl.config.method_row import Rule
-from tfssl.config.remote import is_remote
+from tfssl.config.remote import is_remote, same_place
 from tfssl.config.tables import without_extra
 from tfssl.config.vector_flags import EMBED_ALSO
 from tfssl.errors import message, unknown
@@ -86,6 +87,23 @@ def _select(config: Config) -> Iterator[str]:
         )
 
 
+def _labelled(config: Config) -> Iterator[str]:
+    """The list of the choice before is not to be read and written over at once."""
+    asked = modes(config)
+    if "select" not in asked or not config.labelled:
+        return
+    chosen = os.path.join(config.run_dir, "select", "chosen.txt")
+    elsewhere = any(
+        leaves_a_run(config, mode) for mode in asked[: asked.index("select")]
+    )
+    if not elsewhere and same_place(config.labelled.removeprefix("list:"), chosen):
+        yield message(
+            f"--labelled={config.labelled}, where --mode=select writes what it chooses",
+            "a list that it leaves as it is",
+            "a copy of it, under another name",
+        )
+
+
 def _extras(config: Config) -> Iterator[str]:
     needs = (
         ("embed", "embed_format", "parquet", "parquet"),
@@ -98,4 +116,4 @@ def _extras(config: Config) -> Iterator[str]:
 
 
 FIELD_RULES: tuple[Rule, ...] = (_also, _on_this_disk)
-RULES: tuple[Rule, ...] = (_query, _of_the_run, _select, _extras)
+RULES: tuple[Rule, ...] = (_query, _of_the_run, _select, _labelled, _extras)
