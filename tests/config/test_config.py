@@ -549,6 +549,26 @@ def test_weights_of_another_network_are_no_start(tmp_path, flag):
     assert problem.startswith(f"got --{flag}={value} with --init_from")
 
 
+@pytest.mark.parametrize(
+    ("flags", "twice"),
+    [
+        ({"transfer_runs": ("a", "b")}, False),
+        ({"transfer_runs": ("a", "b", "a/")}, True),
+        ({"transfer_runs": ("a", "./x/../a")}, True),
+        ({"transfer_runs": ("gs://b/a", "gs://b/a")}, True),
+        ({"transfer_runs": ("x/",)}, True),  # the run itself
+        ({"transfer_runs": ("x",), "init_from": "a"}, False),
+        ({"transfer_runs": ("b", "a"), "init_from": "a"}, True),
+    ],
+)
+def test_an_encoder_is_not_ranked_against_itself(tmp_path, monkeypatch, flags, twice):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").mkdir()
+    common = {"mode": "transfer", "transfer": ("cifar10",), "run_dir": "x"}
+    problems = validate(resolve(Config(**common, **flags)))
+    assert len(problems) == twice and all("each once" in text for text in problems)
+
+
 # --- embed, search, select --------------------------------------------------------
 
 

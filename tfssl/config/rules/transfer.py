@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tfssl.config import dataset_name
 from tfssl.config.config import Config, modes
 from tfssl.config.method_row import Rule
-from tfssl.config.remote import is_remote
+from tfssl.config.remote import is_remote, same_place
 from tfssl.config.transfer_sets import SUITE, chosen_sets
 from tfssl.errors import ConfigError, message
 
@@ -35,6 +35,22 @@ def _sets(config: Config) -> Iterator[str]:
                 "a path on this machine",
                 "a path that exists",
             )
+
+
+def _runs(config: Config) -> Iterator[str]:
+    """An encoder that stands there twice is ranked against itself."""
+    if "transfer" not in modes(config):
+        return
+    seen = [config.init_from or config.run_dir]
+    for path in config.transfer_runs:
+        if path in seen or any(same_place(path, other) for other in seen):
+            yield message(
+                f"--transfer_runs={config.text('transfer_runs')}: {path} twice, or the "
+                "run that the command is about, which is in the table anyway",
+                "other runs, each once",
+                f"leaving {path} away once",
+            )
+        seen.append(path)
 
 
 def _shots(config: Config) -> Iterator[str]:
@@ -80,4 +96,4 @@ def _on_this_disk(config: Config) -> Iterator[str]:
 
 
 FIELD_RULES: tuple[Rule, ...] = (_shots, _on_this_disk, _cached_features)
-RULES: tuple[Rule, ...] = (_sets,)
+RULES: tuple[Rule, ...] = (_sets, _runs)
