@@ -270,6 +270,7 @@ def test_coco_stuffs_index_masks_read_as_plain_folders(tmp_path):
         assert source.num_examples == 3
         assert source.pixel_classes[:2] == ("c1", "c2")
         assert len(source.pixel_classes) == 182
+        assert "names count from 1" in said(source)
         for name, row in by_name(source).items():
             np.testing.assert_array_equal(row["mask"][..., 0], stuff(int(name)))
 

@@ -139,8 +139,9 @@ def classes_of(
     there = np.flatnonzero(counts.sum(0))
     # COCO-Stuff's labels.txt counts from 1, behind "unlabeled", its PNG from 0 to 181.
     from_1 = len(names) == 183 and names[0] == "unlabeled"
+    stuff = ""
     if from_1 and IGNORED in there and 182 not in there:
-        names = names[1:]
+        names, stuff = names[1:], "names count from 1, as COCO-Stuff's, masks from 0"
     table = np.full(256, IGNORED, np.uint8)
     two = tuple(names) if len(names) == 2 else ("background", "foreground")
     if len(names) <= 2 and set(there.tolist()) == {0, IGNORED}:
@@ -153,7 +154,7 @@ def classes_of(
             "or JPEG leave them: those from 128 on are class 1"
         )
         return Classes(two, table, note=note)
-    highest, note = int(there[there != IGNORED].max(initial=-1)), ""
+    highest, note = int(there[there != IGNORED].max(initial=-1)), stuff
     if not names and (missing := highest + 1 - np.count_nonzero(there != IGNORED)) > 0:
         note = f"no file of class names: numbers, {missing} of which no mask has"
     if names and not sure and highest >= len(names):

@@ -6,6 +6,7 @@ table of trainings many times. Annotations, which may take minutes, are read onc
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from tfssl.config import tables
@@ -63,11 +64,15 @@ def open_source(
             )
     folder = annotated_folder(spec, how.data_dir, how.targets)
     stamp = tree_stamp(folder) if folder and not how.rebuild_index else b""
-    before, source = _kept.pop((spec, split, how), (b"", None))
+    # What is about drawn pictures changes nothing; some kinds always have boxes.
+    what = dataclasses.replace(how, image_size=0, keep=False)
+    if kind in ("coco", "voc", "yolo"):
+        what = dataclasses.replace(what, targets="")
+    before, source = _kept.pop((spec, split, what), (b"", None))
     if source is None or before != stamp:
         source = opener(argument, parse_split(split), how)
     if stamp:
-        _kept[spec, split, how] = stamp, source
+        _kept[spec, split, what] = stamp, source
         for oldest in [*_kept][:-MOST_KEPT]:
             del _kept[oldest]
     if isinstance(source, Encoded):
