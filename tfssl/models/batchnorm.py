@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from tfssl.core import collectives
+from tfssl.models.convolution import Shape
 
 _FROZEN: contextvars.ContextVar[bool] = contextvars.ContextVar("frozen", default=False)
 
@@ -275,9 +276,7 @@ class BatchNorm(keras.layers.Layer):
             old = tf.convert_to_tensor(running)
             running.assign(old + rate * (tf.stop_gradient(batch) - old))
 
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The shape of the input."""
         return tuple(input_shape)
 

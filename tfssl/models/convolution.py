@@ -11,6 +11,9 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+Shape = tuple[int | None, ...]
+"""Of a batch; None where it is not known."""
+
 PADDINGS = ("same", "symmetric")
 
 
@@ -98,9 +101,7 @@ class Conv(keras.layers.Layer):
         del dtype  # read under mixed precision, the variable has it already
         return tf.convert_to_tensor(self.kernel)
 
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """`[b, ceil(H / s), ceil(W / s), filters]`."""
         batch, height, width, _ = input_shape
         return (
@@ -143,9 +144,7 @@ class MaxPool(keras.layers.Layer):
             return tf.nn.max_pool2d(inputs, 3, 2, "SAME")
         return tf.nn.max_pool2d(tf.pad(inputs, _explicit(3)), 3, 2, "VALID")
 
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """`[b, ceil(H / 2), ceil(W / 2), C]`."""
         batch, height, width, channels = input_shape
         return (batch, _strided(height, 2), _strided(width, 2), channels)
@@ -166,8 +165,6 @@ class GlobalMean(keras.layers.Layer):
             x = tf.cast(x, tf.float32)
         return tf.cast(tf.reduce_mean(x, [1, 2]), inputs.dtype)
 
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """`[b, C]`."""
         return (input_shape[0], input_shape[-1])

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from tfssl.core.seeds import init_seed
 from tfssl.models.blocks import Parts
-from tfssl.models.convolution import GlobalMean
+from tfssl.models.convolution import GlobalMean, Shape
 
 LEVELS = ("P2", "P5")
 """The shallow and the deep stage, see `Encoder.pyramid_level_inputs`."""
@@ -73,9 +73,7 @@ class Enlarge(keras.layers.Layer):
         tall = tf.einsum("ih,bhwc->biwc", rows, inputs)
         return tf.einsum("jw,biwc->bijc", columns, tall)
 
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """`[b, height, width, C]`."""
         return (input_shape[0], self.height, self.width, input_shape[-1])
 

@@ -116,7 +116,14 @@ def _make(name: str, found: Any, image_size: int) -> Any:
         got = f"encoder={name}, a {type(found).__name__}"
         expected = "a function that returns a keras.Model, or a keras.Model"
         raise ConfigError(message(got, expected, "the name of a function"))
-    options = {} if built else _options(found, image_size)
+    ours = {
+        "input_shape": (image_size, image_size, 3),
+        "weights": None,
+        "include_top": False,
+        # The recipe normalises; a second time would ruin the images.
+        "include_preprocessing": False,
+    }
+    options = {} if built else accepted(found, ours)
     try:
         if built:
             return type(found).from_config(found.get_config())
@@ -132,15 +139,8 @@ def _make(name: str, found: Any, image_size: int) -> Any:
         ) from error
 
 
-def _options(function: Any, image_size: int) -> dict[str, Any]:
+def accepted(function: Any, ours: dict[str, Any]) -> dict[str, Any]:
     """Returns those of our arguments that the function names."""
-    ours = {
-        "input_shape": (image_size, image_size, 3),
-        "weights": None,
-        "include_top": False,
-        # The recipe normalises; a second time would ruin the images.
-        "include_preprocessing": False,
-    }
     try:
         named = inspect.signature(function).parameters
     except (TypeError, ValueError):  # written in C

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import keras
 
 from tfssl.config.encoder_name import parse_foreign
 from tfssl.errors import ConfigError, message
-from tfssl.models.foreign import float32_policy, imported, scale_problem
+from tfssl.models.foreign import accepted, float32_policy, imported, scale_problem
 
 CONTRACT = (
     "a functional keras.Model with its weights, of RGB images [b, S, S, 3] in [0, 1]"
@@ -53,9 +52,10 @@ def build_foreign_teacher(name: str, *, logits: bool) -> keras.Model:
         )
     found = imported(name, parse_foreign(name), "teacher")
     made = isinstance(found, keras.Model)
+    ours = {"classifier_activation": None} if logits else {"include_top": False}
     try:
         with float32_policy():
-            model = found if made else found(**_options(found, logits))
+            model = found if made else found(**accepted(found, ours))
     except Exception as error:
         raise ConfigError(
             message(
@@ -76,15 +76,6 @@ def build_foreign_teacher(name: str, *, logits: bool) -> keras.Model:
     teacher = keras.Model(images, out, name="teacher")
     teacher.trainable = False
     return teacher
-
-
-def _options(function: Any, logits: bool) -> dict[str, Any]:
-    ours = {"classifier_activation": None} if logits else {"include_top": False}
-    try:
-        named = inspect.signature(function).parameters
-    except (TypeError, ValueError):  # written in C
-        return {}
-    return {key: value for key, value in ours.items() if key in named}
 
 
 def _problem(name: str, model: Any, logits: bool) -> str:

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfssl.models.convolution import Shape
+
 Rgb = tuple[float, float, float] | None
 
 
@@ -49,9 +51,7 @@ class Normalize(keras.layers.Layer):
         """Normalises `[b, H, W, 3]`."""
         return normalize(inputs, self.mean, self.std)
 
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The shape of the input."""
         return tuple(input_shape)
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tfssl.errors import ConfigError, unknown
 from tfssl.models.batchnorm import BatchNorm
-from tfssl.models.convolution import Conv
+from tfssl.models.convolution import Conv, Shape
 from tfssl.models.standardized import StandardizedConv, StandardizedDense
 
 MAX_GROUPS = 16
@@ -80,9 +80,7 @@ class Affine(keras.layers.Layer):
     def _normalized(self, x: tf.Tensor) -> tf.Tensor:
         return x
 
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The shape of the input."""
         return tuple(input_shape)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from tfssl.models.convolution import Shape
+
 SK_RATIO = 1 / 16
 SK_MIN_WIDTH = 32
 
@@ -32,9 +34,7 @@ class StreamPool(keras.layers.Layer):
         first, second = tf.split(mean, 2, axis=-1)
         return tf.cast(first + second, inputs.dtype)
 
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """`[b, 1, 1, F]`."""
         return (input_shape[0], 1, 1, input_shape[-1] // 2)
 
@@ -55,9 +55,7 @@ class StreamMix(keras.layers.Layer):
         share = tf.sigmoid(gate1 - gate2)
         return first * share + second * (1 - share)
 
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """`[b, H, W, F]`."""
         streams, _ = input_shape
         return (*streams[:-1], streams[-1] // 2)
@@ -86,9 +84,7 @@ class ShortcutPool(keras.layers.Layer):
         padded = tf.pad(inputs, [[0, 0], [0, 1], [0, 1], [0, 0]])
         return tf.nn.avg_pool2d(padded, 2, self.stride, "VALID")
 
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """`[b, ceil(H / s), ceil(W / s), C]`."""
         batch, height, width, channels = input_shape
         if self.stride == 1:

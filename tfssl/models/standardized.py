@@ -9,7 +9,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfssl.models.convolution import Conv
+from tfssl.models.convolution import Conv, Shape
 
 EPSILON = 1e-10
 """Small, so that kernels are of variance 1 whatever their size; it only keeps a
@@ -88,9 +88,7 @@ class StandardizedDense(keras.layers.Layer):
         y = tf.matmul(inputs, tf.cast(kernel, inputs.dtype))
         return y if self.bias is None else y + tf.convert_to_tensor(self.bias)
 
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """`[b, units]`."""
         return (*input_shape[:-1], self.units)
 
