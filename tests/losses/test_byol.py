@@ -7,7 +7,7 @@ from tfssl.methods.online_probe import probe_loss
 
 
 def _inputs(kit):
-    s = kit.settings["loss_small"]
+    s = kit.cases["loss_small"]
     p1, p2, z1, z2 = (
         kit.rule.fixed_normal((s["n"], s["dim"]), s["seed"] + i, scale)
         for i, scale in enumerate((1.0, 3.0, 0.5, 1.0))
@@ -29,7 +29,7 @@ def test_official_values_and_gradient(golden):
     a = kit.arrays
     np.testing.assert_allclose(one, a["loss_small/per_row_12"], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(two, a["loss_small/per_row_21"], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(loss, kit.settings["loss_small"]["loss"], rtol=1e-5)
+    np.testing.assert_allclose(loss, kit.cases["loss_small"]["loss"], rtol=1e-5)
     grad, grad_z1, grad_z2 = tape.gradient(loss, [p1, z1, z2])
     want = a["loss_small/grad_p1"]
     for row, want_row in zip(grad.numpy(), want, strict=True):  # row 1 is huge
@@ -39,7 +39,7 @@ def test_official_values_and_gradient(golden):
 
 def test_official_cross_entropy_and_accuracy(golden):
     kit = golden("byol", "loss_byol")
-    s = kit.settings["loss_small"]
+    s = kit.cases["loss_small"]
     logits = kit.rule.fixed_normal((s["n"], s["classes"]), s["seed"] + 9, 2.0)
     labels = 3 * np.arange(s["n"]) % s["classes"]
 

@@ -30,7 +30,7 @@ def _slow(query, key, queue, temperature):
 @pytest.mark.parametrize("tag", ["nce_T0.2", "nce_T0.07"])
 def test_three_official_steps(golden, tag):
     kit = golden("moco", "loss_moco")
-    s = kit.settings[tag]
+    s = kit.cases[tag]
     n, d, size, seed = s["n"], s["dim"], s["K"], s["seed"]
     ring = KeyQueue(size, d, enqueued=n, seed=0)
     ring.keys.assign(kit.rule.fixed_unit((d, size), seed, axis=0).T)

@@ -13,7 +13,7 @@ def test_rows_have_norm_one_and_keep_their_direction():
 
 def test_byol_golden(golden):
     kit = golden("byol", "loss_byol")
-    s = kit.settings["loss_small"]
+    s = kit.cases["loss_small"]
     x = kit.rule.fixed_normal((s["n"], s["dim"]), s["seed"])
     x[1] = 0
     np.testing.assert_allclose(

@@ -18,7 +18,7 @@ CASES = [*(f"case{i}" for i in range(9)), "zero_row"]
 
 
 def _case(kit, name):
-    groups = kit.settings["cases"] + kit.settings["cross_replica"]
+    groups = kit.cases["cases"] + kit.cases["cross_replica"]
     case = next(c for c in groups if c["id"] == name)
     hidden = kit.rule.fixed_hidden(case["n"], case["dim"], case["seed"], case["noise"])
     hidden[case.get("zero_rows", [])] = 0

@@ -179,7 +179,7 @@ def test_mixed_precision_statistics_are_float32():
 
 
 def test_zero_debiased_average_matches_haiku(byol_kit):
-    case, values = byol_kit.cases["bn"], byol_kit.values
+    case, values = byol_kit.cases["bn"], byol_kit.arrays
     calls, *shape = case["shape"]
     rule = byol_kit.rule
     x = rule.fixed_normal(case["shape"], case["seed"], 2.0) + 1
@@ -225,7 +225,7 @@ def byol_bn_parameters(x, y):
 
 
 def test_split_batch_norm_matches_the_cifar_demo(moco_kit):
-    case, values, rule = moco_kit.cases["splitbn"], moco_kit.values, moco_kit.rule
+    case, values, rule = moco_kit.cases["splitbn"], moco_kit.arrays, moco_kit.rule
     channels, size = case["channels"], case["size"]
     layer = BatchNorm(
         groups=case["splits"], interleaved=True, moving_variance="unbiased"

@@ -88,7 +88,7 @@ def test_forward(name, byol_kit, official_names):
     net.load_params()
     calibrated = case["state"] == "calibrated"
     if calibrated:
-        check_training(case, net, byol_kit.values)
+        check_training(case, net, byol_kit.arrays)
     at = 0
     for m in net.norms:
         shape = net.spec[m]["scale"]
@@ -96,7 +96,7 @@ def test_forward(name, byol_kit, official_names):
         for kind in ("mean", "var"):
             leaf = f"{m}/~/{kind}_ema/average"
             if calibrated:
-                value = byol_kit.values[f"{name}/state_{kind}"][at : at + size]
+                value = byol_kit.arrays[f"{name}/state_{kind}"][at : at + size]
             else:
                 value = byol_kit.rule.weight(leaf, shape)
             net.assign(leaf, value)
@@ -113,7 +113,7 @@ def test_forward(name, byol_kit, official_names):
     got, maps = net.outputs(images, taps=taps)
     tolerance = 1e-3 if calibrated else 1e-5
     for key, value in got.items():
-        assert l2_error(value, byol_kit.values[f"{name}/{key}"]) < tolerance, key
+        assert l2_error(value, byol_kit.arrays[f"{name}/{key}"]) < tolerance, key
     for key, x in maps.items():
         group, x = case["groups"][key], np.asarray(x, np.float64)
         assert list(x.shape) == group["shape"]

@@ -35,7 +35,7 @@ def test_every_public_case_is_listed(moco_kit):
 
 @pytest.mark.parametrize("name", CASES)
 def test_forward(name, moco_kit, official_names):
-    rule, values = moco_kit.rule, moco_kit.values
+    rule, values = moco_kit.rule, moco_kit.arrays
     case = next(c for c in moco_kit.cases["features"] if c["name"] == name)
     depth, mlp = case["depth"], case["mlp"]
     size = case["size"] if isinstance(case["size"], int) else tuple(case["size"])

@@ -112,7 +112,7 @@ def test_forward(case_id, simclr_kit, official_names):
             got[f"proj_layer{index}"] = z.numpy()
 
     checked = 0
-    for key in simclr_kit.values.files:
+    for key in simclr_kit.arrays.files:
         if not key.startswith(case_id + "/"):
             continue
         leaf = key[len(case_id) + 1 :]
@@ -120,7 +120,7 @@ def test_forward(case_id, simclr_kit, official_names):
         tolerance = case["tolerance_overrides"].get(group, case["tolerance"])
         if tolerance is None:
             continue
-        want = np.asarray(simclr_kit.values[key], np.float64)
+        want = np.asarray(simclr_kit.arrays[key], np.float64)
         value = got[leaf]
         if want.ndim == 2:
             value = value[:, : want.shape[1]]

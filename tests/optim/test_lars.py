@@ -38,7 +38,7 @@ def _error(got, want):
 )
 def test_official_simclr_steps(golden, run):
     kit = golden("simclr", "lars_simclr")
-    doc = kit.settings
+    doc = kit.cases
     setting = next(r for r in doc["runs"] if r["id"] == run)
     specs = doc["variables"]
     names = [v["name"] for v in specs]
@@ -79,7 +79,7 @@ def test_official_simclr_steps(golden, run):
 
 def test_official_byol_steps(golden):
     kit = golden("byol", "loss_byol")
-    s = kit.settings["lars_a"]
+    s = kit.cases["lars_a"]
     names = list(s["shapes"])
     weights = _variables(
         names,

@@ -29,7 +29,7 @@ def _both(function, steps):
 
 
 def test_byol_learning_rate(golden):
-    for case in golden("byol", "loss_byol").settings["lr"]:
+    for case in golden("byol", "loss_byol").cases["lr"]:
         s = case["settings"]
         peak = optim.scaled_learning_rate(
             s["base_learning_rate"], s["batch_size"], "linear"
@@ -46,7 +46,7 @@ def test_byol_learning_rate(golden):
 
 
 def test_byol_tau(golden):
-    for case in golden("byol", "loss_byol").settings["tau"]:
+    for case in golden("byol", "loss_byol").cases["tau"]:
         tau = functools.partial(
             optim.byol_tau, base=case["base"], total=case["max_steps"]
         )
@@ -57,7 +57,7 @@ def test_byol_tau(golden):
 
 
 def test_byol_presets(golden):
-    for name, preset in golden("byol", "loss_byol").settings["presets"].items():
+    for name, preset in golden("byol", "loss_byol").cases["presets"].items():
         epochs, batch = (int(n) for n in name.replace("epochs_batch", " ").split())
         total = optim.total_steps(IMAGENET, batch, epochs, rounding="floor")
         assert total == preset["max_steps"]
@@ -70,7 +70,7 @@ def test_byol_presets(golden):
 
 
 def test_moco_learning_rates(golden):
-    settings = golden("moco", "loss_moco").settings
+    settings = golden("moco", "loss_moco").cases
     per_epoch = 5004
     for case in [*settings["lr"], settings["cifar_demo_lr"]]:
         first = 0 if case is not settings["cifar_demo_lr"] else 1

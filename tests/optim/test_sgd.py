@@ -8,7 +8,7 @@ from tfssl.optim import SGD, apply_update
 
 def test_official_steps(golden):
     kit = golden("moco", "loss_moco")
-    s = kit.settings["sgd"]
+    s = kit.cases["sgd"]
     weights = [
         tf.Variable(kit.rule.fixed_normal(tuple(shape), s["seed"] + i))
         for i, shape in enumerate(s["shapes"])

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-TESTS = Path(__file__).parents[1]
-
-
-def load_module(path: Path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent))  # a writer imports its rule by name
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(path.parent))
-    return module
+from tests import kits
+from tests.kits import TESTS, load_module
 
 
 def kit(name: str, writer: str):
@@ -47,7 +34,7 @@ def moco_kit():
 
 @pytest.fixture(scope="session")
 def official_names():
-    return load_module(TESTS / "models" / "official_names.py")
+    return kits.official_names()
 
 
 def whole(shape) -> tuple[int, ...]:
