@@ -84,7 +84,7 @@ def child(count: int, seed: int) -> None:
     from tfssl.augment import crops, geometry
     from tfssl.augment.recipes import EVAL_TRANSFORMS, RECIPES
     from tfssl.data.decode import decode, reason
-    from tfssl.exporters import export_saved_model
+    from tfssl.exporters import About, Inference, export_saved_model
     from tfssl.models import Encoder
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
@@ -96,15 +96,10 @@ def child(count: int, seed: int) -> None:
         return tf.reduce_sum(tf.cast(views, tf.int32)), tf.reduce_sum(seen)
 
     with tempfile.TemporaryDirectory() as folder:
-        path = export_saved_model(
-            Encoder("resnet10x0.125_cifar", family="moco", image_size=_SIZE),
-            EVAL_TRANSFORMS["moco"],
-            f"{folder}/model",
-            image_size=_SIZE,
-            metadata={},
-            max_pixels=MAX_PIXELS,
-            on_error="zeros",
-        )
+        encoder = Encoder("resnet10x0.125_cifar", family="moco", image_size=_SIZE)
+        how = {"max_pixels": MAX_PIXELS, "on_error": "zeros"}
+        given = Inference(encoder, EVAL_TRANSFORMS["moco"], _SIZE, **how)
+        path = export_saved_model(given, f"{folder}/model", About({}, {}, None))
         served = tf.saved_model.load(path).signatures["serving_default"]
     served(image_bytes=tf.constant([b""]))
     begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -27,6 +27,7 @@ NEEDS = [
         "torch",
         "torch",
     ),
+    ({"mode": "detect", "image_size": 128}, "pycocotools", "dense"),
     ({"mode": "pretrain,embed", "embed_format": "parquet"}, "pyarrow", "parquet"),
     (
         {"mode": "embed,search", "query": "x.png", "search_index": "approximate"},

@@ -38,14 +38,9 @@ def given():
     return Inference(
         encoder=encoder,
         classifier=linear_head(encoder.outputs[0].shape[-1], 5, seed=1, name="c"),
-        several_labels=False,
         transform=EVAL_TRANSFORMS["moco"],
         image_size=SIZE,
-        any_size=True,
         max_pixels=10_000,
-        orient="none",
-        on_error="fail",
-        dtype="float32",
         sample=lambda: np.float32(images),
         linear=(np.eye(64, 5, dtype=np.float32), np.zeros(5, np.float32)),
     )

@@ -19,7 +19,7 @@ from tfssl.augment.geometry import eval_image
 from tfssl.augment.recipes import EVAL_TRANSFORMS, IMAGENET_MEAN, IMAGENET_STD
 from tfssl.data.decode import decode
 from tfssl.errors import RunDirectoryError
-from tfssl.exporters import export_saved_model, inference_clone
+from tfssl.exporters import About, Inference, export_saved_model, inference_clone
 from tfssl.models import Encoder, linear_head
 
 SIZE = 48
@@ -86,6 +86,11 @@ def expected(encoder, images):
     return plain(images, training=False)
 
 
+def exported(encoder, transform, path, image_size, metadata, **more):
+    given = Inference(encoder, transform, image_size, **more)
+    return export_saved_model(given, path, About(metadata, {}, None))
+
+
 def in_a_session(model, folder, files, images):
     given = {f"images_{i}": x for i, x in enumerate(images)}
     joined = np.frombuffer(b"".join(files), np.uint8)
@@ -101,7 +106,7 @@ def in_a_session(model, folder, files, images):
 def test_session_loader_gives_what_the_encoder_gives(
     tmp_path, encoder, classifier, files
 ):
-    path = export_saved_model(
+    path = exported(
         encoder, BYOL, str(tmp_path / "model"), image_size=SIZE, metadata=METADATA,
         classifier=classifier,
     )  # fmt: skip
@@ -137,7 +142,7 @@ def test_every_family_in_python(tmp_path, family, files):
     name = "resnet18x0.125"
     normal = NORMAL if family == "moco" else {}
     encoder = noisy(Encoder(name, family=family, image_size=SIZE, seed=3, **normal))
-    path = export_saved_model(
+    path = exported(
         encoder, transform, str(tmp_path / "1"), image_size=SIZE, metadata={}
     )
     loaded = tf.saved_model.load(path)
@@ -190,7 +195,7 @@ def test_clone_leaves_the_encoder_alone_and_takes_nested_models():
 
 
 def test_metadata_travels_with_the_weights(tmp_path, encoder):
-    path = export_saved_model(
+    path = exported(
         encoder, BYOL, str(tmp_path / "m"), image_size=SIZE, metadata=METADATA
     )
     found = json.loads(Path(path, "assets.extra", "metadata.json").read_text())
@@ -204,7 +209,7 @@ def test_metadata_travels_with_the_weights(tmp_path, encoder):
 
 def test_a_bomb_is_refused_before_decoding(tmp_path):
     """In a session, as TensorFlow Serving loads it."""
-    path = export_saved_model(
+    path = exported(
         small_model(), BYOL, str(tmp_path / "m"), image_size=8, metadata={},
         max_pixels=1000,
     )  # fmt: skip
@@ -239,7 +244,7 @@ def test_an_older_export_is_replaced(tmp_path):
     path = tmp_path / "m"
     path.mkdir()
     for source in ("first", "second"):
-        export_saved_model(
+        exported(
             small_model(), BYOL, f"{path}/", image_size=8, metadata={"source": source}
         )
         found = json.loads((path / "assets.extra" / "metadata.json").read_text())
@@ -256,13 +261,13 @@ def test_something_else_is_not_overwritten(tmp_path, kind):
         path.mkdir()
         (path / "thesis.txt").write_text("mine")
     with pytest.raises(RunDirectoryError, match="SavedModel; try"):
-        export_saved_model(small_model(), BYOL, str(path), image_size=8, metadata={})
+        exported(small_model(), BYOL, str(path), image_size=8, metadata={})
     assert "mine" in (path if kind == "file" else path / "thesis.txt").read_text()
 
 
 def test_a_failed_write_leaves_the_old_model(tmp_path, monkeypatch):
     path = tmp_path / "m"
-    export_saved_model(small_model(), BYOL, str(path), image_size=8, metadata={})
+    exported(small_model(), BYOL, str(path), image_size=8, metadata={})
     before = (path / "saved_model.pb").read_bytes()
 
     def full_disk(model, target, **_):
@@ -272,7 +277,7 @@ def test_a_failed_write_leaves_the_old_model(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tf.saved_model, "save", full_disk)
     with pytest.raises(OSError, match="no space"):
-        export_saved_model(small_model(), BYOL, str(path), image_size=8, metadata={})
+        exported(small_model(), BYOL, str(path), image_size=8, metadata={})
     assert (path / "saved_model.pb").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
 
@@ -282,7 +287,7 @@ def forgiving(tmp_path_factory):
     """A model with a classifier that turns pictures and gives zeros for bad ones."""
     head_in = keras.Input((3,))
     head = keras.Model(head_in, keras.layers.Dense(4)(head_in))
-    path = export_saved_model(
+    path = exported(
         small_model(), BYOL, str(tmp_path_factory.mktemp("m") / "m"), image_size=8,
         metadata={}, classifier=head, orient="exif", on_error="zeros",
     )  # fmt: skip
@@ -293,7 +298,7 @@ def test_a_request_without_an_image_is_answered(forgiving, tmp_path):
     out = forgiving(image_bytes=tf.constant([], tf.string))
     shapes = {name: tuple(value.shape) for name, value in out.items()}
     assert shapes == {"features": (0, 3), "probabilities": (0, 4), "valid": (0,)}
-    strict = export_saved_model(
+    strict = exported(
         small_model(), BYOL, str(tmp_path / "m"), image_size=8, metadata={}
     )
     serve = tf.saved_model.load(strict).signatures["serving_default"]

@@ -11,9 +11,11 @@ from PIL import Image
 
 from tests.tasks.test_end_to_end import argv
 from tfssl import build
+from tfssl.build.data import query_source
 from tfssl.config import Config, resolve
 from tfssl.config.flagfile import to_flagfile
 from tfssl.config.rules import validate
+from tfssl.embeddings import writing
 from tfssl.embeddings.reading import Embeddings
 from tfssl.embeddings.shard_files import Shard
 from tfssl.embeddings.writing import Writer
@@ -404,15 +406,13 @@ def test_more_components_than_features_are_found_before_a_vector_is_made():
         embed._require_width(Config(embed_pca=10), network)
 
 
-def test_a_full_disk_is_found_before_a_vector_is_made(monkeypatch):
+def test_a_full_disk_is_found_before_a_vector_is_made(monkeypatch, tmp_path):
     disk = types.SimpleNamespace(free=9)
-    monkeypatch.setattr(embed.shutil, "disk_usage", lambda _: disk)
-    writer = types.SimpleNamespace(
-        folder="x", missing=lambda: [0, 1], bounds=lambda n: (4 * n, 4 * n + 4)
-    )
-    network = types.SimpleNamespace(output_shape=[(None, 9), (None, 5)])
+    monkeypatch.setattr(writing.shutil, "disk_usage", lambda _: disk)
+    plan = {"format": "npy", "dtype": "float32", "shard_rows": 4, "num_examples": 8}
+    writer = Writer(tmp_path, plan)
     with pytest.raises(RunDirectoryError, match="0 MB for 8 vectors.*float16"):
-        embed._require_room(Config(), writer, {"projections": network})
+        writer.require_room(5)
 
 
 def test_a_query_lies_as_the_others_do(tmp_path):
@@ -420,7 +420,7 @@ def test_a_query_lies_as_the_others_do(tmp_path):
     for query in (tmp_path / "p0.png", tmp_path):
         for orient in ("none", "exif"):
             asked = config(tmp_path, query=str(query), orient=orient)
-            assert search.queries(asked).orient == orient
+            assert query_source(asked).orient == orient
 
 
 def test_a_query_that_cannot_be_read_is_an_error(embeddings, tmp_path, monkeypatch):
@@ -431,6 +431,6 @@ def test_a_query_that_cannot_be_read_is_an_error(embeddings, tmp_path, monkeypat
     asked = Shard(none, [], none, {"features": np.empty((0, 6), np.float32)}, lost)
     monkeypatch.setattr(search, "_same_encoder", lambda *_: None)
     monkeypatch.setattr(search.vectors, "shards", lambda *_: iter([(0, asked)]))
-    monkeypatch.setattr(search, "_index", None)
+    monkeypatch.setattr(search, "index_of", None)
     with pytest.raises(DataError, match="of whose 1 images none can be read"):
         search.run(Config(**embeddings, query=str(tmp_path / "q.png")))

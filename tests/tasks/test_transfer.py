@@ -13,8 +13,13 @@ import tensorflow as tf
 import tfssl
 from tests.pictures import tree
 from tests.tiny import pretrained
-from tfssl.build import kept_features, transfer_finetuning
-from tfssl.config import Config, resolve
+from tfssl.build import (
+    kept_features,
+    transfer_bench,
+    transfer_finetuning,
+    transfer_tables,
+)
+from tfssl.config import Config, resolve, transfer_sets
 from tfssl.config.rules import validate
 from tfssl.config.transfer_sets import SWEEPS, Sweep
 from tfssl.data import open_source
@@ -22,7 +27,6 @@ from tfssl.data.subset import Joined
 from tfssl.embeddings.writing import Writer
 from tfssl.errors import ConfigError, DataError
 from tfssl.evaluate.result import Result
-from tfssl.tasks import transfer, transfer_scores, transfer_tables
 
 FEW = (1e-3, 1.0, 1e3)
 
@@ -58,7 +62,7 @@ def compared(tmp_path_factory):
         "progress": False,
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transfer, "L2_VALUES", FEW)
+        patch.setattr(transfer_bench, "L2_VALUES", FEW)
         patch.setattr(kept_features, "SHARD_ROWS", 16)
         yield root, flags, tfssl.transfer(**flags)
 
@@ -107,7 +111,7 @@ def test_fine_tuning_sweeps_chooses_and_goes_on_where_it_was_stopped(
     shutil.copytree(root / "run/checkpoints", tmp_path / "checkpoints")
     shutil.copy(root / "run/flags.cfg", tmp_path)
     few = {key: Sweep(2, (1e-3, 1e-1), (1e-4,)) for key in SWEEPS}
-    monkeypatch.setattr(transfer, "SWEEPS", few)
+    monkeypatch.setattr(transfer_bench, "SWEEPS", few)
     flags = {**flags, "run_dir": tmp_path, "transfer": sets(root)[1:3],
              "transfer_runs": [], "transfer_shots": [], "baselines": False,
              "transfer_sweep": "short"}  # fmt: skip
@@ -196,7 +200,7 @@ def test_goes_on_after_an_end_anywhere_and_is_equal(compared, monkeypatch):
     done = sorted((root / "run/transfer/results").iterdir())
     kept = {file.name: file.read_bytes() for file in done}
     # In the middle of writing features, and in the middle of a sweep.
-    write, fit, fits = Writer.write, transfer_scores.chosen, []
+    write, fit, fits = Writer.write, transfer_bench.chosen, []
 
     def stopping(self, number, shard):
         if number == 2:
@@ -212,7 +216,7 @@ def test_goes_on_after_an_end_anywhere_and_is_equal(compared, monkeypatch):
     again = {**flags, "run_dir": root / "again", "init_from": root / "run"}
     for owner, name, instead in (
         (Writer, "write", stopping),
-        (transfer_scores, "chosen", stopping_fit),
+        (transfer_bench, "chosen", stopping_fit),
     ):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(owner, name, instead)
@@ -220,7 +224,7 @@ def test_goes_on_after_an_end_anywhere_and_is_equal(compared, monkeypatch):
     result = json.dumps(tfssl.transfer(**again))
     assert result == whole
     # The same command once more measures nothing.
-    monkeypatch.setattr(transfer_scores, "chosen", None)
+    monkeypatch.setattr(transfer_bench, "chosen", None)
     monkeypatch.setattr(Writer, "write", None)
     assert json.dumps(tfssl.transfer(**again)) == whole
     assert {f.name for f in (root / "again/transfer/results").iterdir()} == set(kept)
@@ -287,4 +291,4 @@ def test_published_numbers_and_ranks_stand_in_the_table():
     }  # fmt: skip
     assert all(row.published and row.cells[1] is None for row in papers)
     with pytest.raises(ConfigError, match="one of"):
-        transfer.chosen_sets(["nothing"])
+        transfer_sets.chosen_sets(["nothing"])

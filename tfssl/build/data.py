@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +17,8 @@ from tfssl.config import Config
 from tfssl.config.rules import validate
 from tfssl.core import runtime
 from tfssl.data import Source, in_classes, is_small, open_source, training
-from tfssl.errors import DataError, message
+from tfssl.data.files import one_file
+from tfssl.errors import DataError, message, printable
 from tfssl.show import console
 from tfssl.train import make_device_views, make_photometry
 from tfssl.train.replica_step import Photometric
@@ -110,6 +112,32 @@ def training_source(config: Config) -> Source:
     data = source(config, config.train_split)
     require_batch(config, data, "batch_size")
     return data
+
+
+def query_source(config: Config) -> Source:
+    """`--query` as a data set: a file, a folder of images, or a list.
+
+    Raises:
+      DataError: There is none.
+    """
+    query = config.query
+    if not query.startswith("list:"):
+        if not os.path.isdir(query):
+            if not os.path.isfile(query):
+                raise DataError(
+                    message(
+                        f"query={printable(query)}, which is not there",
+                        "an image, a folder of images, or list:FILE",
+                        "another path",
+                    )
+                )
+            file = one_file(query, config.max_image_pixels)
+            file.orient = config.orient
+            return file
+        query = f"folder:{query}"
+    # What is asked about has nothing to do with where the run's own data are.
+    asked = dataclasses.replace(config, dataset=query, data_dir="")
+    return source(asked, "all", memory=0)
 
 
 def require_batch(config: Config, data: Source, flag: str) -> None:

@@ -32,7 +32,6 @@ from tfssl.build.views import supervised_recipe, transform
 from tfssl.config import Config, method_row
 from tfssl.config.remote import read_json
 from tfssl.core import runtime, seeds
-from tfssl.core.paths import write_whole
 from tfssl.core.variables import raw
 from tfssl.data import Source, training
 from tfssl.data.centred import Centred
@@ -59,18 +58,20 @@ class Distillation:
     Attributes:
       job: The training.
       teacher: Who teaches.
-      temperature: T; 0 where features are learned.
       views: The recipe of its views.
-      labelled_rows: Images of a step that have a label.
-      texts: Files that say who taught.
+      texts: Files that say who taught, and which classes.
+      line: Says at the start who teaches what.
+      settings: Of its scores.
+      description: Of its scores, but for what they are on.
     """
 
     job: Job
     teacher: Teacher
-    temperature: float
     views: Recipe
-    labelled_rows: int
     texts: dict[str, str]
+    line: str
+    settings: dict[str, Any]
+    description: str
 
 
 def temperature(config: Config, teacher: Teacher) -> float:
@@ -105,7 +106,7 @@ def distillation(
     runtime.set_precision(config.precision)
     with run_on.scope():
         teacher = teachers.load(config)
-    texts = _texts(teacher, images)
+    texts = _texts(config, teacher, images)
     _refuse_another_teacher(own, texts[TEACHER])
     centred = config.distill_views == "center"
     size = config.image_size
@@ -157,7 +158,45 @@ def distillation(
             trained.begin_with, config.init_from, moving.method.encoder
         ),
     )
-    return Distillation(job, teacher, degree, views, rows, texts)
+    words = _described(config, teacher, degree, rows, images, labelled)
+    line = (
+        f"teacher {teacher.name}, {teacher.width} {config.distill_target}"
+        f"{f', temperature {degree:g}' if degree else ''}"
+        f"{f', {rows} of {config.batch_size} rows labelled' if rows else ''}"
+    )
+    return Distillation(job, teacher, views, texts, line, *words)
+
+
+def _described(
+    config: Config,
+    teacher: Teacher,
+    degree: float,
+    rows: int,
+    images: Source,
+    labelled: Source | None,
+) -> tuple[dict[str, Any], str]:
+    batch, alpha, passes = config.batch_size, config.distill_alpha, epochs(config)
+    settings = {
+        "epochs": passes,
+        "batch_size": batch,
+        "encoder": config.encoder,
+        "temperature": degree,
+        "alpha": alpha,
+        "views": config.distill_views,
+    }
+    labels = "no labels"
+    if labelled is not None:
+        settings["label_fraction"] = config.text("label_fraction")
+        labels = (
+            f"{rows} of {batch} rows of {labelled.num_examples} labelled images with "
+            f"weight {1 - alpha:g}"
+        )
+    views = "crop and flip" if config.distill_views == "crop" else "the centre"
+    return settings, (
+        f"{config.encoder} distilled from {teacher.name} on {images.num_examples} "
+        f"images for {passes} epochs, temperature {degree:g}, {labels}, {views}, "
+        f"{config.optimizer}, batch {batch}"
+    )
 
 
 def centre_recipe(config: Config) -> Recipe:
@@ -281,13 +320,19 @@ def _input(
     return TrainingInput(distributed(run_on, batch, rows_of), photometric)
 
 
-def _texts(teacher: Teacher, images: Source) -> dict[str, str]:
+def _texts(config: Config, teacher: Teacher, images: Source) -> dict[str, str]:
     record = {
         "teacher": teacher.name,
         "weights": teacher.digest(),
         "images": identity(images)["digest"],
     }
-    return {TEACHER: json.dumps(record, indent=1) + "\n"}
+    texts = {TEACHER: json.dumps(record, indent=1) + "\n"}
+    if config.distill_target == "classes":
+        names = teacher.class_names
+        if not names and not teachers.other_classes(teacher, images):
+            names = tuple(images.class_names)
+        texts[trained.CLASSES] = trained.classes_text(names)
+    return texts
 
 
 def _refuse_another_teacher(own: RunDirectory | None, now: str) -> None:
@@ -319,6 +364,6 @@ def _outputs(
     outputs = teacher.of_every_image(images)
     content = io.BytesIO()
     np.save(content, outputs, allow_pickle=False)
-    write_whole(file, content.getvalue())
+    own.write_atomic(file, content.getvalue())
     own.write_atomic(record, text)
     return outputs

@@ -19,6 +19,7 @@ from tfssl.config.tasks import FINETUNE_RATES
 from tfssl.core import runtime, seeds
 from tfssl.data import Source, oversampled, require_labels
 from tfssl.errors import DataError, message
+from tfssl.runs.scores import Counts
 from tfssl.train import Job
 
 
@@ -103,6 +104,48 @@ def learning_rate(config: Config) -> float:
     base, scaling = FINETUNE_RATES[config.finetune_optimizer]
     (rate,) = config.finetune_learning_rate
     return optim.scaled_learning_rate(rate or base, config.finetune_batch_size, scaling)
+
+
+def described(
+    config: Config, data: Source, start: str, how: str, counts: Counts
+) -> dict[str, Any]:
+    """Says what a fine-tuning was, in keywords of its `Score`.
+
+    Args:
+      config: As of `finetuning`, like data and start.
+      data: Labelled images.
+      start: The run that it began with, or "".
+      how: How rate and epochs were chosen; "" where they were asked for.
+      counts: Of the images that it is scored on.
+    """
+    rate, (epochs,) = learning_rate(config), config.finetune_epochs
+    fraction, batch = config.text("label_fraction"), config.finetune_batch_size
+    settings = {"epochs": epochs, "batch_size": batch, "label_fraction": fraction}
+    if how:
+        del settings["epochs"]  # it came out of the sweep
+    extra = {
+        flag: config.text(flag)
+        for flag in (
+            "freeze",
+            "finetune_stage_rates",
+            "label_smoothing",
+            "class_balance",
+        )
+        if getattr(config, flag) != config.specs[flag].default
+    }
+    own = "".join(f", {flag.replace('_', ' ')} {text}" for flag, text in extra.items())
+    kept = f"{config.finetune_layer} projector layers kept"
+    frozen = {"none": "whole network", "all": "classifier alone"}
+    text = (
+        f"{frozen.get(config.freeze, f'stages from {config.freeze} on')} trained on "
+        f"{data.num_examples} labelled images (label fraction {fraction}) for {epochs} "
+        f"epochs, {config.finetune_optimizer}, peak rate {rate:g}, {how}cosine, "
+        f"batch {batch}, decay {config.finetune_weight_decay:g}, crop and flip, "
+        f"{kept if start else 'from the seed'}{own}; scored on {counts} in float32 "
+        "with moving statistics"
+    )
+    found = {"learning_rate": rate, "epochs": epochs} if how else {}
+    return {"settings": settings | extra, "found": found, "description": text}
 
 
 def class_weights(data: Source) -> list[float]:

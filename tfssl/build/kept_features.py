@@ -19,7 +19,6 @@ from tfssl.embeddings.shard_files import FEATURES
 from tfssl.embeddings.writing import Writer
 from tfssl.evaluate import Features
 from tfssl.evaluate.embedding import Outputs
-from tfssl.show import console
 
 SHARD_ROWS = 4_096
 """Images that a killed process may lose."""
@@ -69,14 +68,9 @@ class KeptFeatures:
         text = json.dumps(plan, sort_keys=True)
         name = hashlib.sha256(text.encode()).hexdigest()[:16]
         writer = Writer(self._folder / name, plan, {"run": run.path})
-        wanted = {number: writer.bounds(number) for number in writer.missing()}
-        shown = self._config.progress
-        with console.Counter(source.num_examples, title, shown=shown) as bar:
-            for number, shard in vectors.shards(
-                run, source, wanted, encode=encode, progress=bar.show
-            ):
-                writer.write(number, shard)
         if not writer.finished:
+            shown = self._config.progress
+            vectors.write(writer, run, source, title, shown=shown, encode=encode)
             writer.finish()
         return writer
 

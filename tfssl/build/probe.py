@@ -16,7 +16,7 @@ from tfssl.config import modes
 from tfssl.config.inherit import stored_config
 from tfssl.config.remote import as_path
 from tfssl.core import runtime
-from tfssl.core.paths import AnyPath, write_whole
+from tfssl.core.paths import AnyPath
 from tfssl.embeddings.shard_files import FEATURES
 from tfssl.errors import CheckpointError, message
 from tfssl.runs import RunDirectory
@@ -44,7 +44,7 @@ def keep_probe(
     """
     content = io.BytesIO()
     np.savez(content, kernel=kernel, bias=bias, encoder=_digest(encoder))
-    write_whole(own.path / FILE, content.getvalue())
+    own.write_atomic(own.path / FILE, content.getvalue())
     own.write_atomic(own.path / CLASSES, classes_text(names))
 
 

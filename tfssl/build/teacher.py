@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -25,7 +25,8 @@ from tfssl.config.encoder_name import is_import_path
 from tfssl.core import runtime
 from tfssl.data import Source, inference
 from tfssl.errors import CheckpointError, TfsslError, message, printable
-from tfssl.evaluate import Features, extract_features, ranked
+from tfssl.evaluate import classification, extract_features, ranked
+from tfssl.evaluate.metrics import Classification
 from tfssl.runs import checkpoint
 from tfssl.weights import CLASSIFIER
 
@@ -83,9 +84,12 @@ class Teacher:
         out[place] = table.features
         return out
 
-    def ranking(self, source: Source) -> Features:
-        """The classes that it finds likeliest, see `evaluate.ranked`."""
-        return ranked(self.says, self._batches(source))
+    def evaluate(self, source: Source, names: Sequence[str]) -> Classification:
+        """Returns how often it is right; its classes have these names."""
+        table, images = ranked(self.says, self._batches(source)), source.num_examples
+        return classification(
+            table.features, table.labels, self.width, class_names=names, images=images
+        )
 
     def _batches(self, source: Source) -> tf.data.Dataset:
         return inference(
@@ -211,14 +215,19 @@ def _elsewhere(config: Config, name: str, features: bool) -> Teacher:
     return Teacher(name, (network,), side, transform(config), width)
 
 
+def linear_of(run: Trained) -> tuple[np.ndarray, np.ndarray] | None:
+    """Kernel `[F, C]` and bias `[C]` of a run's linear classifier, if it has one."""
+    found = checkpoint.read(run.checkpoint, CLASSIFIER) if run.checkpoint else {}
+    kernel, bias = (found.get(f"{CLASSIFIER}/{leaf}") for leaf in ("kernel", "bias"))
+    return None if kernel is None or bias is None else (kernel, bias)
+
+
 def _classifier(run: Trained) -> keras.Model:
     """A run's classifier: trained here, or come with converted weights."""
     if run.head is not None:
         return run.head
-    names = [f"{CLASSIFIER}/{leaf}" for leaf in ("kernel", "bias")]
-    imported = run.config.source and run.checkpoint is not None
-    tensors = checkpoint.read(run.checkpoint, CLASSIFIER) if imported else {}
-    if not set(names) <= tensors.keys():
+    imported = linear_of(run) if run.config.source else None
+    if imported is None:
         raise CheckpointError(
             message(
                 f"{run.path}, a run without a classifier, as the teacher",
@@ -227,8 +236,7 @@ def _classifier(run: Trained) -> keras.Model:
                 "mode=finetune first, or distill_target=features",
             )
         )
-    kernel, bias = (tensors[name] for name in names)
     with runtime.precision("float32"):
-        head = models.linear_head(*kernel.shape, seed=0)
-    head.set_weights([kernel, bias])
+        head = models.linear_head(*imported[0].shape, seed=0)
+    head.set_weights(imported)
     return head

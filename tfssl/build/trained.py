@@ -18,11 +18,14 @@ from tfssl.build.views import transform
 from tfssl.config import Config, modes
 from tfssl.config.inherit import stored_config
 from tfssl.config.remote import as_path, read_json
+from tfssl.config.transfer_sets import MAP
 from tfssl.core import runtime, variables
 from tfssl.core.paths import AnyPath
-from tfssl.data import Source, in_classes, inference, spread
+from tfssl.data import Source, in_classes, inference, spread, targets_of
 from tfssl.errors import CheckpointError, message
-from tfssl.evaluate import Features, extract_features, ranked
+from tfssl.evaluate import Features, classification, extract_features, ranked
+from tfssl.evaluate.metrics import Classification
+from tfssl.evaluate.result import Result, of_scores
 from tfssl.models import heads
 from tfssl.runs import CheckpointStore, RunDirectory, checkpoint
 from tfssl.runs.scores import RAW_PIXELS, TRAINED, UNTRAINED, Score, scores_of
@@ -148,9 +151,7 @@ class Trained:
         Raises:
           CheckpointError: The run has no classifier.
         """
-        logits = self.logits
-        several = self.several_labels
-        function = logits
+        function, logits, several = self.logits, self.logits, self.several_labels
         if probabilities:
             function = lambda x: heads.probabilities(logits(x), several)  # noqa: E731
         # Several labels are not renumbered: their columns are the data set's.
@@ -164,6 +165,32 @@ class Trained:
           CheckpointError: The run has no classifier.
         """
         return ranked(self.logits, self._batches(images, 0, self.class_names))
+
+    def images(self, source: Source, limit: int = 0) -> np.ndarray:
+        """Readable images as the encoder gets them, `[n, S, S, 3]`; see `features`."""
+        batches = self._batches(source, limit, ())
+        parts = [b["image"].numpy()[b["mask"].numpy()] for b in batches]
+        return np.concatenate(parts)
+
+    def evaluate(self, images: Source) -> Classification | Result:
+        """What its classifier is worth on held-out images, each with all its labels.
+
+        Of images with several labels, the mean over the classes of average precision.
+
+        Raises:
+          CheckpointError: The run has no classifier.
+          DataError: The images have no labels of its classes.
+        """
+        names, count = self.class_names, images.num_examples
+        if self.several_labels:
+            table = self.classify(images, probabilities=False)
+            return of_scores(
+                table, targets_of(images, table.ids, names), MAP, images=count
+            )
+        table = self.ranking(images)
+        return classification(
+            table.features, table.labels, len(names), class_names=names, images=count
+        )
 
     def embed(
         self,
@@ -317,13 +344,8 @@ def raw_pixels(run: Trained) -> Trained:
     images = keras.Input((run.image_size, run.image_size, 3))
     pixels = keras.layers.Flatten(dtype="float32")(images)
     flat = keras.Model(images, pixels, name="raw_pixels")
-    return dataclasses.replace(
-        run,
-        encoder=flat,
-        head=None,
-        checkpoint=None,
-        title="raw pixels",
-    )
+    more = {"head": None, "checkpoint": None, "title": "raw pixels"}
+    return dataclasses.replace(run, encoder=flat, **more)
 
 
 def fresh_encoder(config: Config) -> keras.Model:

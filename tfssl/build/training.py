@@ -112,7 +112,6 @@ def supervised(
     flag: str,
     micro_batches: int = 1,
     rate_factors: Mapping[str, float] | None = None,
-    initialize: Callable[[], None] = lambda: None,
 ) -> Job:
     """Training on labels, one view an image, at a cosine rate without warm-up.
 
@@ -130,7 +129,6 @@ def supervised(
       micro_batches: Parts of a step's images in memory one after the other.
       rate_factors: What learns at a multiple of the rate, named as in
         `RunState.own_rates`.
-      initialize: Of `Job`.
 
     Raises:
       DataError: A batch that cannot be split over the replicas.
@@ -163,7 +161,6 @@ def supervised(
         batch_size=batch_size,
         total_steps=steps,
         micro_batches=micro_batches,
-        initialize=initialize,
     )
 
 

@@ -21,9 +21,9 @@ from tfssl.config.tasks import FinetuneFlags
 from tfssl.config.transfer_sets import Sweep
 from tfssl.data import Source
 from tfssl.data.subset import Joined, chosen
-from tfssl.evaluate import Features, classification
+from tfssl.evaluate import Features
 from tfssl.runs import RunDirectory
-from tfssl.runs.scores import Score, add_score, scores_of
+from tfssl.runs.scores import TRAINED, Score, measured, scored_once
 from tfssl.show import console
 
 BATCH = 256
@@ -122,20 +122,12 @@ def _tried(
 ) -> float:
     """The leading metric of one pair on the validation images."""
     with RunDirectory(settings.run_dir) as own:
-        if not scores_of(own.read_results()):
-            tuned = _trained(settings, fit, folds, steps, own)
-            table = tuned.ranking(validation)
-            names = tuned.class_names
-            found = classification(
-                table.features, table.labels, len(names), class_names=names
-            )
-            add_score(
-                own,
-                Score("finetune", validation.name, "trained", found.metrics, {},
-                      counts=found.counts),
-            )  # fmt: skip
-        own.checkpoint_store().remove_all()
-        value = scores_of(own.read_results())[-1].metrics[folds.metric]
+
+        def score() -> Score:
+            found = _trained(settings, fit, folds, steps, own).evaluate(validation)
+            return Score("finetune", validation.name, TRAINED, **measured(found))
+
+        value = scored_once(own, score).metrics[folds.metric]
     console.say(
         f"{folds.row.name}: {Path(settings.run_dir).name}: {100 * value:.1f} % of "
         "validation images"

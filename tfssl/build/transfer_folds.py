@@ -6,12 +6,13 @@ import dataclasses
 
 import numpy as np
 
-from tfssl.build import data
+from tfssl.build import data, trained
 from tfssl.config import Config
-from tfssl.config.transfer_sets import MAP, TOP1, TransferSet
+from tfssl.config.transfer_sets import MAP, TOP1, TransferSet, chosen_sets
 from tfssl.data import Source, not_asked, require_labels, targets_of
 from tfssl.data.folds import validation_rows, validation_rows_of_several
 from tfssl.errors import DataError, NotPreparedError, message
+from tfssl.show import console
 
 _TENTH = 0.1
 """Of the training images of one's own sets, to choose the L2 value with."""
@@ -57,6 +58,42 @@ class Folds:
         targets = np.concatenate([targets_of(s, s.ids, names) for s in sources])
         order = np.argsort(known)
         return targets[order[np.searchsorted(known[order], ids)]]
+
+
+def sets_there(config: Config) -> tuple[list[TransferSet], list[dict[str, str]]]:
+    """Opens every data set, to find what is wrong before the first step.
+
+    Returns:
+      Those that are there; name, reason and cure of those that are not.
+
+    Raises:
+      DataError: None is there, or one has no labels or a class with too few images.
+      CheckpointError: One of `--transfer_runs` is no run, or without weights.
+    """
+    sets, missing = [], []
+    for path in config.transfer_runs:
+        trained.load(path)  # refused, if it is no run that can be loaded
+    for row in chosen_sets(config.transfer, config.data_dir):
+        try:
+            folds = open_folds(config, row)
+            for images in filter(None, (folds.train, folds.validation, folds.test)):
+                data.require_readable(images, instead="another data set")
+            sets.append(row)
+        except NotPreparedError as error:
+            why = str(error)
+            missing.append({"name": row.name, "why": why, "prepare": row.prepare})
+            console.say(f"{row.name} is passed over, it is not there: {row.prepare}")
+        data.how_read()  # lets go of it: the twelve do not fit into memory together
+    if not sets:
+        names = ", ".join(each["name"] for each in missing)
+        raise DataError(
+            message(
+                f"transfer={','.join(config.transfer)}, of which nothing is there",
+                f"at least one of {names} on this machine",
+                missing[0]["prepare"],
+            )
+        )
+    return sets, missing
 
 
 def open_folds(config: Config, row: TransferSet) -> Folds:

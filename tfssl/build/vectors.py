@@ -18,10 +18,13 @@ from tfssl.config.vector_flags import EMBED_ALSO
 from tfssl.core import runtime, variables
 from tfssl.data import Source, every_class, fingerprint
 from tfssl.embeddings.principal import normalized
+from tfssl.embeddings.reading import Embeddings
 from tfssl.embeddings.shard_files import FEATURES, Shard
+from tfssl.embeddings.writing import Writer
 from tfssl.errors import CheckpointError, DataError, message, unknown
 from tfssl.evaluate.embedding import Outputs, encoded_shards
 from tfssl.models.heads import probabilities
+from tfssl.show import console
 
 BATCH = 256
 PROJECTIONS = "projections"
@@ -111,6 +114,41 @@ def shards(
         batch=batch,
         progress=progress,
     )
+
+
+def write(
+    writer: Writer, run: Trained, source: Source, title: str, *, shown: bool,
+    normalize: bool = False, **more: Any,
+) -> None:  # fmt: skip
+    """Encodes what a writer misses, behind a bar if it is `shown`; see `shards`."""
+    wanted = {number: writer.bounds(number) for number in writer.missing()}
+    with console.Counter(writer.left, title, shown=shown) as bar:
+        for number, shard in shards(run, source, wanted, progress=bar.show, **more):
+            if normalize:
+                shard.arrays[FEATURES] = normalized(shard.arrays[FEATURES])
+            writer.write(number, shard)
+
+
+def require_same(run: Trained, table: Embeddings) -> None:
+    """Refuses embeddings that were not made with a run's weights.
+
+    Raises:
+      CheckpointError: They are another encoder's, or were made before it was trained
+        on.
+    """
+    there = table.manifest
+    digest = weights_digest(parts(run, tuple(there["also"])))
+    if digest != there["weights_sha256"]:
+        raise CheckpointError(
+            message(
+                f"embeddings in {table.folder} of {there['run']}, "
+                f"{there['checkpoint']}, and the encoder of {run.path}, "
+                f"{run.checkpoint.name if run.checkpoint else 'untrained'}",
+                "the same weights",
+                "mode=embed into another folder (embeddings=DIR), or "
+                f"init_from={there['run']}",
+            )
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,10 +38,7 @@ class Data(Flags, title="data"):
 
     dataset: str = flag(
         "shapes",
-        "shapes[:N] (drawn by the program), folder:DIR[,DIR] (images, class folders "
-        "if labelled), list:FILE (a path a line), tfds:NAME, tfrecord:GLOB, "
-        "arrays:FILE (.npz, .npy or .h5), masks:DIR (images with a mask each), "
-        "coco:DIR, voc:DIR or yolo:DIR (images with boxes)",
+        tables.DATASET_FORMS,
     )
     data_dir: str = flag(
         "",

@@ -43,8 +43,10 @@ FAMILIES = ("byol", "simclr", "moco")
 NORMALIZATIONS = ("batch", "group_ws", "none")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 DATASET_FORMS = (
-    "shapes, shapes:N, folder:DIR, list:FILE, tfds:NAME, tfrecord:GLOB, arrays:FILE, "
-    "masks:DIR, coco:DIR, voc:DIR, yolo:DIR"
+    "shapes[:N] (drawn by the program), folder:DIR[,DIR] (images, class folders if "
+    "labelled), list:FILE (a path a line), tfds:NAME, tfrecord:GLOB, arrays:FILE "
+    "(.npz, .npy or .h5), masks:DIR (images with a mask each), coco:DIR, voc:DIR or "
+    "yolo:DIR (images with boxes)"
 )
 
 STRATEGIES: Mapping[str, str] = {
@@ -78,7 +80,7 @@ TARGETS: Mapping[str, tuple[str, ...]] = {
 have it."""
 
 EXPORT_FORMATS: Mapping[str, str] = {
-    "saved_model": "tfssl.exporters.formats:saved_model",
+    "saved_model": "tfssl.exporters.saved_model:export_saved_model",
     "keras": "tfssl.exporters.keras_file:export_keras",
     "torchvision": "tfssl.exporters.torchvision_file:export_torchvision",
     "onnx": "tfssl.exporters.onnx_file:export_onnx",
@@ -97,6 +99,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "torch": ("torch",),
     "parquet": ("pyarrow",),
     "search": ("faiss",),
+    "dense": ("pycocotools",),
     "onnx": ("tf2onnx", "onnx", "onnxruntime"),
     "litert": ("ai_edge_litert",),
 }
@@ -167,13 +170,15 @@ def without_extra(extra: str, what: str, reason: object = "") -> str:
     return message(f"{what} {why}", modules, f"pip install 'tfssl[{extra}]'")
 
 
-def import_extra(module: str, extra: str, what: str) -> Any:
+def import_extra(
+    module: str, extra: str, what: str, error: type[TfsslError] = TfsslError
+) -> Any:
     """Imports a module that an extra brings.
 
     Raises:
-      TfsslError: It is missing or broken.
+      TfsslError: It is missing or broken; or the `error` named.
     """
     try:
         return importlib.import_module(module)
-    except ImportError as error:
-        raise TfsslError(without_extra(extra, what, error)) from error
+    except ImportError as reason:
+        raise error(without_extra(extra, what, reason)) from reason

@@ -17,15 +17,25 @@ from typing import Any
 
 import numpy as np
 
-from tfssl.embeddings.neighbours import Exact
+from tfssl.config.tables import import_extra
+from tfssl.embeddings.neighbours import Exact, Search
 from tfssl.embeddings.principal import normalized
 from tfssl.embeddings.reading import Embeddings
 from tfssl.embeddings.shard_files import replacing
-from tfssl.errors import DataError, message
+from tfssl.errors import DataError
 
 INDEX, DESCRIPTION = "index.faiss", "index.json"
 ROWS_A_CENTRE = 64  # of the sample that the centres are found on
 SAMPLE, NEAREST, WANTED = 256, 10, 0.95
+
+EXACT_ROWS = 1_000_000
+"""Rows up to which `search_index="auto"` compares with all."""
+
+
+def index_of(table: Embeddings, kind: str, say: Callable[[str], None]) -> Search:
+    """Opens the index of `search_index`, see `Approximate`."""
+    exact = kind == "exact" or (kind == "auto" and len(table) <= EXACT_ROWS)
+    return Exact(table) if exact else Approximate(table, say)
 
 
 class Approximate:
@@ -45,7 +55,9 @@ class Approximate:
     """
 
     def __init__(self, table: Embeddings, say: Callable[[str], None] = print):
-        self._faiss = faiss()
+        self._faiss = import_extra(
+            "faiss", "search", "an approximate search", DataError
+        )
         self._table, self._say = table, say
         self.description = self._known() or self._build()
         self._index.nprobe = self.description["looked_at"]
@@ -126,22 +138,3 @@ def overlap(truth: np.ndarray, found: np.ndarray) -> float:
     """Share of the rows of `truth` `[q, k]` that `found` `[q, k]` has too."""
     same = [len(np.intersect1d(a, b)) for a, b in zip(truth, found, strict=True)]
     return float(np.sum(same) / truth.size)
-
-
-def faiss() -> Any:
-    """The module.
-
-    Raises:
-      DataError: It is not installed.
-    """
-    try:
-        import faiss
-    except ImportError as error:
-        raise DataError(
-            message(
-                "an approximate search without faiss",
-                "the package faiss-cpu",
-                "pip install 'tfssl[search]', or search_index=exact",
-            )
-        ) from error
-    return faiss

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tfssl.embeddings.shard_files import replacing
+from tfssl.embeddings.shard_files import FEATURES, replacing
+from tfssl.embeddings.writing import Writer
 from tfssl.errors import DataError, message
+
+PCA = "pca.npz"
+"""Beside vectors that are reduced: their components."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +104,25 @@ class Principal:
                 found["variance"],
                 float(found["total"]),
             )
+
+
+def reduce(first: Writer, writer: Writer, dimensions: int, *, normalize: bool) -> float:
+    """Writes the vectors of another writer along their principal components.
+
+    Returns:
+      Share of the variance that the components hold; they stand beside the vectors.
+    """
+    file = writer.folder / PCA
+    if not file.exists():
+        blocks = (first.read(n, [FEATURES]).arrays[FEATURES] for n in first.shards())
+        Principal.fit(blocks, dimensions).save(file)
+    components, names = Principal.load(file), list(first.widths())
+    for number in writer.missing():
+        shard = first.read(number, names)
+        rows = components.apply(shard.arrays[FEATURES])
+        shard.arrays[FEATURES] = normalized(rows) if normalize else rows
+        writer.write(number, shard)
+    return components.kept
 
 
 def normalized(rows: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfssl.config.remote import read_json
+from tfssl.embeddings.principal import PCA, Principal, normalized
 from tfssl.embeddings.shard_files import FEATURES, FORMATS, Shard, unreadable
 from tfssl.embeddings.writing import MANIFEST, PLAN
 from tfssl.errors import DataError, message
@@ -82,6 +83,12 @@ class Embeddings:
         """The class of a row, "" where it has no label."""
         label = int(self.rows.labels[row])
         return self.class_names[label] if label >= 0 and self.class_names else ""
+
+    def alike(self, features: np.ndarray) -> np.ndarray:
+        """Other features as these rows are: along the components, of length 1."""
+        if self.manifest["pca"]:
+            features = Principal.load(self.folder / PCA).apply(features)
+        return normalized(features) if self.manifest["normalized"] else features
 
     def blocks(self, name: str = FEATURES) -> Iterator[tuple[int, np.ndarray]]:
         """The rows of an array in order, a shard at a time.

@@ -11,6 +11,7 @@ import collections
 import contextlib
 import csv
 import dataclasses
+import importlib
 import io
 import os
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from tfssl.config.tables import import_extra
 from tfssl.errors import DataError, RunDirectoryError, message
 
 FEATURES = "features"
@@ -193,18 +195,8 @@ def parquet() -> Any:
     Raises:
       DataError: pyarrow is not installed.
     """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise DataError(
-            message(
-                "embed_format=parquet without pyarrow",
-                "the package pyarrow",
-                "pip install 'tfssl[parquet]', or embed_format=npy",
-            )
-        ) from error
-    return pyarrow
+    import_extra("pyarrow.parquet", "parquet", "embed_format=parquet", DataError)
+    return importlib.import_module("pyarrow")
 
 
 def _write_parquet(

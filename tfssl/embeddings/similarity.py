@@ -167,6 +167,12 @@ class Retrieval:
     r_precision: float
     queries: int
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Name to number, the leading one first."""
+        recall = {f"recall_at_{k}": share for k, share in self.recall.items()}
+        return {"map_at_r": self.map_at_r, "r_precision": self.r_precision, **recall}
+
 
 def others_of_class(labels: np.ndarray, own: np.ndarray) -> np.ndarray:
     """Counts the other rows of each query's class.

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,29 @@ class Writer:
             return []
         last = self._format.last
         return [n for n in self.shards() if not (self.folder / last.format(n)).exists()]
+
+    @property
+    def left(self) -> int:
+        """Examples of the shards that are not there yet."""
+        return sum(stop - start for start, stop in map(self.bounds, self.missing()))
+
+    def require_room(self, width: int) -> None:
+        """Looks at the free disk before hours of encoding that would fill it.
+
+        Raises:
+          RunDirectoryError: It cannot take the missing rows of so many numbers.
+        """
+        need = self.left * width * np.dtype(self.plan["dtype"]).itemsize / 1e6
+        free = shutil.disk_usage(self.folder).free / 1e6
+        if free < need:
+            raise RunDirectoryError(
+                message(
+                    f"{free:.0f} MB free in {self.folder}",
+                    f"{need:.0f} MB for {self.left:,} vectors",
+                    "freeing space, embeddings=DIR on another disk, or "
+                    "embed_dtype=float16",
+                )
+            )
 
     def write(self, number: int, shard: Shard) -> None:
         """Puts one shard in its place.

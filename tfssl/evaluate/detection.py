@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfssl.config.tables import import_extra
 from tfssl.errors import DataError, message
 
 SIZES = {"small": 1, "medium": 2, "large": 3}
@@ -127,17 +128,10 @@ def coco_table(
     Raises:
       DataError: pycocotools is not installed.
     """
-    try:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-    except ImportError as error:
-        raise DataError(
-            message(
-                f"scores of boxes without pycocotools ({error})",
-                "it, which counts as COCO does",
-                "pip install 'tfssl[dense]', or pip install -r requirements-dense.txt",
-            )
-        ) from error
+    import_extra("pycocotools.coco", "dense", "scores of boxes", DataError)
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
     images = [{"id": number} for number in range(len(truth))]
     categories = [{"id": label, "name": str(label)} for label in range(classes)]
     sets = []

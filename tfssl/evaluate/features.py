@@ -42,6 +42,10 @@ class Features:
         """Rows."""
         return len(self.features)
 
+    def __getitem__(self, rows: slice | np.ndarray) -> Features:
+        """Some of the rows."""
+        return Features(self.features[rows], self.labels[rows], self.ids[rows])
+
 
 def extract_features(
     encode: Callable[[tf.Tensor], tf.Tensor],

@@ -9,14 +9,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from tfssl.augment.recipes import EvalTransform
 from tfssl.core.paths import AnyPath
+from tfssl.data.formats import MAX_PIXELS
 from tfssl.exporters.folder import About, write_folder
-from tfssl.exporters.saved_model import export_saved_model, preprocessing
+from tfssl.models import normalization_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,11 +26,13 @@ class Inference:
     """A trained encoder as it is to be used elsewhere.
 
     Attributes:
-      encoder: Images `[b, S, S, 3]` in [0, 1], which it normalises, to features.
-      classifier: Features to logits, or None.
-      several_labels: Whether an image may have several of its classes.
+      encoder: Functional model, images `[b, S, S, 3]` in [0, 1], which it normalises,
+        to features `[b, F]`.
       transform: Resize and crop of encoded images.
       image_size: S.
+      classifier: Features to logits `[b, C]`, or None.
+      several_labels: Whether an image may have several of its classes, see
+        `models.heads.probabilities`.
       any_size: Whether the encoder takes images of other sizes, too.
       max_pixels: Most pixels that are decoded of an image; 0: no limit.
       orient: Whether pictures are turned upright, `"exif"`.
@@ -39,36 +43,44 @@ class Inference:
     """
 
     encoder: keras.Model
-    classifier: keras.Model | None
-    several_labels: bool
     transform: EvalTransform
     image_size: int
-    any_size: bool
-    max_pixels: int
-    orient: str
-    on_error: str
-    dtype: str
-    sample: Callable[[], np.ndarray]
-    linear: tuple[np.ndarray, np.ndarray] | None
+    classifier: keras.Model | None = None
+    several_labels: bool = False
+    any_size: bool = True
+    max_pixels: int = MAX_PIXELS
+    orient: str = "none"
+    on_error: str = "fail"
+    dtype: str = "float32"
+    sample: Callable[[], np.ndarray] | None = None
+    linear: tuple[np.ndarray, np.ndarray] | None = None
 
 
-def saved_model(given: Inference, path: AnyPath, about: About) -> None:
-    """Writes a SavedModel: bytes in, features out."""
-    export_saved_model(
-        given.encoder,
-        given.transform,
-        str(path),
-        image_size=given.image_size,
-        metadata=dict(about.metadata),
-        classifier=given.classifier,
-        several_labels=given.several_labels,
-        texts=about.texts,
-        any_size=given.any_size,
-        max_pixels=given.max_pixels,
-        orient=given.orient,
-        on_error=given.on_error,
-        check=about.check,
-    )
+INSIDE = "RGB in [0, 1]; normalised inside"
+BEFORE = "RGB in [0, 1], then normalised: (x - mean) / std"
+"""What an exported file takes: the network with its first layer, or without it."""
+
+
+def preprocessing(given: Inference, images: str) -> dict[str, Any]:
+    """Tells what happens to an image before the network, for `metadata.json`.
+
+    Args:
+      given: Holds resize and crop, and in its encoder the normalisation.
+      images: What the exported file takes, `INSIDE` or `BEFORE`.
+    """
+    mean, std = normalization_of(given.encoder)
+    if mean is std is None:
+        images = "RGB in [0, 1]"
+    return {
+        "images": images,
+        "image_size": given.image_size,
+        "crop_fraction": given.transform.crop_fraction,
+        "resize": given.transform.resize,
+        "antialias": given.transform.antialias,
+        "resize_first": given.transform.resize_first,
+        "mean": mean,
+        "std": std,
+    }
 
 
 def write_file(
@@ -87,5 +99,4 @@ def write_file(
       images: What the file takes, `INSIDE` or `BEFORE`.
       write: Writes the file.
     """
-    facts = preprocessing(given.transform, given.image_size, given.encoder, images)
-    write_folder(path, write, about, preprocessing=facts)
+    write_folder(path, write, about, preprocessing=preprocessing(given, images))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from tfssl.core.paths import AnyPath
-from tfssl.exporters.formats import About, Inference, write_file
-from tfssl.exporters.saved_model import INSIDE
+from tfssl.exporters.formats import INSIDE, About, Inference, write_file
 from tfssl.models import Encoder
 
 FILE = "encoder.keras"

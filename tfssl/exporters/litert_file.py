@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.core.paths import AnyPath
-from tfssl.exporters.formats import About, Inference, write_file
-from tfssl.exporters.saved_model import INSIDE, FeaturesModule, inference_clones
+from tfssl.exporters.formats import INSIDE, About, Inference, write_file
+from tfssl.exporters.saved_model import FeaturesModule
 
 FILE = "encoder.tflite"
 SIGNATURE = "features"
@@ -25,11 +25,7 @@ def export_litert(given: Inference, path: AnyPath, about: About) -> None:
     `given.dtype` are, as `float16`, weights alone; as `int8` weights, one scale a
     channel, and what flows between layers, in the ranges that `given.sample` shows.
     """
-    module = FeaturesModule(
-        *inference_clones(given.encoder, given.classifier, any_size=False),
-        given.image_size,
-        given.several_labels,
-    )
+    module = FeaturesModule(given, any_size=False)
 
     def images() -> Iterator[list[np.ndarray]]:
         for image in np.asarray(given.sample(), np.float32):

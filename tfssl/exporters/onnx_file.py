@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tfssl.config.tables import import_extra
 from tfssl.core.paths import AnyPath
-from tfssl.exporters.formats import About, Inference, write_file
-from tfssl.exporters.saved_model import INSIDE, FeaturesModule, inference_clones
+from tfssl.exporters.formats import INSIDE, About, Inference, write_file
+from tfssl.exporters.saved_model import FeaturesModule
 
 FILE = "encoder.onnx"
 OPSET = 17
@@ -24,12 +24,7 @@ def export_onnx(given: Inference, path: AnyPath, about: About) -> None:
       TfsslError: tf2onnx or onnx is missing.
     """
     tf2onnx = import_extra("tf2onnx.convert", "onnx", "format=onnx")
-    any_size = given.any_size
-    module = FeaturesModule(
-        *inference_clones(given.encoder, given.classifier, any_size=any_size),
-        None if any_size else given.image_size,
-        given.several_labels,
-    )
+    module = FeaturesModule(given, any_size=given.any_size)
     function = module.endpoints["features"]
 
     def write(folder: Path) -> None:

@@ -17,7 +17,7 @@ Input and output of both signatures (`N` images):
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,15 @@ import keras
 import tensorflow as tf
 
 from tfssl.augment.geometry import eval_image
-from tfssl.augment.recipes import EvalTransform
 from tfssl.config.remote import as_path
 from tfssl.core.paths import AnyPath, folder_written_whole
 from tfssl.core.variables import raw
 from tfssl.data.decode import decode
-from tfssl.data.formats import DECODED, MAX_PIXELS
+from tfssl.data.formats import DECODED
 from tfssl.errors import RunDirectoryError, message
-from tfssl.exporters.folder import CARD, About, Check, Text, describe
+from tfssl.exporters.folder import CARD, About, describe
+from tfssl.exporters.formats import INSIDE, Inference, preprocessing
 from tfssl.exporters.serving_files import write_serving_files
-from tfssl.models import normalization_of
 from tfssl.models.heads import probabilities
 
 METADATA = "assets.extra/metadata.json"
@@ -49,14 +48,11 @@ class FeaturesModule(tf.Module):
     ("Could not find variable", https://github.com/keras-team/keras/issues/19274).
     """
 
-    def __init__(
-        self,
-        encoder: keras.Model,
-        classifier: keras.Model | None,
-        sides: int | None,
-        several_labels: bool = False,
-    ):
+    def __init__(self, given: Inference, *, any_size: bool):
         super().__init__()
+        encoder = inference_clone(given.encoder, any_size=any_size)
+        classifier = given.classifier and inference_clone(given.classifier)
+        sides = None if any_size else given.image_size
         models = [encoder] if classifier is None else [encoder, classifier]
         self.weights = [raw(v) for model in models for v in model.variables]
 
@@ -65,7 +61,7 @@ class FeaturesModule(tf.Module):
             out = {"features": features}
             if classifier is not None:
                 logits = classifier(features, training=False)
-                out["probabilities"] = probabilities(logits, several_labels)
+                out["probabilities"] = probabilities(logits, given.several_labels)
             return out
 
         @tf.function(
@@ -84,38 +80,28 @@ class FeaturesModule(tf.Module):
 class _Served(FeaturesModule):
     """The function of images, and that of encoded ones."""
 
-    def __init__(
-        self,
-        encoder: keras.Model,
-        classifier: keras.Model | None,
-        transform: EvalTransform,
-        image_size: int,
-        sides: int | None,
-        max_pixels: int,
-        orient: str,
-        on_error: str,
-        several_labels: bool,
-    ):
-        super().__init__(encoder, classifier, sides, several_labels)
+    def __init__(self, given: Inference):
+        super().__init__(given, any_size=given.any_size)
+        size, max_pixels = given.image_size, given.max_pixels
 
         def encode(images: tf.Tensor) -> dict[str, tf.Tensor]:
             # oneDNN's batch normalisation fails on a batch of none.
             count = tf.shape(images)[0]
-            spare = tf.zeros([tf.cast(count < 1, tf.int32), image_size, image_size, 3])
+            spare = tf.zeros([tf.cast(count < 1, tf.int32), size, size, 3])
             out = self.encode(tf.concat([images, spare], axis=0))
             return {name: value[:count] for name, value in out.items()}
 
         def prepare(data: tf.Tensor) -> tf.Tensor:
-            image = decode(data, max_pixels, orient=orient, python=False)
-            return eval_image(image, transform, image_size)
+            image = decode(data, max_pixels, orient=given.orient, python=False)
+            return eval_image(image, given.transform, size)
 
         @tf.function(
             input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")],
             autograph=False,
         )
         def from_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-            images, valid = _prepared(image_bytes, prepare, image_size)
-            if on_error == "zeros":
+            images, valid = _prepared(image_bytes, prepare, size)
+            if given.on_error == "zeros":
                 out = encode(images)
                 rows = tf.cast(valid, tf.float32)[:, None]
                 return {name: value * rows for name, value in out.items()} | {
@@ -168,48 +154,19 @@ def _all_valid(valid: tf.Tensor, max_pixels: int) -> tf.Operation:
     return tf.raw_ops.Assert(condition=tf.reduce_all(valid), data=[text])
 
 
-def export_saved_model(
-    encoder: keras.Model,
-    transform: EvalTransform,
-    path: str,
-    *,
-    image_size: int,
-    metadata: dict,
-    classifier: keras.Model | None = None,
-    several_labels: bool = False,
-    texts: Mapping[str, Text] | None = None,
-    any_size: bool = True,
-    max_pixels: int = MAX_PIXELS,
-    orient: str = "none",
-    on_error: str = "fail",
-    check: Check | None = None,
-) -> str:
+def export_saved_model(given: Inference, path: AnyPath, about: About) -> str:
     """Writes the encoder as a SavedModel, in float32 with moving statistics.
 
     It is written beside `path` and renamed, so whoever reads `path` sees the old
     model or the new one, never a part.
 
     Args:
-      encoder: Functional model, images `[b, S, S, 3]` in [0, 1] to features `[b, F]`;
-        it normalises them itself. It is copied, not changed.
-      transform: Resize and crop of evaluation.
+      given: Its models are copied, not changed.
       path: Folder to write; an older SavedModel there is replaced. TensorFlow Serving
         wants it to end in a version number, `.../1`.
-      image_size: S of `serving_default`.
-      metadata: Licence, source, encoder, version and whatever else should travel with
-        the weights; JSON-able. Written to `assets.extra/metadata.json` together with
-        the preprocessing.
-      classifier: Functional model, features `[b, F]` to logits `[b, C]`.
-      several_labels: Whether an image may have several of its classes, see
-        `models.heads.probabilities`.
-      texts: File name to text, written to `assets.extra`: notices that travel with the
-        weights; a model card stands beside the model.
-      any_size: Whether `features` takes images of any size; else of `image_size`,
-        which not every network can do without.
-      max_pixels: Most pixels that `serving_default` decodes of an image; 0: no limit.
-      orient: `"exif"`: `serving_default` turns pictures upright, as in training.
-      on_error: `"fail"` or `"zeros"`: what an undecodable image does to a request.
-      check: Looks at the new folder before it takes its place, see `write_folder`.
+      about: Licence, source, version and whatever else should travel with the weights.
+        It stands in `assets.extra`, the metadata together with the preprocessing; a
+        model card stands beside the model.
 
     Returns:
       `path`.
@@ -217,21 +174,23 @@ def export_saved_model(
     Raises:
       RunDirectoryError: `path` holds something that is not a SavedModel.
     """
-    served = _Served(
-        *inference_clones(encoder, classifier, any_size=any_size),
-        transform,
-        image_size,
-        None if any_size else image_size,
-        max_pixels,
-        orient,
-        on_error,
-        several_labels,
+    encoder, classifier, size = given.encoder, given.classifier, given.image_size
+    return write_saved_model(
+        _Served(given),
+        str(path),
+        about,
+        functools.partial(write_serving_files, image_size=size),
+        preprocessing=preprocessing(given, INSIDE),
+        feature_dim=int(encoder.outputs[0].shape[-1]),
+        num_classes=classifier and int(classifier.outputs[0].shape[-1]),
+        signatures={
+            "serving_default": "image_bytes: string [N]",
+            "features": "images: float32 [N, H, W, 3], RGB in [0, 1]",
+        },
+        max_image_pixels=given.max_pixels,
+        orient=given.orient,
+        on_error=given.on_error,
     )
-    facts = _facts(encoder, classifier, transform, image_size)
-    facts |= {"max_image_pixels": max_pixels, "orient": orient, "on_error": on_error}
-    also = functools.partial(write_serving_files, image_size=image_size)
-    about = About(metadata, texts or {}, check)
-    return write_saved_model(served, path, about, also, **facts)
 
 
 def write_saved_model(
@@ -268,14 +227,6 @@ def write_saved_model(
         also(beside)
         describe(beside, METADATA, about, places, **facts, **versions)
     return str(folder)
-
-
-def inference_clones(
-    encoder: keras.Model, classifier: keras.Model | None, *, any_size: bool
-) -> tuple[keras.Model, keras.Model | None]:
-    """Copies encoder and classifier, see `inference_clone`."""
-    copy = inference_clone(encoder, any_size=any_size)
-    return copy, None if classifier is None else inference_clone(classifier)
 
 
 def inference_clone(model: keras.Model, any_size: bool = True) -> keras.Model:
@@ -315,56 +266,6 @@ def _clone(
     return keras.models.clone_model(
         model, [inputs] if nested else inputs, clone_function
     )
-
-
-INSIDE = "RGB in [0, 1]; normalised inside"
-BEFORE = "RGB in [0, 1], then normalised: (x - mean) / std"
-"""What an exported file takes: the network with its first layer, or without it."""
-
-
-def preprocessing(
-    transform: EvalTransform, image_size: int, encoder: keras.Model, images: str
-) -> dict:
-    """Tells what happens to an image before the network, for `metadata.json`.
-
-    Args:
-      transform: Resize and crop.
-      image_size: Side in pixels.
-      encoder: Holds the normalisation.
-      images: What the exported file takes, `INSIDE` or `BEFORE`.
-    """
-    mean, std = normalization_of(encoder)
-    if mean is std is None:
-        images = "RGB in [0, 1]"
-    return {
-        "images": images,
-        "image_size": image_size,
-        "crop_fraction": transform.crop_fraction,
-        "resize": transform.resize,
-        "antialias": transform.antialias,
-        "resize_first": transform.resize_first,
-        "mean": mean,
-        "std": std,
-    }
-
-
-def _facts(
-    encoder: keras.Model,
-    classifier: keras.Model | None,
-    transform: EvalTransform,
-    image_size: int,
-) -> dict:
-    return {
-        "preprocessing": preprocessing(transform, image_size, encoder, INSIDE),
-        "feature_dim": int(encoder.outputs[0].shape[-1]),
-        "num_classes": None
-        if classifier is None
-        else int(classifier.outputs[0].shape[-1]),
-        "signatures": {
-            "serving_default": "image_bytes: string [N]",
-            "features": "images: float32 [N, H, W, 3], RGB in [0, 1]",
-        },
-    }
 
 
 def _refuse_foreign(path: AnyPath) -> None:

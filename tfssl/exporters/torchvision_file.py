@@ -11,8 +11,7 @@ from tfssl.core import variables
 from tfssl.core.paths import AnyPath
 from tfssl.core.torch_extra import import_torch
 from tfssl.errors import TfsslError, message
-from tfssl.exporters.formats import About, Inference, write_file
-from tfssl.exporters.saved_model import BEFORE
+from tfssl.exporters.formats import BEFORE, About, Inference, write_file
 from tfssl.models import Encoder
 from tfssl.models.table import BATCH_COUNT, to_torch, torch_layer, torch_name
 

@@ -38,12 +38,7 @@ class RunDirectory:
         self.tensorboard = self.path / "tensorboard"
         self.report = self.path / "report"
         self.saved_model = self.path / "saved_model"
-        self.torchvision = self.path / "torchvision"
-        self.keras = self.path / "keras"
         self.finetune = self.path / "finetune"
-        self.supervised = self.path / "supervised"
-        self.distill = self.path / "distill"
-        self.detect = self.path / "detect"
         self.provenance = self.path / "provenance.json"
         self.licence = self.path / "LICENSE-weights.txt"
         self._lock = RunLock(self.path, self._write_log)
@@ -100,14 +95,14 @@ class RunDirectory:
         self._lock.check()
         self._write_log()
 
-    def write_atomic(self, file: AnyPath, text: str) -> None:
-        """Replaces a small file whole: a reader sees the old text or the new.
+    def write_atomic(self, file: AnyPath, content: str | bytes) -> None:
+        """Replaces a small file whole: a reader sees the old content or the new.
 
         Raises:
           RunDirectoryError: The disk is full or not writable; the old file stays.
         """
         with self._writing(file):
-            write_whole(file, text)
+            write_whole(file, content)
 
     @contextlib.contextmanager
     def _writing(self, file: AnyPath) -> Iterator[None]:

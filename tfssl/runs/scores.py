@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -228,6 +228,12 @@ class Confusion:
         return [(t, p, n) for t, p, n in table if t != p]
 
 
+def measured(found: Any) -> dict[str, Any]:
+    """What a `Score` takes over from a protocol's result, as its keywords."""
+    names = ("metrics", "intervals", "counts", "confusion")
+    return {name: getattr(found, name) for name in names}
+
+
 def scores_of(results: dict[str, Any]) -> list[Score]:
     """Reads the scores out of the content of `results.json`, the newest last.
 
@@ -313,6 +319,19 @@ def _add(directory: RunDirectory, score: Score) -> None:
         )
         directory.write_atomic(directory.path / CONFUSIONS_FILE, text + "\n")
     directory.add_results(newest)
+
+
+def scored_once(directory: RunDirectory, score: Callable[[], Score]) -> Score:
+    """Returns the score of one training of many, made where it is not there yet.
+
+    Args:
+      directory: Of that training; its checkpoints go when it has its score.
+      score: Trains, and scores.
+    """
+    if not scores_of(directory.read_results()):
+        add_score(directory, dataclasses.replace(score(), confusion=None))
+    directory.checkpoint_store().remove_all()
+    return scores_of(directory.read_results())[-1]
 
 
 def confusions_of(directory: RunDirectory) -> dict[str, Confusion]:

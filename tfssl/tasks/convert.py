@@ -102,7 +102,9 @@ def _convert(config: Config, directory: RunDirectory) -> None:
     directory.add_results(
         {"convert": {"source": config.source, "features": width, "seconds": seconds}}
     )
-    _announce(final, record, seconds)
+    for line in weights.lines(record):
+        console.say(line)
+    console.say(f"converted to {final.run_dir} in {seconds:.1f} s")
 
 
 def _configuration(config: Config, network: weights.Network) -> Config:
@@ -111,7 +113,7 @@ def _configuration(config: Config, network: weights.Network) -> Config:
     Raises:
       ConfigError: Something given contradicts the file, or the rules.
     """
-    facts = _facts(network)
+    facts = network.flags()
     problems = [
         message(
             f"--{name}={asked} for source={config.source}",
@@ -129,7 +131,7 @@ def _configuration(config: Config, network: weights.Network) -> Config:
                 config,
                 mode="convert",
                 image_size=config.image_size or (32 if small else 224),
-                augment=config.augment or _recipe(network),
+                augment=config.augment or network.recipe,
                 **facts,
             )
         )
@@ -137,35 +139,6 @@ def _configuration(config: Config, network: weights.Network) -> Config:
     if problems:
         raise ConfigError(problems)
     return config
-
-
-def _facts(network: weights.Network) -> dict[str, Any]:
-    """Flags that the file decides."""
-    name = network.spec.name
-    if parse_encoder(name) != network.spec:
-        raise CheckpointError(
-            message(
-                f"an encoder of width {network.spec.width!r}",
-                "a width that a name can say, such as 1, 2 or 0.25",
-                "a file of such a network",
-            )
-        )
-    return {
-        "method": network.method,
-        "encoder": name,
-        "encoder_family": network.family,
-        **network.heads,
-    }
-
-
-def _recipe(network: weights.Network) -> str:
-    """The recipe that such weights were made with; it decides the normalisation."""
-    layers = network.heads.get("projector_layers")
-    if network.spec.cifar:
-        return f"{network.method}_cifar"
-    if network.method == "moco":
-        return "moco_v1" if layers == 1 else "moco_v2"
-    return "simclr_v1" if (network.method, layers) == ("simclr", 2) else network.method
 
 
 def _preprocessing(config: Config) -> dict[str, Any]:
@@ -204,22 +177,3 @@ def _try(config: Config) -> int:
             )
         )
     return features.shape[-1]
-
-
-def _announce(config: Config, record: dict[str, Any], seconds: float) -> None:
-    source, network = record["source"], record["network"]
-    console.say(
-        f"{source['form']}: {network['encoder']} of the family "
-        f"{network['encoder_family']}, {network['encoder_parameters']:,} parameters in "
-        f"the encoder, step {source['step']}"
-    )
-    parts = ", ".join(f"{role} {count}" for role, count in record["used"].items())
-    console.say(f"tensors used: {parts}")
-    for entry in record["ignored"]:
-        console.say(f"ignored: {entry['count']} ({entry['why']})")
-    for note in record["notes"]:
-        console.say(f"note: {note}")
-    licence = record["licence"]
-    console.say(f"licence of the published weights: {licence['weights']}")
-    console.say(licence["asks"])
-    console.say(f"converted to {config.run_dir} in {seconds:.1f} s")

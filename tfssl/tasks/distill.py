@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 from tfssl import build
 from tfssl.build import teacher as teachers
 from tfssl.build import trained
-from tfssl.build.distillation import Distillation, epochs
+from tfssl.build.distillation import Distillation
 from tfssl.config import Config
 from tfssl.config.distill_flags import DistillFlags
 from tfssl.config.flag import specs_of
 from tfssl.config.groups import Data, Images, Network, Training
 from tfssl.data import Source, require_labels
-from tfssl.evaluate import classification
 from tfssl.runs import RunDirectory
-from tfssl.runs.scores import TEACHER, TRAINED, Score
+from tfssl.runs.scores import TEACHER, TRAINED, Score, measured
 from tfssl.show import console
 from tfssl.tasks import Outcome
 from tfssl.tasks.own_run import OwnRun
@@ -64,9 +62,8 @@ def run(config: Config) -> Outcome:
     def work(own: RunDirectory | None) -> list[Score]:
         settings = _DISTILLED.settings(config, own, config.init_from)
         made = build.distillation(config, images, labelled, own)
-        texts, line = _texts(config, images, made), _line(config, made)
-        _DISTILLED.train(settings, own, made.job, made.views, texts, [line])
-        return [] if own is None else _scores(config, images, labelled, own, made)
+        _DISTILLED.train(settings, own, made.job, made.views, made.texts, [made.line])
+        return [] if own is None else _scores(config, images, own, made)
 
     path, _ = _DISTILLED.run(config, work)
     if path is None:
@@ -81,30 +78,8 @@ def run(config: Config) -> Outcome:
     return Outcome(path, flags=flags)
 
 
-def _texts(config: Config, images: Source, made: Distillation) -> dict[str, str]:
-    names = made.teacher.class_names
-    if not names and not teachers.other_classes(made.teacher, images):
-        names = tuple(images.class_names)
-    if config.distill_target == "classes":
-        return made.texts | {trained.CLASSES: trained.classes_text(names)}
-    return made.texts
-
-
-def _line(config: Config, made: Distillation) -> str:
-    kinds = f", {made.labelled_rows} of {config.batch_size} rows labelled"
-    return (
-        f"teacher {made.teacher.name}, {made.teacher.width} {config.distill_target}"
-        f"{f', temperature {made.temperature:g}' if made.temperature else ''}"
-        f"{kinds if made.labelled_rows else ''}"
-    )
-
-
 def _scores(
-    config: Config,
-    images: Source,
-    labelled: Source | None,
-    own: RunDirectory,
-    made: Distillation,
+    config: Config, images: Source, own: RunDirectory, made: Distillation
 ) -> list[Score]:
     """Accuracy of teacher and student on held-out images, where classes are the same.
 
@@ -112,67 +87,23 @@ def _scores(
     """
     if config.distill_target == "features":
         return []
-    evaluation = build.evaluation_source(config, classes=images.class_names)
+    held_out = build.evaluation_source(config, classes=images.class_names)
     if different := teachers.other_classes(made.teacher, images):
         console.say(f"distill: no accuracy, since {different}")
         return []
-    student = trained.load(own.path)
-    tables = {
-        TEACHER: made.teacher.ranking(evaluation),
-        TRAINED: student.ranking(evaluation),
-    }
-    scores = []
-    for subject, table in tables.items():
-        found = classification(
-            table.features,
-            table.labels,
-            made.teacher.width,
-            class_names=images.class_names,
-            images=evaluation.num_examples,
-        )
-        score = Score(
-            "distill",
-            evaluation.name,
-            subject,
-            found.metrics,
-            _settings(config, made),
-            found.intervals,
-            found.counts,
-            description=_description(config, images, labelled, made)
-            + f"; scored on {found.counts} in float32 with moving statistics",
-            confusion=found.confusion,
-        )
-        scores.append(score)
-    return scores
-
-
-def _settings(config: Config, made: Distillation) -> dict[str, Any]:
     found = {
-        "epochs": epochs(config),
-        "batch_size": config.batch_size,
-        "encoder": config.encoder,
-        "temperature": made.temperature,
-        "alpha": config.distill_alpha,
-        "views": config.distill_views,
+        TEACHER: made.teacher.evaluate(held_out, images.class_names),
+        TRAINED: trained.load(own.path).evaluate(held_out),
     }
-    if made.labelled_rows:
-        found["label_fraction"] = config.text("label_fraction")
-    return found
-
-
-def _description(
-    config: Config, images: Source, labelled: Source | None, made: Distillation
-) -> str:
-    views = "crop and flip" if config.distill_views == "crop" else "the centre"
-    labels = "no labels"
-    if labelled is not None:
-        labels = (
-            f"{made.labelled_rows} of {config.batch_size} rows of "
-            f"{labelled.num_examples} labelled images with weight "
-            f"{1 - config.distill_alpha:g}"
+    return [
+        Score(
+            "distill",
+            held_out.name,
+            subject,
+            settings=made.settings,
+            description=f"{made.description}; scored on {each.counts} in float32 with "
+            "moving statistics",
+            **measured(each),
         )
-    return (
-        f"{config.encoder} distilled from {made.teacher.name} on {images.num_examples} "
-        f"images for {epochs(config)} epochs, temperature {made.temperature:g}, "
-        f"{labels}, {views}, {config.optimizer}, batch {config.batch_size}"
-    )
+        for subject, each in found.items()
+    ]

@@ -16,16 +16,15 @@ from tfssl.config import Config
 from tfssl.config.flag import specs_of
 from tfssl.config.groups import Data, Images
 from tfssl.data import Source, every_class
-from tfssl.embeddings.principal import Principal, normalized
+from tfssl.embeddings.principal import reduce
 from tfssl.embeddings.reading import Embeddings
 from tfssl.embeddings.shard_files import FEATURES, parquet
 from tfssl.embeddings.writing import Writer
-from tfssl.errors import DataError, RunDirectoryError, message
+from tfssl.errors import DataError, message
 from tfssl.runs import RunDirectory
 from tfssl.show import console
 from tfssl.tasks import Outcome
 
-PCA = "pca.npz"
 _UNREDUCED = "unreduced"
 
 
@@ -39,8 +38,7 @@ def run(config: Config) -> Outcome:
         parquet()
     with RunDirectory(config.run_dir):
         folder = embeddings_folder(config)
-        run_on = build.strategy(config)
-        with run_on.scope():
+        with build.strategy(config).scope():
             encoder = trained.of_command(config)
             networks = vectors.parts(encoder, config.embed_also)
         _require_width(config, networks[FEATURES])
@@ -50,12 +48,11 @@ def run(config: Config) -> Outcome:
         settings = plan(config, encoder, vectors.weights_digest(networks), source)
         writer = Writer(folder, settings, about(config, encoder))
         if not writer.finished:
-            _require_room(config, writer, networks)
-            encode = vectors.vectors(networks, run_on)
-            first = _unreduced(writer) if config.embed_pca else writer
-            _write(config, encoder, encode, run_on.num_replicas_in_sync, source, first)
-            if first is not writer:
-                _reduce(first, writer, config)
+            # Of projectors with the outputs of all layers the last counts.
+            width = sum(int(np.ravel(n.output_shape)[-1]) for n in networks.values())
+            # Those that are reduced stand there whole first.
+            writer.require_room(width + config.embed_pca)
+            _write(config, encoder, networks, source, writer)
             writer.finish()
         shutil.rmtree(folder / _UNREDUCED, ignore_errors=True)
     table = Embeddings(folder)
@@ -81,39 +78,9 @@ def _require_width(config: Config, encoder: keras.Model) -> None:
         )
 
 
-def _require_room(config: Config, writer: Writer, networks: dict[str, Any]) -> None:
-    """Looks at the free disk before hours of encoding that would fill it.
-
-    Raises:
-      RunDirectoryError: There is not enough for the vectors that are missing.
-    """
-    # Of projectors with the outputs of all layers the last counts.
-    width = sum(int(np.ravel(n.output_shape)[-1]) for n in networks.values())
-    rows = sum(stop - start for start, stop in map(writer.bounds, writer.missing()))
-    # Those that are reduced stand there whole first.
-    numbers = rows * (width + config.embed_pca)
-    need = numbers * np.dtype(config.embed_dtype).itemsize / 1e6
-    free = shutil.disk_usage(writer.folder).free / 1e6
-    if free < need:
-        raise RunDirectoryError(
-            message(
-                f"{free:.0f} MB free in {writer.folder}",
-                f"{need:.0f} MB for {rows:,} vectors",
-                "freeing space, embeddings=DIR on another disk, or embed_dtype=float16",
-            )
-        )
-
-
 def embeddings_folder(config: Config) -> Path:
     """Where the vectors are: `--embeddings`, else beside the run."""
     return Path(config.embeddings or Path(config.run_dir) / "embeddings")
-
-
-def reduced(rows: np.ndarray, manifest: dict[str, Any], folder: Path) -> np.ndarray:
-    """Features as the embeddings hold them: along the components, of length 1."""
-    if manifest["pca"]:
-        rows = Principal.load(folder / PCA).apply(rows)
-    return normalized(rows) if manifest["normalized"] else rows
 
 
 def plan(config: Config, run: Trained, weights: str, source: Source) -> dict[str, Any]:
@@ -143,52 +110,35 @@ def about(config: Config, run: Trained) -> dict[str, Any]:
     }
 
 
-def _unreduced(writer: Writer) -> Writer:
-    plan = {**writer.plan, "format": "npy", "dtype": "float32"}
-    return Writer(writer.folder / _UNREDUCED, plan)
-
-
 def _write(
     config: Config,
     run: Trained,
-    encode: Any,
-    replicas: int,
+    networks: dict[str, keras.Model],
     source: Source,
     writer: Writer,
 ) -> None:
-    """Encodes what is missing."""
-    wanted = {number: writer.bounds(number) for number in writer.missing()}
-    total = sum(stop - start for start, stop in wanted.values())
-    if total < source.num_examples:
-        done = source.num_examples - total
+    """Encodes what is missing; reduced are all of them, when all are there."""
+    first, pca = writer, config.embed_pca
+    if pca:
+        whole = {**writer.plan, "format": "npy", "dtype": "float32"}
+        first = Writer(writer.folder / _UNREDUCED, whole)
+    if done := source.num_examples - first.left:
         console.say(f"{done:,} of {source.num_examples:,} images have a vector already")
-    batch = -(-config.embed_batch_size // replicas) * replicas
-    with console.Counter(total, "embed", shown=config.progress) as bar:
-        for number, shard in vectors.shards(
-            run, source, wanted, encode=encode, batch=batch, progress=bar.show
-        ):
-            if not config.embed_pca and config.embed_normalize:
-                shard.arrays[FEATURES] = normalized(shard.arrays[FEATURES])
-            writer.write(number, shard)
-
-
-def _reduce(first: Writer, writer: Writer, config: Config) -> None:
-    """Writes the shards along the principal components of all of them."""
-    file = writer.folder / PCA
-    if not file.exists():
-        blocks = (first.read(n, [FEATURES]).arrays[FEATURES] for n in first.shards())
-        Principal.fit(blocks, config.embed_pca).save(file)
-    components = Principal.load(file)
-    console.say(
-        f"{config.embed_pca} principal components hold {100 * components.kept:.1f} % "
-        "of the variance"
+    run_on = build.strategy(config)
+    replicas = run_on.num_replicas_in_sync
+    vectors.write(
+        first,
+        run,
+        source,
+        "embed",
+        shown=config.progress,
+        encode=vectors.vectors(networks, run_on),
+        batch=-(-config.embed_batch_size // replicas) * replicas,
+        normalize=config.embed_normalize and not pca,
     )
-    names = list(first.widths())
-    for number in writer.missing():
-        shard = first.read(number, names)
-        rows = components.apply(shard.arrays[FEATURES])
-        shard.arrays[FEATURES] = normalized(rows) if config.embed_normalize else rows
-        writer.write(number, shard)
+    if pca:
+        kept = 100 * reduce(first, writer, pca, normalize=config.embed_normalize)
+        console.say(f"{pca} principal components hold {kept:.1f} % of the variance")
 
 
 def _summary(table: Embeddings) -> str:

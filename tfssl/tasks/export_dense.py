@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from tfssl import build
 from tfssl.augment.dense import IGNORED
-from tfssl.build import Trained, detection, segmentation
+from tfssl.build import Trained, detection, exports, segmentation
 from tfssl.config import Config
 from tfssl.core.paths import AnyPath
 from tfssl.core.variables import raw
-from tfssl.data import spread
-from tfssl.errors import TfsslError, printable
+from tfssl.errors import printable
 from tfssl.exporters.box_model import export_boxes
 from tfssl.exporters.folder import About, Check
 from tfssl.exporters.mask_model import export_masks
@@ -42,7 +40,7 @@ def write_boxes(config: Config, run: Trained, path: AnyPath, about: About) -> No
     detector = detection.load(run.path)
 
     def check(folder: Path) -> Mapping[str, Any]:
-        images, of = _own_images(detector.run, "boxes")
+        images, of = _images(detector.run, "boxes")
         found = verified_boxes(folder, images, [detector.look(i) for i in images])
         _say(
             found,
@@ -68,7 +66,7 @@ def write_masks(config: Config, run: Trained, path: AnyPath, about: About) -> No
     segmenter = segmentation.load_segmenter(run.path)
 
     def check(folder: Path) -> Mapping[str, Any]:
-        images, of = _own_images(segmenter.run)
+        images, of = _images(segmenter.run)
         found = verified_masks(folder, images, [segmenter.mask(i) for i in images])
         share = f"{100 * found['different_pixels']:.2g} %"
         _say(found, f"of {of} {share} of the pixels differ in class")
@@ -99,18 +97,9 @@ def _say(found: Mapping[str, Any], differences: str) -> None:
     )
 
 
-def _own_images(run: Trained, targets: str = "") -> tuple[list[np.ndarray], str]:
-    """Training images, at their own size; noise where they are not there."""
-    config = run.config
-    try:
-        whole = build.source(config, config.train_split, targets=targets, memory=0)
-        source = spread(whole, VERIFIED)
-        places = range(source.num_examples)
-        found = [source.example(tf.constant(p, tf.int64))["image"] for p in places]
-        of = f"{len(found)} images of {printable(source.name)}"
-        return [image.numpy() for image in found], of
-    except (TfsslError, tf.errors.OpError) as error:
-        console.say(f"compared on noise: {error}")
-        size = run.image_size
-        noise = np.random.default_rng(0).integers(0, 256, (VERIFIED, size, size, 3))
-        return list(noise.astype(np.uint8)), f"{VERIFIED} images of noise"
+def _images(run: Trained, targets: str = "") -> tuple[list[np.ndarray], str]:
+    of_run = functools.partial(exports.whole_images, run, VERIFIED, targets)
+    images, of = exports.or_noise(of_run, VERIFIED, run.image_size)
+    if not isinstance(images, list):
+        images = list(np.uint8(255 * images))
+    return images, of

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 
 import numpy as np
 
 from tfssl import build
-from tfssl.build import Trained, trained
-from tfssl.build.finetuning import finetuning, learning_rate, require_targets
+from tfssl.build import trained
+from tfssl.build.finetuning import described, finetuning, require_targets
 from tfssl.build.views import supervised_recipe
 from tfssl.config import Config
 from tfssl.config.flag import specs_of
 from tfssl.config.tasks import FinetuneFlags
-from tfssl.config.transfer_sets import MAP
-from tfssl.data import Source, not_asked, targets_of, tenth, without_tenth
-from tfssl.evaluate import classification
-from tfssl.evaluate.result import of_scores
+from tfssl.data import Source, not_asked, tenth, without_tenth
 from tfssl.runs import RunDirectory
-from tfssl.runs.scores import SCRATCH, TRAINED, Score, add_score, scores_of
+from tfssl.runs.scores import (
+    SCRATCH,
+    TRAINED,
+    Score,
+    add_score,
+    measured,
+    scored_once,
+    scores_of,
+)
 from tfssl.show import console
 from tfssl.show.scores import number
 from tfssl.tasks import Outcome
@@ -34,7 +40,6 @@ _TUNED = OwnRun(
 _SUPERVISED = dataclasses.replace(
     _TUNED, name="supervised", words=("a fine-tuning", "supervised"), mode="finetune"
 )
-_EXTRA = ("freeze", "finetune_stage_rates", "label_smoothing", "class_balance")
 
 
 def run(config: Config) -> Outcome:
@@ -83,8 +88,7 @@ def _tuned(config: Config, task: OwnRun, start: str) -> str | None:
             return
         evaluation = build.evaluation_source(config, classes=data.class_names)
         best, how = _best(config, data, own, task, start)
-        _train(best, data, own, task, start)
-        yield _score(best, data, trained.load(own.path), evaluation, start, how)
+        yield _score(best, data, own, task, start, evaluation, how)
 
     path, _ = task.run(config, work)
     if path is not None:
@@ -127,14 +131,9 @@ def _best(
         rate, epochs = (pair.text(f"finetune_{n}") for n in ("learning_rate", "epochs"))
         with RunDirectory(own.path / "sweep" / f"rate-{rate}-epochs-{epochs}") as trial:
             task.settings(pair, trial, start)
-            if not scores_of(trial.read_results()):
-                _train(pair, fit, trial, task, start)
-                run = trained.load(trial.path)
-                score = _score(pair, fit, run, held_out, start, "")
-                add_score(trial, dataclasses.replace(score, confusion=None))
-            trial.checkpoint_store().remove_all()
-            metrics = scores_of(trial.read_results())[-1].metrics
-        found.append(next(iter(metrics.values())))
+            tried = functools.partial(_score, pair, fit, trial, task, start, held_out)
+            score = scored_once(trial, tried)
+        found.append(next(iter(score.metrics.values())))
         said = number(found[-1])
         console.say(f"rate {rate}, {epochs} epochs: {said} on held-out images")
     how = f"best of {len(pairs)} on {held_out.num_examples} held-out images, "
@@ -144,11 +143,9 @@ def _best(
 def _train(
     config: Config, data: Source, own: RunDirectory | None, task: OwnRun, start: str
 ) -> None:
-    several = data.several
-    names = data.class_names if several is None else several.class_names
-    texts = {
-        trained.CLASSES: trained.classes_text(names, several_labels=several is not None)
-    }
+    several = data.several is not None
+    names = (data.several or data).class_names
+    texts = {trained.CLASSES: trained.classes_text(names, several_labels=several)}
     settings = task.settings(config, own, start)
     job = finetuning(config, data, start)
     task.train(settings, own, job, supervised_recipe(config), texts)
@@ -157,65 +154,20 @@ def _train(
 def _score(
     config: Config,
     data: Source,
-    run: Trained,
-    evaluation: Source,
+    own: RunDirectory,
+    task: OwnRun,
     start: str,
-    how: str,
+    images: Source,
+    how: str = "",
 ) -> Score:
-    """Accuracy on held-out images, in float32 with moving statistics.
-
-    Of images with several labels, the mean over the classes of average precision.
-    """
-    images, note = evaluation.num_examples, ""
-    if data.several is None:
-        table = run.ranking(evaluation)
-        names = data.class_names
-        found = classification(
-            table.features, table.labels, len(names), class_names=names, images=images
-        )
-    else:
-        table = run.classify(evaluation, probabilities=False)
-        targets = targets_of(evaluation, table.ids, data.several.class_names)
-        found = of_scores(table, targets, MAP, images=images)
-        if note := not_asked(evaluation, data.several.class_names):
-            console.say(note)
-    (epochs,) = config.finetune_epochs
-    settings = {
-        "epochs": epochs,
-        "batch_size": config.finetune_batch_size,
-        "label_fraction": config.text("label_fraction"),
-    }
-    if how:
-        del settings["epochs"]  # it came out of the sweep
-    extra = {
-        flag: config.text(flag)
-        for flag in _EXTRA
-        if getattr(config, flag) != config.specs[flag].default
-    }
-    own = "".join(f", {flag.replace('_', ' ')} {text}" for flag, text in extra.items())
-    kept = f"{config.finetune_layer} projector layers kept"
-    frozen = {"none": "whole network", "all": "classifier alone"}
-    trains = frozen.get(config.freeze, f"stages from {config.freeze} on")
-    text = (
-        f"{trains} trained on {data.num_examples} labelled images "
-        f"(label fraction {config.text('label_fraction')}) for "
-        f"{epochs} epochs, {config.finetune_optimizer}, peak "
-        f"rate {learning_rate(config):g}, {how}cosine, batch "
-        f"{config.finetune_batch_size}, "
-        f"decay {config.finetune_weight_decay:g}, crop and flip, "
-        f"{kept if start else 'from the seed'}{own}; scored on "
-        f"{found.counts} in float32 with moving statistics"
-    )
+    """Trains, and says what the run is worth on held-out images."""
+    _train(config, data, own, task, start)
+    run = trained.load(own.path)
+    found = run.evaluate(images)
+    if note := not_asked(images, run.class_names):
+        console.say(note)
+    subject = TRAINED if start else SCRATCH
+    words = described(config, data, start, how, found.counts)
     return Score(
-        "finetune",
-        evaluation.name,
-        TRAINED if start else SCRATCH,
-        found.metrics,
-        settings | extra,
-        found.intervals,
-        found.counts,
-        {"learning_rate": learning_rate(config), "epochs": epochs} if how else {},
-        description=text,
-        note=note,
-        confusion=found.confusion,
+        "finetune", images.name, subject, note=note, **words, **measured(found)
     )

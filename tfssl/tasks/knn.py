@@ -8,7 +8,7 @@ from tfssl.config import Config
 from tfssl.data import Source, require_labels
 from tfssl.evaluate import knn
 from tfssl.runs import RunDirectory
-from tfssl.runs.scores import Score, add_score
+from tfssl.runs.scores import Score, add_score, measured
 from tfssl.show import console
 from tfssl.show.scores import score_line
 from tfssl.tasks import Outcome
@@ -52,14 +52,11 @@ def _score(
         "knn",
         evaluation.name,
         key,
-        found.metrics,
-        {"k": config.knn_k, "temperature": config.knn_temperature},
-        found.intervals,
-        found.counts,
-        {"k": result.k},
-        f"weighted kNN, cosine similarity, k={result.k}, T={config.knn_temperature}, "
-        f"{len(bank)} training images, scored on {found.counts}, "
-        "encoder in float32 with moving statistics",
-        result.note,
-        found.confusion,
+        settings={"k": config.knn_k, "temperature": config.knn_temperature},
+        found={"k": result.k},
+        description=f"weighted kNN, cosine similarity, k={result.k}, "
+        f"T={config.knn_temperature}, {len(bank)} training images, scored on "
+        f"{found.counts}, encoder in float32 with moving statistics",
+        note=result.note,
+        **measured(found),
     )

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from tfssl import build
-from tfssl.build import detection, segmentation, teacher
+from tfssl.build import detection, linear_cached, segmentation, teacher
+from tfssl.build.data import query_source
 from tfssl.build.finetuning import require_targets
+from tfssl.build.transfer_folds import sets_there
 from tfssl.config import Config
 from tfssl.config.chain import lacks, leaves_a_run
 from tfssl.config.dense_cells import WEIGHTS, is_table
@@ -20,7 +22,7 @@ from tfssl.embeddings.reading import Embeddings
 from tfssl.embeddings.selection import require_left
 from tfssl.embeddings.similarity import others_of_class
 from tfssl.errors import ConfigError, DataError, TfsslError, message
-from tfssl.tasks import dense_table, linear_cached, search, selection, transfer
+from tfssl.tasks import dense_table, selection
 from tfssl.tasks.embed import embeddings_folder
 
 
@@ -42,7 +44,7 @@ def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
       DataError, ConfigError: What is missing, for all modes at once.
     """
     if "transfer" in modes:
-        transfer.check(config)
+        sets_there(config)
     for mode in (m for m in modes if m in WEIGHTS and is_table(config)):
         dense_table.check(config, mode)
     problems = []
@@ -132,7 +134,7 @@ def _vectors(config: Config, modes: list[str]) -> list[str]:
     if "select" in readers:
         problems += _problem(_to_choose, config, images)
     if "search" in readers and config.query:
-        problems += _problem(search.queries, config)
+        problems += _problem(query_source, config)
     if "search" in readers and config.search == "scores":
         labels = every_class(images).labels
         problems += _problem(others_of_class, labels, np.arange(count))

@@ -14,7 +14,7 @@ from tfssl import build
 from tfssl.build import trained
 from tfssl.build.first_views import VIEWS, first_views
 from tfssl.config import Config
-from tfssl.data import inference, spread
+from tfssl.data import spread
 from tfssl.errors import CheckpointError, DataError
 from tfssl.evaluate import collapse_signals
 from tfssl.runs import RunDirectory
@@ -129,14 +129,8 @@ def _add_features(config: Config, data: ReportData) -> None:
         console.say(f"no held-out images: the report shows no features ({error})")
         return
     table = run.features(source)
-    pictures = [
-        batch["image"].numpy()[batch["mask"].numpy()]
-        for batch in inference(
-            source, run.transform, batch=100, image_size=run.image_size
-        )
-    ]
     data.features, data.labels = table.features, table.labels
-    data.images = np.round(np.concatenate(pictures) * 255).astype(np.uint8)
+    data.images = np.round(run.images(source) * 255).astype(np.uint8)
     data.class_names = list(source.class_names)
     if len(table) > 1:
         data.collapse = collapse_signals(table.features).as_dict()

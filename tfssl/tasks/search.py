@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tfssl import build
 from tfssl.build import Trained, pictures, trained, vectors
+from tfssl.build.data import query_source
 from tfssl.config import Config
-from tfssl.data import Source
-from tfssl.data.files import one_file
-from tfssl.embeddings.approximate import Approximate
-from tfssl.embeddings.neighbours import Exact, Search
+from tfssl.embeddings.approximate import index_of
+from tfssl.embeddings.neighbours import Exact
 from tfssl.embeddings.reading import Embeddings
 from tfssl.embeddings.shard_files import FEATURES
 from tfssl.embeddings.similarity import (
@@ -24,18 +21,15 @@ from tfssl.embeddings.similarity import (
     others_of_class,
     retrieval,
 )
-from tfssl.errors import CheckpointError, DataError, message, printable
+from tfssl.errors import DataError, message, printable
 from tfssl.runs import RunDirectory
 from tfssl.runs.scores import TRAINED, Score, add_score
 from tfssl.show import console
 from tfssl.show.report.gallery import Picture, PictureRow
 from tfssl.show.scores import score_line
 from tfssl.tasks import Outcome
-from tfssl.tasks.embed import embeddings_folder, reduced
+from tfssl.tasks.embed import embeddings_folder
 from tfssl.tasks.findings import Findings
-
-EXACT_ROWS = 1_000_000
-"""Rows up to which `--search_index=auto` compares with all."""
 
 QUERIES = 10_000
 """Rows that `--search=scores` asks about, spread over the table."""
@@ -56,22 +50,11 @@ def run(config: Config) -> Outcome:
     return Outcome(value=value)
 
 
-def _exact(config: Config, table: Embeddings) -> bool:
-    kind = config.search_index
-    return kind == "exact" or (kind == "auto" and len(table) <= EXACT_ROWS)
-
-
-def _index(config: Config, table: Embeddings) -> Search:
-    if _exact(config, table):
-        return Exact(table)
-    return Approximate(table, console.say)
-
-
 def _neighbours(config: Config, table: Embeddings, findings: Findings) -> str:
     """The nearest rows of `--query`."""
     # Turned upright if the others were.
     orient = table.manifest["flags"].get("orient", config.orient)
-    asked_about = queries(dataclasses.replace(config, orient=orient))
+    asked_about = query_source(dataclasses.replace(config, orient=orient))
     run = _same_encoder(config, table)
     if config.search_k > len(table):
         console.say(f"search_k={config.search_k}: there are {len(table)} images")
@@ -87,9 +70,9 @@ def _neighbours(config: Config, table: Embeddings, findings: Findings) -> str:
                 "another file",
             )
         )
-    index = _index(config, table)
+    index = index_of(table, config.search_index, console.say)
     classes = [asked_about.class_names[i] if i >= 0 else "" for i in asked.labels]
-    unit = reduced(asked.arrays[FEATURES], table.manifest, table.folder)
+    unit = table.alike(asked.arrays[FEATURES])
     rows, cosines = index(unit, config.search_k)
     findings.write_table(
         "neighbours.csv",
@@ -122,8 +105,8 @@ def _neighbours(config: Config, table: Embeddings, findings: Findings) -> str:
 def _duplicates(config: Config, table: Embeddings, findings: Findings) -> str:
     """Rows that are alike."""
     threshold = config.search_threshold
-    index = None if _exact(config, table) else _index(config, table)
-    found = duplicates(table, threshold, index)
+    index = index_of(table, config.search_index, console.say)
+    found = duplicates(table, threshold, None if isinstance(index, Exact) else index)
     nearest = np.zeros(len(table), np.float32)
     for side in (0, 1):
         np.maximum.at(nearest, found.pairs[:, side], found.cosines)
@@ -164,7 +147,8 @@ def _duplicates(config: Config, table: Embeddings, findings: Findings) -> str:
 
 def _outliers(config: Config, table: Embeddings, findings: Findings) -> str:
     """The rows that are farthest from their nearest."""
-    lonely = loneliness(table, _index(config, table), config.search_k)
+    index = index_of(table, config.search_index, console.say)
+    lonely = loneliness(table, index, config.search_k)
     order = np.argsort(-lonely, kind="stable")[: config.search_outliers]
     findings.write_table(
         "outliers.csv",
@@ -186,17 +170,13 @@ def _scores(config: Config, table: Embeddings, findings: Findings) -> Score:
     labels = table.rows.labels
     own = np.unique(np.arange(QUERIES) * len(table) // QUERIES)
     others_of_class(labels, own)  # refused before an index is built
-    found = retrieval(table.take(own), own, labels, _index(config, table))
-    recall = {f"recall_at_{k}": share for k, share in found.recall.items()}
+    index = index_of(table, config.search_index, console.say)
+    found = retrieval(table.take(own), own, labels, index)
     score = Score(
         "retrieval",
         table.manifest["data"],
         TRAINED,
-        {
-            "map_at_r": found.map_at_r,
-            "r_precision": found.r_precision,
-            **recall,
-        },
+        found.metrics,
         {"index": config.search_index},
         found={"queries": found.queries},
         description=(
@@ -218,49 +198,7 @@ _KINDS: dict[str, Callable[[Config, Embeddings, Findings], Any]] = {
 
 
 def _same_encoder(config: Config, table: Embeddings) -> Trained:
-    """The run of the command, if the embeddings are made with its weights.
-
-    Raises:
-      CheckpointError: They are another encoder's, or were made before it was trained
-        on.
-    """
+    """The run of the command, if the embeddings are made with its weights."""
     run = trained.of_command(config)
-    digest = vectors.weights_digest(vectors.parts(run, tuple(table.manifest["also"])))
-    if digest != table.manifest["weights_sha256"]:
-        raise CheckpointError(
-            message(
-                f"embeddings in {table.folder} of {table.manifest['run']}, "
-                f"{table.manifest['checkpoint']}, and the encoder of {run.path}, "
-                f"{run.checkpoint.name if run.checkpoint else 'untrained'}",
-                "the same weights",
-                "mode=embed into another folder (embeddings=DIR), or "
-                f"init_from={table.manifest['run']}",
-            )
-        )
+    vectors.require_same(run, table)
     return run
-
-
-def queries(config: Config) -> Source:
-    """`--query` as a data set: a file, a folder of images, or a list.
-
-    Raises:
-      DataError: There is none.
-    """
-    query = config.query
-    if not query.startswith("list:"):
-        if not os.path.isdir(query):
-            if not os.path.isfile(query):
-                raise DataError(
-                    message(
-                        f"query={printable(query)}, which is not there",
-                        "an image, a folder of images, or list:FILE",
-                        "another path",
-                    )
-                )
-            file = one_file(query, config.max_image_pixels)
-            file.orient = config.orient
-            return file
-        query = f"folder:{query}"
-    # What is asked about has nothing to do with where the run's own data are.
-    asked = dataclasses.replace(config, dataset=query, data_dir="")
-    return build.source(asked, "all", memory=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tfssl.config import tables
-from tfssl.weights.provenance import describe, licence_text
+from tfssl.weights.provenance import describe, licence_text, lines
 from tfssl.weights.published import CLASSIFIER, Network, Published
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Network",
     "describe",
     "licence_text",
+    "lines",
     "open_published",
 ]
 

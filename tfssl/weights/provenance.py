@@ -58,6 +58,22 @@ def describe(kind: str, path: str, published: Published) -> dict[str, Any]:
     }
 
 
+def lines(record: dict[str, Any]) -> list[str]:
+    """Says what `describe` returned: what was used, what was not, on which terms."""
+    source, network, licence = (record[n] for n in ("source", "network", "licence"))
+    parts = ", ".join(f"{role} {count}" for role, count in record["used"].items())
+    return [
+        f"{source['form']}: {network['encoder']} of the family "
+        f"{network['encoder_family']}, {network['encoder_parameters']:,} parameters in "
+        f"the encoder, step {source['step']}",
+        f"tensors used: {parts}",
+        *(f"ignored: {e['count']} ({e['why']})" for e in record["ignored"]),
+        *(f"note: {note}" for note in record["notes"]),
+        f"licence of the published weights: {licence['weights']}",
+        licence["asks"],
+    ]
+
+
 def _file(file: Path) -> dict[str, Any]:
     return {"name": file.name, "bytes": file.stat().st_size, "sha256": sha256(file)}
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tfssl.config.encoder_name import EncoderSpec
+from tfssl.config.encoder_name import EncoderSpec, parse_encoder
 from tfssl.errors import CheckpointError, message
 from tfssl.models.families import Family
 
@@ -114,6 +114,34 @@ class Network:
     family: str
     spec: EncoderSpec
     heads: dict[str, int]
+
+    def flags(self) -> dict[str, Any]:
+        """Returns the flags of a run with it.
+
+        Raises:
+          CheckpointError: Its encoder is one that a name cannot say.
+        """
+        name = self.spec.name
+        if parse_encoder(name) != self.spec:
+            raise CheckpointError(
+                message(
+                    f"an encoder of width {self.spec.width!r}",
+                    "a width that a name can say, such as 1, 2 or 0.25",
+                    "a file of such a network",
+                )
+            )
+        own = {"method": self.method, "encoder": name, "encoder_family": self.family}
+        return own | self.heads
+
+    @property
+    def recipe(self) -> str:
+        """Of views that such weights were made with; it decides the normalisation."""
+        layers = self.heads.get("projector_layers")
+        if self.spec.cifar:
+            return f"{self.method}_cifar"
+        if self.method == "moco":
+            return "moco_v1" if layers == 1 else "moco_v2"
+        return "simclr_v1" if (self.method, layers) == ("simclr", 2) else self.method
 
 
 class Licence(NamedTuple):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from tfssl.config.config import Config, modes
 from tfssl.config.detect_flags import SIDES
 from tfssl.config.method_row import Rule
+from tfssl.config.tables import without_extra
 from tfssl.errors import message
 
 
@@ -51,6 +52,13 @@ def _encoder(config: Config) -> Iterator[str]:
         )
 
 
+def _extra(config: Config) -> Iterator[str]:
+    if "detect" in modes(config) and (
+        problem := without_extra("dense", "--mode=detect")
+    ):
+        yield problem
+
+
 def _warmup(config: Config) -> Iterator[str]:
     warmup, steps = config.detect_warmup_steps, config.detect_steps
     if "detect" in modes(config) and warmup >= steps:
@@ -62,4 +70,4 @@ def _warmup(config: Config) -> Iterator[str]:
 
 
 FIELD_RULES: tuple[Rule, ...] = (_shorter, _decay, _anchors)
-RULES: tuple[Rule, ...] = (_encoder, _warmup)
+RULES: tuple[Rule, ...] = (_encoder, _extra, _warmup)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from tfssl.build import Trained
 from tfssl.build.kept_features import KeptFeatures, gathered
+from tfssl.build.trained import Trained
 from tfssl.config import Config
 from tfssl.config.flagfile import to_flagfile
 from tfssl.data import Source
 from tfssl.data.folds import validation_rows
-from tfssl.evaluate import classification, rank_by
+from tfssl.evaluate import Features, classification, rank_by
 from tfssl.evaluate.regression import L2_VALUES, Linear, chosen
 from tfssl.runs import RunDirectory
-from tfssl.runs.scores import Score
 from tfssl.show import console
 
 NOTHING = np.empty(0, np.int64)
@@ -24,25 +25,18 @@ NOTHING = np.empty(0, np.int64)
 
 def evaluate(
     config: Config,
-    key: str,
     subject: Trained,
     data: Source,
     evaluation: Source,
     own: RunDirectory,
-) -> tuple[Score, Linear]:
+) -> tuple[Linear, Features, dict[str, Any]]:
     """Fits logistic regression by L-BFGS to features of the images' centres.
 
     45 L2 values, as in transfer; chosen on a tenth of each class, trained again with
     them. `own/features` keeps the features: a command that was stopped goes
     on, and the next one with the same encoder and images begins with them.
 
-    Args:
-      config: Of this evaluation.
-      key: The encoder, as scores name it.
-      subject: The encoder.
-      data: Training images.
-      evaluation: Held-out images.
-      own: The folder of this evaluation.
+    Arguments and returns: as of `linear_augmented.evaluate`.
     """
     own.write_atomic(own.flags, to_flagfile(config))
     started = time.monotonic()
@@ -59,24 +53,13 @@ def evaluate(
     classes = data.num_classes
 
     def accuracy(linear: Linear) -> float:
-        rows = slice(first, count)
-        ranking = rank_by(linear.logits, train.features[rows], classes)
-        return classification(ranking, train.labels[rows], classes).metrics["top1"]
+        rows = train[first:count]
+        ranking = rank_by(linear.logits, rows.features, classes)
+        return classification(ranking, rows.labels, classes).metrics["top1"]
 
-    l2, linear, _ = chosen(
-        train.features[:count],
-        train.labels[:count],
-        first,
-        accuracy,
-        classes=classes,
-    )
-    found = classification(
-        rank_by(linear.logits, test.features, classes),
-        test.labels,
-        classes,
-        class_names=data.class_names,
-        images=evaluation.num_examples,
-    )
+    fit = train[:count]
+    l2, linear, _ = chosen(fit.features, fit.labels, first, accuracy, classes=classes)
+    ranking = rank_by(linear.logits, test.features, classes)
     console.say(
         f"linear, cached features: {made - started:.1f} s for those of "
         f"{data.num_examples + evaluation.num_examples:,} images, "
@@ -84,26 +67,18 @@ def evaluate(
     )
     fraction = config.text("label_fraction")
     flips = ", also mirrored" if config.linear_flips else ""
-    score = Score(
-        "linear",
-        evaluation.name,
-        key,
-        found.metrics,
-        {
+    words = {
+        "settings": {
             "features": "cached",
             "flips": config.linear_flips,
             "label_fraction": fraction,
         },
-        found.intervals,
-        found.counts,
-        {"l2": l2, "converged": linear.converged},
-        f"multinomial logistic regression by L-BFGS on kept features of the centres of "
-        f"{data.num_examples} images{flips} (label fraction {fraction}), L2 {l2:g} "
-        f"(best of {len(L2_VALUES)} on {count - first} held-out rows), scored on "
-        f"{found.counts}",
-        confusion=found.confusion,
-    )
-    return score, linear
+        "found": {"l2": l2, "converged": linear.converged},
+        "description": "multinomial logistic regression by L-BFGS on kept features of "
+        f"the centres of {data.num_examples} images{flips} (label fraction {fraction}),"
+        f" L2 {l2:g} (best of {len(L2_VALUES)} on {count - first} held-out rows)",
+    }
+    return linear, dataclasses.replace(test, features=ranking), words
 
 
 def held_out(data: Source) -> np.ndarray:

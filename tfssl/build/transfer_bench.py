@@ -9,28 +9,84 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfssl.build import Trained
 from tfssl.build.kept_features import KeptFeatures, gathered
+from tfssl.build.trained import Trained
 from tfssl.build.transfer_finetuning import best_of
 from tfssl.build.transfer_folds import Folds
 from tfssl.config import Config
-from tfssl.config.transfer_sets import Sweep
+from tfssl.config.transfer_sets import SWEEPS, Sweep
 from tfssl.data.folds import shots
 from tfssl.embeddings.principal import normalized
 from tfssl.evaluate import Features, classification, knn, rank_by
-from tfssl.evaluate.regression import Linear, chosen, fit
+from tfssl.evaluate.knn import KnnResult
+from tfssl.evaluate.regression import L2_VALUES, Linear, chosen, fit
 from tfssl.evaluate.result import Result, of_answers, of_scores
+from tfssl.runs.scores import RAW_PIXELS, UNTRAINED
+from tfssl.show import console
 
 FEW_SHOT_L2 = 1.0
 """On features of length 1: scikit-learn's default, as Tian et al. 2020 use it."""
 
+SENTENCES = {
+    "linear": "multinomial logistic regression (one-vs-rest for several labels) by "
+    "L-BFGS on the features of the resized image's centre, no augmentation; "
+    f"{len(L2_VALUES)} L2 values from 1e-6 to 1e5, chosen on validation images, "
+    "trained again with those, tested once",
+    "finetune": "whole network fine-tuned with crop and flip (SimCLR's B.8.2: SGD "
+    "Nesterov 0.9, cosine, batch 256 or all images), learning rate and weight decay "
+    "chosen on validation images, trained again with those, tested once",
+    "knn": "weighted kNN among all training images",
+    "few_shot": "logistic regression (L2 1) on features of length 1 of a few images a "
+    "class, and weighted kNN among them; means over draws",
+}
+"""What the protocols are, for their scores."""
+
 _VERSION = 1  # of what the numbers depend on beside the settings: this file
+
+
+Asked = Iterator[tuple[str, str, dict[str, Any]]]
+"""Protocols with the names of their tables, and their settings."""
+
+
+def asked(config: Config, folds: Folds) -> Asked:
+    """Yields all that fits the data set, but for fine-tuning."""
+    yield "linear", "linear", {"l2_values": list(L2_VALUES)}
+    if folds.train.several is not None:
+        return
+    votes = {"k": config.knn_k, "temperature": config.knn_temperature}
+    yield "knn", "knn", votes
+    labels = folds.train.labels
+    if folds.validation is not None:
+        labels = np.concatenate([labels, folds.validation.labels])
+    smallest = int(np.unique(labels[labels >= 0], return_counts=True)[1].min())
+    for count in map(int, config.transfer_shots):
+        if count <= smallest:
+            more = {"images": count, "draws": config.transfer_draws}
+            yield "few_shot", f"few_shot {count}", {**more, **votes}
+        else:
+            console.say(
+                f"{folds.row.name}: no table of {count} images a class, of one class "
+                f"there are {smallest}"
+            )
+
+
+def swept(config: Config, folds: Folds, key: str) -> Asked:
+    """Yields fine-tuning: of one label an image, and of an encoder that learns."""
+    off = config.transfer_sweep == "none" or key == RAW_PIXELS
+    if off or folds.train.several is not None:
+        return
+    tries = SWEEPS[config.transfer_sweep, key != UNTRAINED]
+    more = {"rates": list(tries.rates), "decays": list(tries.decays)}
+    sweep: dict[str, Any] = {"sweep": config.transfer_sweep, "steps": tries.steps}
+    if config.seed:  # results of 0 are kept without it
+        sweep["seed"] = config.seed
+    yield "finetune", "finetune", {**sweep, **more}
 
 
 class Bench:
@@ -96,12 +152,9 @@ class Bench:
         """Features to learn from, how many are before those to choose with; tested."""
         if self._loaded is None:
             every, first, count = gathered(self._parts, unlabelled=self.several)
-            fit_ = Features(
-                every.features[:count], every.labels[:count], every.ids[:count]
-            )
-            tested, _, _ = gathered([(self._tested, np.empty(0, np.int64))],
-                                    unlabelled=True)  # fmt: skip
-            self._loaded = fit_, first, tested
+            nothing = np.empty(0, np.int64)
+            tested, _, _ = gathered([(self._tested, nothing)], unlabelled=True)
+            self._loaded = every[:count], first, tested
         return self._loaded
 
     def _targets(self, features: Features) -> np.ndarray:
@@ -111,14 +164,10 @@ class Bench:
         """The papers' linear classifier."""
         fit_, first, tested = self._features()
         targets, classes = self._targets(fit_), len(self._folds.class_names)
-
-        held_out = Features(
-            fit_.features[first:], fit_.labels[first:], fit_.ids[first:]
-        )
+        held_out = fit_[first:]
 
         def score(linear: Linear) -> float:
-            found = self._measured(linear, held_out, interval=False)
-            return found.metrics[self._folds.metric]
+            return self._value(linear, held_out)
 
         l2, final, scores = chosen(
             fit_.features, targets, first, score, classes=classes, values=l2_values
@@ -143,15 +192,7 @@ class Bench:
     def _knn(self, k: int, temperature: float) -> Result:
         """Weighted neighbours among all training images."""
         fit_, _, tested = self._features()
-        got = knn(
-            fit_,
-            tested,
-            k=k,
-            temperature=temperature,
-            num_classes=len(self._folds.class_names),
-            class_names=self._folds.class_names,
-            images=self._folds.test.num_examples,
-        )
+        got = self._vote(fit_, tested, k, temperature)
         found = of_answers(
             got.classification, got.predictions, tested, self._folds.metric
         )
@@ -180,19 +221,11 @@ class Bench:
         values: dict[str, list[float]] = {"linear": [], "knn": []}
         for draw in range(draws):
             rows = shots(fit_.labels, fit_.ids, images, draw)
-            part = Features(fit_.features[rows], fit_.labels[rows], fit_.ids[rows])
+            part = fit_[rows]
             unit = normalized(part.features)
             linear = fit(unit, part.labels, FEW_SHOT_L2, classes=classes)
-            measured = self._measured(linear, unit_tested, interval=False)
-            values["linear"].append(measured.metrics[self._folds.metric])
-            got = knn(
-                part,
-                tested,
-                k=k,
-                temperature=temperature,
-                num_classes=classes,
-                images=self._folds.test.num_examples,
-            )
+            values["linear"].append(self._value(linear, unit_tested))
+            got = self._vote(part, tested, k, temperature)
             values["knn"].append(got.classification.metrics[self._folds.metric])
         metric = self._folds.metric
         return Result(
@@ -213,6 +246,16 @@ class Bench:
             np.empty(0),
             None,
         )
+
+    def _vote(self, bank: Features, tested: Features, k: int, t: float) -> KnnResult:
+        names, images = self._folds.class_names, self._folds.test.num_examples
+        return knn(bank, tested, k=k, temperature=t, num_classes=len(names),
+                   class_names=names, images=images)  # fmt: skip
+
+    def _value(self, linear: Linear, rows: Features) -> float:
+        """The leading metric."""
+        measured = self._measured(linear, rows, interval=False)
+        return measured.metrics[self._folds.metric]
 
     def _measured(
         self, linear: Linear, rows: Features, *, interval: bool = True
