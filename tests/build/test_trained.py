@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfssl
 from tests.tiny import tiny
@@ -50,4 +51,15 @@ def test_a_process_that_would_round_or_turn_images_is_refused(name, value, right
             tasks.prepare(Config())
     finally:
         change(right)
+    tasks.prepare(Config())
+
+
+def test_a_process_without_graphs_is_refused():
+    """The same seed would give other weights."""
+    tf.config.run_functions_eagerly(True)
+    try:
+        with pytest.raises(tfssl.ConfigError, match="functions as graphs"):
+            tasks.prepare(Config())
+    finally:
+        tf.config.run_functions_eagerly(False)
     tasks.prepare(Config())

@@ -32,6 +32,25 @@ def find_devices() -> None:
             tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
+def require_graphs() -> None:
+    """Refuses a process in which functions run operation by operation.
+
+    They round otherwise than as graphs, so that the same seed gives other weights, and
+    are many times slower.
+
+    Raises:
+      ConfigError: So it is.
+    """
+    if tf.config.functions_run_eagerly():
+        raise ConfigError(
+            message(
+                "tf.config.run_functions_eagerly(True)",
+                "functions as graphs, whose numbers are those of every other run",
+                "tf.config.run_functions_eagerly(False)",
+            )
+        )
+
+
 def _has_accelerator() -> bool:
     return any(tf.config.list_physical_devices(kind) for kind in ("GPU", "TPU"))
 

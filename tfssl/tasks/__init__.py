@@ -162,6 +162,7 @@ def prepare(config: Config) -> None:
                 )
         from tfssl.core import runtime
 
+        runtime.require_graphs()
         runtime.find_devices()
     runtime.split_cpu(config.virtual_devices)
 
