@@ -132,14 +132,20 @@ def test_fine_tuning_sweeps_chooses_and_goes_on_where_it_was_stopped(
     stop_at = None
     found = tfssl.transfer(**flags)
     names = ["rate-0.001-decay-0.0001", "rate-0.1-decay-0.0001", "best"]
-    assert made == [
+    assert made[:3] == [
         (name, n, True) for name, n in zip(names, (22, 22, 24), strict=True)
     ]
+    # Images with several labels: validation images join for the last training, too.
+    counts = [n for _, n, _ in made[3:]]
+    assert [name for name, _, _ in made[3:]] == names
+    assert counts[0] == counts[1] < counts[2]
     (table,) = [each for each in found["tables"] if each["protocol"] == "finetune"]
-    assert table["sets"] == ["tones"]  # not the set with several labels
+    assert table["sets"][0] == "tones" and table["metrics"] == ["top1", "map"]
     assert [row["name"] for row in table["rows"]] == ["Trained encoder"]
-    (score,) = [s for s in tfssl.load(tmp_path).scores if "finetune" in s.protocol]
-    assert score.found["rate"] in (1e-3, 1e-1) and score.counts.scored == 12
+    one, several = [s for s in tfssl.load(tmp_path).scores if "finetune" in s.protocol]
+    assert one.found["rate"] in (1e-3, 1e-1) and one.counts.scored == 12
+    assert list(several.metrics)[0] == "map" and "map_11" in several.metrics
+    assert 0 < several.metrics["map"] < 1 and "map" in several.intervals
     assert not [*tmp_path.glob("transfer/finetune/*/*/checkpoints/step-*")]
 
 

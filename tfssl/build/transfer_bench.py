@@ -23,10 +23,10 @@ from tfssl.config import Config
 from tfssl.config.transfer_sets import SWEEPS, Sweep
 from tfssl.data.folds import shots
 from tfssl.embeddings.principal import normalized
-from tfssl.evaluate import Features, classification, knn, rank_by
+from tfssl.evaluate import Features, knn, rank_by
 from tfssl.evaluate.knn import KnnResult
 from tfssl.evaluate.regression import L2_VALUES, Linear, chosen, fit
-from tfssl.evaluate.result import Result, of_answers, of_scores
+from tfssl.evaluate.result import Result, of_answers
 from tfssl.runs.scores import RAW_PIXELS, UNTRAINED
 from tfssl.show import console
 
@@ -76,10 +76,9 @@ def asked(config: Config, folds: Folds) -> Asked:
             )
 
 
-def swept(config: Config, folds: Folds, key: str) -> Asked:
-    """Yields fine-tuning: of one label an image, and of an encoder that learns."""
-    off = config.transfer_sweep == "none" or key == RAW_PIXELS
-    if off or folds.train.several is not None:
+def swept(config: Config, key: str) -> Asked:
+    """Yields fine-tuning, of an encoder that learns."""
+    if config.transfer_sweep == "none" or key == RAW_PIXELS:
         return
     tries = SWEEPS[config.transfer_sweep, key != UNTRAINED]
     more = {"rates": list(tries.rates), "decays": list(tries.decays)}
@@ -210,8 +209,7 @@ class Bench:
         key = json.dumps([self._own, steps, rates, decays, *[seed][: bool(seed)]])
         folder = self._folder / "finetune" / _digest(key)
         tries = Sweep(steps, tuple(rates), tuple(decays))
-        table, found = best_of(self._config, self._run, self._folds, tries, folder)
-        return dataclasses.replace(self._of_ranking(table), found=found)
+        return best_of(self._config, self._run, self._folds, tries, folder)
 
     def _few_shot(self, images: int, draws: int, k: int, temperature: float) -> Result:
         """Means over draws of some images a class, by a linear classifier and kNN."""
@@ -262,32 +260,12 @@ class Bench:
     ) -> Result:
         images = self._folds.test.num_examples if interval else len(rows)
         if self.several:
-            logits = linear.logits(rows.features)  # all: their order is the score
-            return of_scores(
-                dataclasses.replace(rows, features=logits),
-                self._targets(rows),
-                self._folds.metric,
-                images=images,
-                interval=interval,
-            )
-        classes = len(self._folds.class_names)
-        ranking = rank_by(linear.logits, rows.features, classes)
-        table = dataclasses.replace(rows, features=ranking)
-        return self._of_ranking(table, images=images, interval=interval)
-
-    def _of_ranking(
-        self, table: Features, *, images: int | None = None, interval: bool = True
-    ) -> Result:
-        names = self._folds.class_names
-        found = classification(
-            table.features,
-            table.labels,
-            len(names),
-            class_names=names,
-            images=images or self._folds.test.num_examples,
-        )
-        answers = table.features[:, 0]
-        return of_answers(found, answers, table, self._folds.metric, interval=interval)
+            said = linear.logits(rows.features)  # all: their order is the score
+        else:
+            classes = len(self._folds.class_names)
+            said = rank_by(linear.logits, rows.features, classes)
+        table = dataclasses.replace(rows, features=said)
+        return self._folds.measured(table, images, interval)
 
 
 _PROTOCOLS: dict[str, Callable[..., Result]] = {

@@ -20,8 +20,9 @@ from tfssl.config.groups import Job, Machine, Recording
 from tfssl.config.tasks import FinetuneFlags
 from tfssl.config.transfer_sets import Sweep
 from tfssl.data import Source
+from tfssl.data.source import Several
 from tfssl.data.subset import Joined, chosen
-from tfssl.evaluate import Features
+from tfssl.evaluate.result import Result
 from tfssl.runs import RunDirectory
 from tfssl.runs.scores import TRAINED, Score, measured, scored_once
 from tfssl.show import console
@@ -33,7 +34,7 @@ CHECKPOINT_EVERY = 500
 
 def best_of(
     config: Config, run: Trained, folds: Folds, sweep: Sweep, folder: Path
-) -> tuple[Features, dict[str, float]]:
+) -> Result:
     """Chooses rate and decay on validation images, trains again with those, once.
 
     Each training is a run directory in `folder`; one that has its score is not made
@@ -42,13 +43,13 @@ def best_of(
     Args:
       config: Of the command: devices and what is shown.
       run: The encoder to begin with; without a checkpoint, the seed's.
-      folds: The data set, with one label an image.
+      folds: The data set.
       sweep: What is tried.
       folder: Of this encoder and data set.
 
     Returns:
-      The ranked classes of the test images, see `evaluate.ranked`; and `rate`,
-      `decay` and the validation images' `validation` of the one chosen.
+      Of the test images; with `rate`, `decay` and the validation images' `validation`
+      of the one chosen.
     """
     fit, validation, both = _parts(folds)
     found = {}
@@ -61,10 +62,16 @@ def best_of(
     how = _settings(config, run, folds, folder / "best", rate, decay, both)
     with RunDirectory(how.run_dir) as own_run:
         tuned = _trained(how, both, folds, sweep.steps, own_run)
-        table = tuned.ranking(folds.test)
+        several = tuned.several_labels
+        table = (
+            tuned.classify(folds.test, probabilities=False)
+            if several
+            else tuned.ranking(folds.test)
+        )
         own_run.checkpoint_store().remove_all()
+    result = folds.measured(table, folds.test.num_examples)
     more = {"rate": rate, "decay": decay, "validation": found[rate, decay]}
-    return table, more
+    return dataclasses.replace(result, found=more)
 
 
 def _parts(folds: Folds) -> tuple[Source, Source, Source]:
@@ -73,13 +80,18 @@ def _parts(folds: Folds) -> tuple[Source, Source, Source]:
     if folds.validation is not None:
         every = np.ones(folds.validation.num_examples, bool)
         validation = _labelled(folds.validation, every)
-        return train, validation, Joined(train, validation)
+        several = None
+        if train.several is not None:
+            ids = np.concatenate([train.ids, validation.ids])
+            several = Several(folds.targets(ids, ids), folds.class_names)
+        return train, validation, Joined(train, validation, several)
     last = np.isin(folds.train.ids, folds.held_out)
     return _labelled(folds.train, ~last), _labelled(folds.train, last), train
 
 
 def _labelled(source: Source, rows: np.ndarray) -> Source:
-    places = np.flatnonzero(rows & (source.labels >= 0))
+    there = source.labels >= 0 if source.several is None else rows
+    places = np.flatnonzero(rows & there)
     return chosen(source, places, f"{len(places)} of {source.num_examples}")
 
 
@@ -139,6 +151,8 @@ def _trained(
     settings: Config, data: Source, folds: Folds, steps: int, own: RunDirectory
 ) -> Trained:
     job = finetuning(settings, data, settings.init_from, steps)
+    several = data.several is not None
+    text = trained.classes_text(folds.class_names, several_labels=several)
     job.run(
         recorder(
             settings,
@@ -147,7 +161,7 @@ def _trained(
             supervised_recipe(settings),
             name="finetune",
             title=f"{folds.row.name}, {Path(own.path).name}",
-            texts={trained.CLASSES: trained.classes_text(folds.class_names)},
+            texts={trained.CLASSES: text},
         )
     )
     return trained.load(own.path)

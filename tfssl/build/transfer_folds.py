@@ -12,6 +12,8 @@ from tfssl.config.transfer_sets import MAP, TOP1, TransferSet, chosen_sets
 from tfssl.data import Source, not_asked, require_labels, targets_of
 from tfssl.data.folds import validation_rows, validation_rows_of_several
 from tfssl.errors import DataError, NotPreparedError, message
+from tfssl.evaluate import Features, classification
+from tfssl.evaluate.result import Result, of_answers, of_scores
 from tfssl.show import console
 
 _TENTH = 0.1
@@ -58,6 +60,27 @@ class Folds:
         targets = np.concatenate([targets_of(s, s.ids, names) for s in sources])
         order = np.argsort(known)
         return targets[order[np.searchsorted(known[order], ids)]]
+
+    def measured(self, table: Features, images: int, interval: bool = True) -> Result:
+        """Scores a classifier's answers by the metric of the data set.
+
+        Args:
+          table: The ranked classes of some images, see `evaluate.ranked`; or all
+            logits, where they have several labels.
+          images: As many as there are, with those that could not be read.
+          interval: Whether intervals are computed.
+        """
+        names = self.class_names
+        if self.train.several is not None:
+            targets = self.targets(table.ids, table.labels)
+            return of_scores(
+                table, targets, self.metric, images=images, interval=interval
+            )
+        found = classification(
+            table.features, table.labels, len(names), class_names=names, images=images
+        )
+        answers = table.features[:, 0]
+        return of_answers(found, answers, table, self.metric, interval=interval)
 
 
 def sets_there(config: Config) -> tuple[list[TransferSet], list[dict[str, str]]]:

@@ -74,9 +74,10 @@ class Joined(Described):
     Args:
       first: The one whose classes and way of reading it has.
       second: Labels in the same numbering; other ids.
+      several: The labels of both, where an image may have several.
     """
 
-    def __init__(self, first: Source, second: Source):
+    def __init__(self, first: Source, second: Source, several: Several | None = None):
         self._parts = first, second
         self._first = first.num_examples
         self.reading = getattr(first, "reading", Reading())
@@ -85,6 +86,7 @@ class Joined(Described):
         self.unknown_classes: tuple[str, ...] = ()
         self.labels = np.concatenate([part.labels for part in self._parts])
         self.ids = np.concatenate([part.ids for part in self._parts])
+        self.several = several
         self.may_fail = first.may_fail or second.may_fail
         self.name = f"{first.name} and {second.name}"
 

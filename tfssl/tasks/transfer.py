@@ -44,7 +44,7 @@ def run(config: Config) -> Outcome:
             results[row.name], wanted = {}, [*asked(config, folds)]
             for key, each in runs.items():
                 bench = Bench(config, folds, subject_title(key), *each, folder)
-                for protocol, name, settings in (*wanted, *swept(config, folds, key)):
+                for protocol, name, settings in (*wanted, *swept(config, key)):
                     found = bench.result(protocol, settings)
                     results[row.name][name, key] = found
                     score = _score(protocol, folds, key, settings, found)
