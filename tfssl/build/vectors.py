@@ -74,7 +74,7 @@ def vectors(
         return {name: tf.cast(value, tf.float32) for name, value in found.items()}
 
     if run_on is None or run_on.num_replicas_in_sync == 1:
-        return tf.function(forward)
+        return tf.function(forward, reduce_retracing=True)  # of batches of any size
     replicas = run_on.num_replicas_in_sync
 
     @tf.function
