@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.conftest import GOLDENS
+from tests.kits import TESTS
 from tests.tiny import tiny
 from tfssl.augment.recipes import CIFAR_MEAN, CIFAR_STD, IMAGENET_MEAN, IMAGENET_STD
 from tfssl.build import networks
@@ -43,7 +43,7 @@ def test_normalize_is_the_official_code_s(byol_kit):
     source = byol_kit.rule.fixed_images(2, (24, 20), 4000)
     source[1, 0:4], source[1, 4:8], source[1, 8:12] = 0.5, 0.0, 1.0
     got = normalize(tf.constant(source), IMAGENET_MEAN, IMAGENET_STD)
-    want = np.load(GOLDENS / "byol" / "aug_byol.npz")["normalize"]
+    want = np.load(TESTS / "goldens" / "byol" / "aug_byol.npz")["normalize"]
     np.testing.assert_allclose(got, want, atol=1e-5)
     assert normalize(got, None, None) is got
 
