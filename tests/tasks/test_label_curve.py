@@ -1,5 +1,6 @@
 """Several label fractions in one command: a folder a point, a table, a picture."""
 
+import dataclasses
 import json
 import shutil
 
@@ -62,7 +63,8 @@ def test_in_a_curve_the_first_student_teaches_the_second(tmp_path, students):
         own = RunDirectory(f"{one.run_dir}/distill")
         for folder in (RunDirectory(one.run_dir), own):  # as a distillation does
             with folder:
-                add_score(folder, score)
+                where = f"checkpoints/of-{folder.path.name}"
+                add_score(folder, dataclasses.replace(score, checkpoint=where))
         return Outcome(str(own.path), flags={"student_encoder": ()})
 
     for earlier in (0, 1):

@@ -126,7 +126,7 @@ class Score:
     confusion: Confusion | None = dataclasses.field(
         default=None, compare=False, repr=False
     )
-    checkpoint: str = ""
+    checkpoint: str = dataclasses.field(default="", compare=False)
 
     def __post_init__(self) -> None:
         """Refuses a score of nothing, or under another key of `results.json`."""
