@@ -115,6 +115,8 @@ def _measure(arguments: argparse.Namespace) -> dict:
 def _decoding(folder: str) -> Callable[[], Step]:
     import tensorflow as tf
 
+    from tfssl.core import runtime
+
     files = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower()[:3] == ".jp")
     data = tf.constant([path.read_bytes() for path in files])
 
@@ -123,7 +125,7 @@ def _decoding(folder: str) -> Callable[[], Step]:
         return tf.reduce_sum(tf.cast(image[0, 0], tf.int32))
 
     images = tf.data.Dataset.range(2**40).map(pixels, tf.data.AUTOTUNE)
-    batches = images.batch(BATCH).prefetch(2)
+    batches = runtime.on_all_cores(images.batch(BATCH).prefetch(2))
     return lambda: iter(batches).__next__
 
 

@@ -19,12 +19,15 @@ def source():
     return Shapes(parse_split("train"), examples=21, image_size=SIZE)
 
 
-def stream(source, batches, *, seed=3, start=0, replica=BATCH, **rows):
-    dataset = training(
+def stream_of(source, *, seed=3, start=0, replica=BATCH, **rows):
+    return training(
         source, RECIPE, seed=seed, start_step=start, global_batch=BATCH,
         replica_batch=replica, image_size=SIZE, **rows,
     )  # fmt: skip
-    return list(dataset.take(batches).as_numpy_iterator())
+
+
+def stream(source, batches, **how):
+    return list(stream_of(source, **how).take(batches).as_numpy_iterator())
 
 
 def joined(batches):
@@ -190,6 +193,13 @@ def test_hostile_files_run_through_both(tmp_path, files):
     assert source.tally.loops == 1
     again = joined(stream(source, 2 * n))
     assert_equal(views, again)
+
+
+def test_nobody_waits_for_a_tuner_when_a_pipeline_is_given_back(source):
+    shown = inference(source, EVAL, batch=BATCH, image_size=SIZE)
+    for options in (stream_of(source).options(), shown.options()):
+        assert options.autotune.enabled is False
+        assert options.autotune.initial_parallelism >= os.cpu_count()
 
 
 def test_too_few_examples_say_what_to_do():

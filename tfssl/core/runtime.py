@@ -17,6 +17,9 @@ from tfssl.errors import ConfigError, WorkerError, message
 LOCAL_TPU = "local"
 """`--tpu_name` of the TPU of this machine (TPU VM, Colab)."""
 
+_ANY_NUMBER_OF_CORES = 1024
+"""TensorFlow takes the host's, if these are fewer."""
+
 
 def find_devices() -> None:
     """Makes TensorFlow look for its devices now, and say then what it says of them.
@@ -61,6 +64,20 @@ def cpu_lanes() -> int:
     Half of the cores: the others read and cut the next images meanwhile.
     """
     return 0 if _has_accelerator() else max(1, len(os.sched_getaffinity(0)) // 2)
+
+
+def on_all_cores(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Returns a data set whose parallel parts use all cores from the start.
+
+    Every one that Python reads goes through here. Otherwise a thread of TensorFlow
+    tunes how many calls run at once; it sleeps ever longer, up to a minute, and whoever
+    has read the data set then waits, about every second time, until it wakes.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    if hasattr(options.autotune, "initial_parallelism"):  # not so in TensorFlow 2.15
+        options.autotune.initial_parallelism = _ANY_NUMBER_OF_CORES
+    return dataset.with_options(options)
 
 
 def split_cpu(count: int) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from tfssl.core import runtime
 from tfssl.data.rows import fetch, fetch_or_mask
 from tfssl.data.source import Described, Reading, Source
 
@@ -162,7 +163,7 @@ def _decode_all(
     )
     images: list[bytes] = []
     numbers: list[int] = []
-    for pixels, ids, readable, fits in chunks.as_numpy_iterator():
+    for pixels, ids, readable, fits in runtime.on_all_cores(chunks).as_numpy_iterator():
         if not (fits | ~readable).all():
             return None
         images += [

@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from tfssl.augment import crops, geometry, matrix_views
 from tfssl.augment.recipes import EvalTransform, Recipe
-from tfssl.core import seeds
+from tfssl.core import runtime, seeds
 from tfssl.data.memory import Decoded
 from tfssl.data.order import Order
 from tfssl.data.rows import (
@@ -304,6 +304,7 @@ def _checked(
 
 def finish(batches: tf.data.Dataset) -> tf.data.Dataset:
     """Prefetches; every pipeline ends so."""
+    batches = runtime.on_all_cores(batches)
     options = tf.data.Options()
     # Rows are already dealt out; TensorFlow must not deal them out a second time.
     options.experimental_distribute.auto_shard_policy = (

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.config.remote import cache_directory
+from tfssl.core import runtime
 from tfssl.core.python_calls import python_call
 from tfssl.data.encoded import Encoded
 from tfssl.data.formats import MAX_PIXELS
@@ -315,9 +316,10 @@ def _rows(tfds: Any, builder: Any, part: Any, keys: list[str]) -> Any:
         )
         # Shards one after the other: the order of the files, on every machine.
         config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
-        return builder.as_dataset(
+        records = builder.as_dataset(
             split=part, decoders=decoders, read_config=config, shuffle_files=False
-        ).as_numpy_iterator()
+        )
+        return runtime.on_all_cores(records).as_numpy_iterator()
 
 
 def open_tfds(argument: str, split: Split, options: SourceOptions) -> Source:

@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfssl.config.remote import is_remote
+from tfssl.core import runtime
 from tfssl.data import index_file
 from tfssl.data.source import first_line
 from tfssl.errors import DataError, message
@@ -161,7 +162,7 @@ def _scan(path: str, label_key: str) -> Shard:
     _refuse_compressed(path)
     starts, labels, at = [np.zeros([0], np.int64)], [np.zeros([0], np.int64)], 0
     look = _looker(label_key)
-    batches = tf.data.TFRecordDataset(path).batch(_ROWS).map(look)
+    batches = runtime.on_all_cores(tf.data.TFRecordDataset(path).batch(_ROWS).map(look))
     try:
         for lengths, numbers in batches.as_numpy_iterator():
             ends = at + np.cumsum(lengths.astype(np.int64) + FRAME)

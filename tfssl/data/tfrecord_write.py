@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from tfssl.config.dataset_name import role
 from tfssl.config.remote import as_path
+from tfssl.core import runtime
 from tfssl.core.paths import write_whole, written_whole
 from tfssl.data import index_file, upright
 from tfssl.data.encoded import Encoded
@@ -194,7 +195,8 @@ def damaged(settings: Settings, out: str) -> list[str]:
         path = settings.file(out, number)
         table, digest = finished(path), hashlib.sha256()
         try:
-            for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+            records = runtime.on_all_cores(tf.data.TFRecordDataset(path))
+            for record in records.as_numpy_iterator():
                 digest.update(record)
         except tf.errors.OpError:
             table = None

@@ -88,7 +88,7 @@ def _decode_rate(source: Source) -> float | None:
     # dataset without end would look for the next one for ever.
     looked_at = min(source.num_examples, _DECODED)
     files = tf.data.Dataset.range(looked_at).map(readable).ignore_errors()
-    kept = list(files.as_numpy_iterator())
+    kept = list(runtime.on_all_cores(files).as_numpy_iterator())
     if not kept:
         raise DataError(
             message(
@@ -99,7 +99,7 @@ def _decode_rate(source: Source) -> float | None:
         )
     images = tf.data.Dataset.from_tensor_slices(kept).repeat()
     images = images.map(shape, num_parallel_calls=tf.data.AUTOTUNE)
-    return _rate(iter(images.batch(32)), 32, skip=8)
+    return _rate(iter(runtime.on_all_cores(images.batch(32))), 32, skip=8)
 
 
 def _pipeline_rate(config: Config, source: Source) -> float:
