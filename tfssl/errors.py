@@ -5,6 +5,7 @@ Layer 0: imports nothing of ours. `main` prints them as one line without a trace
 
 from __future__ import annotations
 
+import os
 import unicodedata
 
 
@@ -115,6 +116,14 @@ def unknown(kind: str, name: object, known: object) -> str:
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"{kind}={close[0]}" if close else f"one of the {len(names)} known names"
     return message(f"{kind}={name}", "one of " + ", ".join(names), hint)
+
+
+def a_path_that_exists() -> str:
+    """Returns what to try in place of a path that is not there."""
+    try:
+        return f"a path that exists, seen from {os.getcwd()}"
+    except OSError:
+        return "another working folder: this one was removed"
 
 
 def printable(name: object) -> str:

@@ -423,6 +423,16 @@ def test_main_help_and_wrong_flags(capsys):
     assert "--seed (did you mean" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("flag", ["--flagfile=gone.cfg", "--dataset=folder:gone"])
+def test_a_working_folder_that_was_removed_is_said(monkeypatch, tmp_path, capsys, flag):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main.main(["tfssl", flag, f"--run_dir={tmp_path / 'run'}"]) == 2
+    assert "working folder: this one was removed" in capsys.readouterr().err
+
+
 def test_a_wrong_flag_answers_in_a_process_without_tensorflow():
     code = (
         "import sys, tfssl.main\n"

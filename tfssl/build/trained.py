@@ -172,6 +172,16 @@ class Trained:
         parts = [b["image"].numpy()[b["mask"].numpy()] for b in batches]
         return np.concatenate(parts)
 
+    def answers(self, images: Source) -> Features:
+        """What `evaluate` scores: logits of several labels, else the ranked classes.
+
+        Raises:
+          CheckpointError: The run has no classifier.
+        """
+        if self.several_labels:
+            return self.classify(images, probabilities=False)
+        return self.ranking(images)
+
     def evaluate(self, images: Source) -> Classification | Result:
         """What its classifier is worth on held-out images, each with all its labels.
 
@@ -182,12 +192,10 @@ class Trained:
           DataError: The images have no labels of its classes.
         """
         names, count = self.class_names, images.num_examples
+        table = self.answers(images)
         if self.several_labels:
-            table = self.classify(images, probabilities=False)
-            return of_scores(
-                table, targets_of(images, table.ids, names), MAP, images=count
-            )
-        table = self.ranking(images)
+            targets = targets_of(images, table.ids, names)
+            return of_scores(table, targets, MAP, images=count)
         return classification(
             table.features, table.labels, len(names), class_names=names, images=count
         )

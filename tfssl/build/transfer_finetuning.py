@@ -62,12 +62,7 @@ def best_of(
     how = _settings(config, run, folds, folder / "best", rate, decay, both)
     with RunDirectory(how.run_dir) as own_run:
         tuned = _trained(how, both, folds, sweep.steps, own_run)
-        several = tuned.several_labels
-        table = (
-            tuned.classify(folds.test, probabilities=False)
-            if several
-            else tuned.ranking(folds.test)
-        )
+        table = tuned.answers(folds.test)
         own_run.checkpoint_store().remove_all()
     result = folds.measured(table, folds.test.num_examples)
     more = {"rate": rate, "decay": decay, "validation": found[rate, decay]}

@@ -21,7 +21,7 @@ from tfssl.config.inherit import (
 from tfssl.config.ownership import unread_flags
 from tfssl.config.rules import field_problems, validate
 from tfssl.config.tasks import TASKS
-from tfssl.errors import ConfigError, message
+from tfssl.errors import ConfigError, a_path_that_exists, message
 
 
 def completed(parsed: Parsed) -> Config:
@@ -107,7 +107,7 @@ def missing_paths(config: Config, source: str = "") -> list[str]:
         message(
             f"--{flag}={config.text(flag)}: {path} is not there",
             "a path on this machine",
-            f"a path that exists, seen from {os.getcwd()}",
+            a_path_that_exists(),
         )
         for flag, path in gone
     ]

@@ -13,7 +13,7 @@ from typing import Any
 
 from tfssl.config.config import Config, method_row, specs
 from tfssl.config.flag import Spec
-from tfssl.errors import ConfigError, message, unknown
+from tfssl.errors import ConfigError, a_path_that_exists, message, unknown
 
 
 def parse_value(name: str, spec: Spec, text: str) -> Any:
@@ -81,7 +81,7 @@ def expanded(arguments: Sequence[str], within: Sequence[str] = ()) -> list[str]:
                 message(
                     f"--flagfile={path}: {error}",
                     "a text file with a flag a line",
-                    f"a path that exists, seen from {os.getcwd()}",
+                    a_path_that_exists(),
                 )
             ) from error
         flags = [line for line in lines if line and not line.startswith(("#", "//"))]
