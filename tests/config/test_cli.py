@@ -253,8 +253,10 @@ def test_a_flag_that_no_mode_reads_is_refused(tmp_path, mode, fraction, refused)
 @pytest.mark.parametrize("detector", ["retinanet", "rcnn_c4"])
 def test_flags_of_another_detector_are_refused(tmp_path, detector):
     words = ["--mode=detect", f"--run_dir={tmp_path}", f"--detector={detector}"]
-    found = unread_flags(cli.parse(["tfssl", *words, "--detect_regions=64"]))
-    assert len(found) == (detector == "retinanet")
+    own = {"retinanet": "--detect_width=64", "rcnn_c4": "--detect_regions=64"}
+    assert not unread_flags(cli.parse(["tfssl", *words, own.pop(detector)]))
+    found = unread_flags(cli.parse(["tfssl", *words, *own.values()]))
+    assert len(found) == 1
     assert all("--mode=detect with --detector" in problem for problem in found)
 
 

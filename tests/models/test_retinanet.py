@@ -32,6 +32,18 @@ def test_anchors_follow_the_encoders_strides(cifar, first, whole):
     np.testing.assert_allclose(areas[:whole], want[:whole], rtol=1e-4)
 
 
+def test_width_is_of_pyramid_and_heads():
+    encoder = resnet10(width=0.125, cifar=True, image_size=32, seed=0)
+    found = RetinaNet(encoder, 3, seed=0, width=8)
+    shapes = [each.shape for part in found.parts.values() for each in part.weights]
+    levels = [(1, 1, rows, 8) for rows in (16, 32, 64)]
+    levels += [(3, 3, rows, 8) for rows in (8, 8, 8, 64, 8)]
+    heads = [(3, 3, 8, out) for out in (8, 8, 8, 27, 8, 8, 8, 36)]
+    assert [shape for shape in shapes if len(shape) == 4] == levels + heads
+    offsets, logits = found.raw(np.zeros((1, 32, 32, 3), np.float32), training=False)
+    assert offsets.shape[1:] == (3069, 4) and logits.shape[1:] == (3069, 3)
+
+
 def test_encoders_without_levels_are_refused():
     plain = keras.Sequential([keras.Input((64, 64, 3)), keras.layers.Flatten()])
     with pytest.raises(ConfigError, match="does not name its levels"):

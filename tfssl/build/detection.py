@@ -89,7 +89,8 @@ def method(config: Config, classes: int) -> Detect | DetectRegions:
 
 def _retinanet(config: Config, encoder: keras.Model, classes: int) -> Detect:
     seed = seeds.init_seed(config.seed, "detect")
-    return Detect(RetinaNet(encoder, classes, seed=seed))
+    width = config.detect_width
+    return Detect(RetinaNet(encoder, classes, seed=seed, width=width))
 
 
 def _rcnn_c4(config: Config, encoder: keras.Model, classes: int) -> DetectRegions:

@@ -21,6 +21,9 @@ class DetectFlags(Flags, title="detect", scope="free"):
         "rcnn_c4 (Faster R-CNN C4, MoCo's detector)",
         choices=DETECTORS,
     )
+    detect_width: int = flag(
+        256, "retinanet: channels of pyramid and heads (RetinaNet's: 256)", low=8
+    )
     detect_weights: str = flag(
         "trained",
         "what the encoder begins with: trained (the run's) or random (the baseline, "

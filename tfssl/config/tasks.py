@@ -388,6 +388,7 @@ TASKS: Mapping[str, Task] = {
         (Data, Images, Recording, Precision, StartFlags, DetectFlags),
         ("freeze",),
         only_with=_REGIONS,
+        beside={"detect_width": ("detector", ("retinanet",))},
         on_a_run=True,
         target="boxes",
         all_workers=True,

@@ -21,6 +21,9 @@ FORMAT = "yxyx"
 LEVELS = ("P3", "P4", "P5")
 """Levels of the encoder that the pyramid begins with."""
 
+WIDTH = 256
+"""Channels of pyramid and heads in RetinaNet (section 4)."""
+
 SCORE, OVERLAP, MOST = 0.05, 0.5, 100
 """Detections below this score are none; of one class, those that overlap more are one;
 and at most so many an image, as COCO scores them."""
@@ -33,6 +36,7 @@ class RetinaNet:
       encoder: Of ours, images `[b, S, S, 3]` in [0, 1]; it is not copied.
       classes: Number of classes.
       seed: Initial weights of pyramid and heads are a pure function of it.
+      width: Their channels.
 
     Attributes:
       encoder: The same.
@@ -42,19 +46,20 @@ class RetinaNet:
       ConfigError: The encoder has no such levels.
     """
 
-    def __init__(self, encoder: keras.Model, classes: int, *, seed: int):
+    def __init__(
+        self, encoder: keras.Model, classes: int, *, seed: int, width: int = WIDTH
+    ):
         strides = level_strides(encoder)
         import keras_cv
 
         self.encoder = encoder
         with seeded(init_seed(seed, "retinanet")):
             forget_names()
-            heads = keras_cv.models.retinanet
-            pyramid = heads.FeaturePyramid(name="pyramid")
+            pyramid = _pyramid(keras_cv, width)
             # Focal loss begins with hardly an object anywhere: p = .01 (section 4.1).
             prior = keras.initializers.Constant(-4.59511985013459)
-            of_classes = heads.PredictionHead(9 * classes, prior, name="classes")
-            of_boxes = heads.PredictionHead(36, "zeros", name="boxes")
+            of_classes = _head(keras_cv, width, 9 * classes, prior, name="classes")
+            of_boxes = _head(keras_cv, width, 36, "zeros", name="boxes")
             anchors, to_targets, to_boxes = _float32_layers(keras_cv, strides["P3"])
             self.model = keras_cv.models.RetinaNet(
                 encoder,
@@ -115,6 +120,49 @@ class RetinaNet:
             "classes": tf.where(there, tf.cast(found["classes"], tf.int64), 0),
             "count": tf.cast(found["num_detections"], tf.int64),
         }
+
+
+def _pyramid(keras_cv: Any, width: int) -> keras.layers.Layer:
+    """KerasCV's pyramid, which knows 256 channels, with any number."""
+
+    class Pyramid(keras_cv.models.retinanet.FeaturePyramid):
+        def build(self, input_shape):
+            c3, c4, c5 = (input_shape[level][-1] for level in LEVELS)
+            for each, channels in (
+                (self.conv_c3_1x1, c3),
+                (self.conv_c4_1x1, c4),
+                (self.conv_c5_1x1, c5),
+                (self.conv_c3_3x3, width),
+                (self.conv_c4_3x3, width),
+                (self.conv_c5_3x3, width),
+                (self.conv_c6_3x3, c5),
+                (self.conv_c7_3x3, width),
+            ):
+                each.filters = width
+                each.build((None, None, None, channels))
+            self.built = True
+
+        def compute_output_spec(self, *args, **kwargs):
+            return keras.Operation.compute_output_spec(self, *args, **kwargs)
+
+    return Pyramid(name="pyramid")
+
+
+def _head(
+    keras_cv: Any, width: int, filters: int, bias: Any, name: str
+) -> keras.layers.Layer:
+    """KerasCV's head, which knows 256 channels, with any number."""
+
+    class Head(keras_cv.models.retinanet.PredictionHead):
+        def build(self, input_shape):
+            for each in self.conv_layers:
+                each.filters = width
+                each.build(input_shape)
+                input_shape = (*input_shape[:-1], width)
+            self.prediction_layer.build(input_shape)
+            self.built = True
+
+    return Head(filters, bias, name=name)
 
 
 def _float32_layers(keras_cv: Any, stride: int) -> Sequence[keras.layers.Layer]:
