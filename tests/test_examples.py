@@ -147,10 +147,13 @@ def test_choices_of_what_to_label_are_compared(tmp_path, monkeypatch, capsys):
     run(*words, "--mode=pretrain", "--train_steps=1", f"--run_dir={trained}")
     monkeypatch.setattr(choose_labels, "STRATEGIES", ("random",))
     words = [f"--runs={trained}", f"--out={out}", "--select=12"]
-    words += ["--linear_epochs=1", "--linear_learning_rates=1", "--finetune_epochs=1"]
+    words += ["--linear_learning_rates=1", "--finetune_epochs=1"]
     monkeypatch.setattr(sys, "argv", ["choose_labels.py", *words])
     choose_labels.main()
     said = capsys.readouterr().out
+    # Neither the run's epochs nor those of all labels.
+    stored = (out / "seed-0/random-12/linear/flags.cfg").read_text()
+    assert "--linear_epochs=90\n" in stored
     rows = (out / "table.csv").read_text().splitlines()
     assert len(rows) == 3 and rows[1].startswith("linear,random,12,")
     assert (out / "accuracy.png").stat().st_size > 5000

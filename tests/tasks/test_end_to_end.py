@@ -143,6 +143,7 @@ def test_knn_and_linear_write_numbers_with_their_protocol(finished):
             assert scores[protocol]["protocol"]
     assert results["knn"]["k"] == 64
     assert "64" in results["knn"]["note"]
+    assert "steps only: a longer one has a larger linear_epochs" in str(results)
 
 
 def test_export_serves_what_the_encoder_computes(finished):

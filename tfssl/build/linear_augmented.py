@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfssl import optim
 from tfssl.build.devices import strategy
 from tfssl.build.trained import Trained
-from tfssl.build.training import recorder, supervised
+from tfssl.build.training import recorder, supervised, too_few
 from tfssl.build.views import supervised_recipe
 from tfssl.config import Config
 from tfssl.core import runtime, seeds
@@ -54,7 +54,7 @@ def evaluate(
     batch, fraction = config.linear_batch_size, config.text("label_fraction")
     rates = [rate * batch / 256 for rate in config.linear_learning_rates]
     fit = without_tenth(data) if len(rates) > 1 else data
-    probe = _train(config, subject, fit, rates, own)
+    probe, note = _train(config, subject, fit, rates, own)
     best, chosen_on = 0, "the only learning rate"
     if len(rates) > 1:
         held_out = subject.features(tenth(data))
@@ -74,6 +74,7 @@ def evaluate(
             "label_fraction": fraction,
         },
         "found": {"learning_rate": rate},
+        "note": note,
         "description": f"linear classifier on the frozen encoder, SGD Nesterov "
         f"{MOMENTUM}, cosine, {epochs} epochs of {fit.num_examples} images (label "
         f"fraction {fraction}), batch {batch}, crop and flip, no decay, learning rate "
@@ -90,7 +91,7 @@ def _train(
     data: Source,
     rates: Sequence[float],
     own: RunDirectory,
-) -> LinearProbe:
+) -> tuple[LinearProbe, str]:
     runtime.set_precision("float32")
     batch, views = config.linear_batch_size, supervised_recipe(config)
     if batch > data.num_examples:  # cut to what there is, equal parts for all replicas
@@ -126,7 +127,7 @@ def _train(
     # The sum over all rates, some of them far too high, would tell nothing.
     loss = "best_probe_loss"
     job.run(recorder(config, job, own, views, name="linear", title=title, loss=loss))
-    return job.state.method
+    return job.state.method, too_few(job, "linear_epochs")
 
 
 def _rankings(probe: LinearProbe, features: np.ndarray) -> np.ndarray:

@@ -164,6 +164,23 @@ def supervised(
     )
 
 
+FEW_STEPS = 50
+
+
+def too_few(job: Job, flag: str) -> str:
+    """Returns the note of a score that tells of the training's length, else "".
+
+    Epochs that suffice for all labels are a handful of steps of few labels.
+
+    Args:
+      job: A training on labels.
+      flag: Which flag makes it longer.
+    """
+    if job.total_steps >= FEW_STEPS:
+        return ""
+    return f"trained for {job.total_steps} steps only: a longer one has a larger {flag}"
+
+
 def _times(factor: float, rate: Rate, step: Any) -> Any:
     return factor * rate(step)
 

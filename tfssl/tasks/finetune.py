@@ -11,6 +11,7 @@ import numpy as np
 from tfssl import build
 from tfssl.build import trained
 from tfssl.build.finetuning import described, finetuning, require_targets
+from tfssl.build.training import too_few
 from tfssl.build.views import supervised_recipe
 from tfssl.config import Config
 from tfssl.config.flag import specs_of
@@ -142,13 +143,14 @@ def _best(
 
 def _train(
     config: Config, data: Source, own: RunDirectory | None, task: OwnRun, start: str
-) -> None:
+) -> str:
     several = data.several is not None
     names = (data.several or data).class_names
     texts = {trained.CLASSES: trained.classes_text(names, several_labels=several)}
     settings = task.settings(config, own, start)
     job = finetuning(config, data, start)
     task.train(settings, own, job, supervised_recipe(config), texts)
+    return too_few(job, "finetune_epochs")
 
 
 def _score(
@@ -161,10 +163,11 @@ def _score(
     how: str = "",
 ) -> Score:
     """Trains, and says what the run is worth on held-out images."""
-    _train(config, data, own, task, start)
+    few = _train(config, data, own, task, start)
     run = trained.load(own.path)
     found = run.evaluate(images)
-    if note := not_asked(images, run.class_names):
+    note = "; ".join(filter(None, (not_asked(images, run.class_names), few)))
+    if note:
         console.say(note)
     subject = TRAINED if start else SCRATCH
     words = described(config, data, start, how, found.counts)

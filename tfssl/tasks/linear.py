@@ -80,6 +80,8 @@ def run(config: Config) -> Outcome:
             score = Score("linear", evaluation.name, key, **words, **measured(found))
             add_score(directory, score, subject.checkpoint)
             console.say(score_line(score))
+            if score.note:
+                console.say(f"linear: {score.note}")
             console.say(f"linear: {time.monotonic() - started:.1f} s")
         for own in folders.values():
             own.checkpoint_store().remove_all()
