@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Callable
 
 
 class TfsslError(Exception):
@@ -124,6 +125,15 @@ def a_path_that_exists() -> str:
         return f"a path that exists, seen from {os.getcwd()}"
     except OSError:
         return "another working folder: this one was removed"
+
+
+def problems_of(check: Callable[..., object], *arguments: object) -> list[str]:
+    """Returns the problem that a check raises, where several are told together."""
+    try:
+        check(*arguments)
+    except TfsslError as error:
+        return [str(error)]
+    return []
 
 
 def printable(name: object) -> str:

@@ -26,7 +26,7 @@ from tfssl.errors import (
     RunDirectoryError,
 )
 from tfssl.main import main
-from tfssl.tasks import embed, preconditions, search, selection
+from tfssl.tasks import embed, search, selection, vector_checks
 from tfssl.tasks.preconditions import passed_over
 
 
@@ -313,7 +313,7 @@ def test_what_vectors_are_for_is_found_before_a_training(tmp_path, modes, flags,
 )
 def test_vectors_are_of_the_run_that_a_mode_is_about(tmp_path, modes, flags, words):
     asked = config(tmp_path, run_dir=str(tmp_path / "run"), **flags)
-    found = preconditions._vectors(asked, modes.split(","))
+    found = vector_checks.check(asked, modes.split(","))
     assert len(found) == 1 and words in found[0]
 
 
@@ -321,10 +321,10 @@ def test_vectors_of_the_run_before_are_named_or_made(tmp_path):
     labelled(tmp_path / "data")
     asked = config(tmp_path / "data", run_dir=str(tmp_path / "run"), select=1)
     modes = ["pretrain", "embed", "finetune", "embed", "select"]
-    assert preconditions._vectors(asked, modes) == []
+    assert vector_checks.check(asked, modes) == []
     # A curve leaves no run: those of the pre-trained one are meant.
     curve = dataclasses.replace(asked, label_seeds=2)
-    assert preconditions._vectors(curve, modes[1:3] + modes[4:]) == []
+    assert vector_checks.check(curve, modes[1:3] + modes[4:]) == []
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_what_a_run_cannot_give_is_known_before_hours(tmp_path, mode, also, refu
     stored = config(tmp_path / "data", run_dir=str(run), mode=mode)
     (run / "flags.cfg").write_text(to_flagfile(stored))
     asked = dataclasses.replace(stored, mode="linear,embed", embed_also=(also,))
-    found = preconditions._vectors(asked, ["linear", "embed"])
+    found = vector_checks.check(asked, ["linear", "embed"])
     assert bool(found) == refused and all(also in problem for problem in found)
 
 

@@ -272,6 +272,9 @@ class Task:
       spares_images: It shows images where they are there, and does without.
       all_workers: Every worker of `--strategy=multiworker` joins; other modes are the
         chief's alone, on the devices of its own machine.
+      check: `"module:function"`, of the resolved Config and the modes still to run to
+        the problems that stand in the way, one sentence each; called before the first
+        step of a command, once for all modes that name it.
     """
 
     run: str
@@ -292,6 +295,7 @@ class Task:
     several_labels: bool = False
     spares_images: bool = False
     all_workers: bool = False
+    check: str = ""
 
     @property
     def images(self) -> bool:
@@ -331,6 +335,7 @@ _TFRECORD = ("tfrecord_image_key", "tfrecord_label_key", "tfrecord_first_label")
 _ONLINE_KNN = MappingProxyType({"knn_every": (OnlineKnnFlags, KnnFlags)})
 
 _REGIONS = MappingProxyType({"detector": (RegionFlags,)})
+_VECTORS = "tfssl.tasks.vector_checks:check"
 
 _FINETUNE = Task(
     "tfssl.tasks.finetune:run",
@@ -392,6 +397,7 @@ TASKS: Mapping[str, Task] = {
         on_a_run=True,
         target="boxes",
         all_workers=True,
+        check="tfssl.tasks.dense_table:check",
     ),
     "segment": Task(
         "tfssl.tasks.segment:run",
@@ -400,6 +406,7 @@ TASKS: Mapping[str, Task] = {
         on_a_run=True,
         target="mask",
         all_workers=True,
+        check="tfssl.tasks.dense_table:check",
     ),
     "export": Task(
         "tfssl.tasks.export:run",
@@ -418,6 +425,7 @@ TASKS: Mapping[str, Task] = {
         "tfssl.tasks.embed:run",
         (Data, Images, EmbeddingsFlags, EmbedFlags),
         on_a_run=True,
+        check=_VECTORS,
     ),
     "search": Task(
         "tfssl.tasks.search:run",
@@ -429,9 +437,13 @@ TASKS: Mapping[str, Task] = {
             "search_shown": ("search", ("neighbours", "duplicates")),
         },
         on_a_run=True,
+        check=_VECTORS,
     ),
     "select": Task(
-        "tfssl.tasks.selection:run", (EmbeddingsFlags, SelectFlags), on_a_run=True
+        "tfssl.tasks.selection:run",
+        (EmbeddingsFlags, SelectFlags),
+        on_a_run=True,
+        check=_VECTORS,
     ),
     # The run's own data set is not read: data sets have usual names of splits.
     "transfer": Task(
@@ -439,6 +451,7 @@ TASKS: Mapping[str, Task] = {
         (Images, TransferFlags, KnnFlags, BaselineFlags),
         ("data_dir", "index_dir", "rebuild_index", *_TFRECORD),
         on_a_run=True,
+        check="tfssl.tasks.transfer:check",
     ),
     # It looks before a training, and measures the step of the one asked for.
     "doctor": Task(

@@ -125,8 +125,13 @@ def run(
 
 
 def task(mode: str) -> Callable[[Config], Outcome]:
-    """The function of a mode, as its row in `TASKS` names it."""
-    module, _, name = TASKS[mode].run.partition(":")
+    """Loads the function of a mode."""
+    return function(TASKS[mode].run)
+
+
+def function(path: str) -> Callable[..., Any]:
+    """Loads a function that a row of `TASKS` names, `"module:function"`."""
+    module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
@@ -197,4 +202,4 @@ def _configuration(parsed: Parsed) -> Config:
     return config
 
 
-__all__ = ["Outcome", "prepare", "run", "task"]
+__all__ = ["Outcome", "function", "prepare", "run", "task"]

@@ -6,12 +6,15 @@ import dataclasses
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 
-from tfssl.build import trained
+import numpy as np
+
+from tfssl import build
+from tfssl.build import detection, segmentation, trained
 from tfssl.config import Config
-from tfssl.config.dense_cells import RANDOM, cell, starts
+from tfssl.config.dense_cells import RANDOM, cell, is_table, starts
 from tfssl.config.inherit import stored_config
 from tfssl.config.rules import validate
-from tfssl.errors import ConfigError, message
+from tfssl.errors import ConfigError, DataError, message, problems_of
 from tfssl.runs import RunDirectory
 from tfssl.runs.scores import SCRATCH, Score, add_score, scores_of
 from tfssl.show import console
@@ -54,13 +57,40 @@ def run(config: Config, mode: str, task: Callable[[Config], Outcome]) -> Outcome
     return Outcome(value=rows)
 
 
-def check(config: Config, mode: str) -> None:
-    """Looks at every start before the first training.
+SOURCES = {"detect": detection.boxes_sources, "segment": segmentation.mask_sources}
+"""Mode that learns boxes or masks to what opens training and held-out images."""
+
+
+def check(config: Config, modes: list[str]) -> list[str]:
+    """Finds what dense tasks lack; see `Task.check`.
 
     Raises:
-      ConfigError: One holds no run, or one that the task cannot begin from.
-      CheckpointError: One holds no checkpoint.
+      ConfigError: A start of a table holds no run, or one that the task cannot begin
+        from.
+      CheckpointError: It holds no checkpoint.
     """
+    asked = [mode for mode in SOURCES if mode in modes]
+    for mode in asked if is_table(config) else ():
+        _check_starts(config, mode)
+    return [problem for mode in asked for problem in _of_data(config, mode)]
+
+
+def _of_data(config: Config, mode: str) -> list[str]:
+    """A batch to train on is needed, and one image that can be scored."""
+    try:
+        train, held_out = SOURCES[mode](config)
+    except DataError as error:
+        return [str(error)]
+    places = []
+    if held_out.objects is not None:
+        there = [len(image.boxes) > 0 for image in held_out.objects.images]
+        places.append(np.flatnonzero(there))
+    readable = problems_of(build.require_readable, held_out, *places)
+    flag = f"{mode}_batch_size"
+    return readable + problems_of(build.require_batch, config, train, flag)
+
+
+def _check_starts(config: Config, mode: str) -> None:
     problems = []
     for start, cells in _cells(config, mode):
         problems += [f"{start}: {problem}" for problem in validate(cells[0])]

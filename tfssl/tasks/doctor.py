@@ -18,7 +18,7 @@ from tfssl.errors import DataError
 from tfssl.runs import RunDirectory
 from tfssl.show import console
 from tfssl.tasks import Outcome, speed
-from tfssl.tasks.preconditions import DENSE
+from tfssl.tasks.dense_table import SOURCES
 
 FILE = "doctor.json"
 _NO_HASH = "not looked for: pip install ImageHash"
@@ -162,7 +162,7 @@ def _targets(
     """
     kind, found = config.dataset.partition(":")[0], {}
     there = getattr(train, "targets", ("boxes", "mask"))
-    for mode, open_both in DENSE.items():
+    for mode, open_both in SOURCES.items():
         target = TASKS[mode].target
         # Drawn ones are what they are.
         if not isinstance(train, Encoded) or kind not in TARGETS[target]:

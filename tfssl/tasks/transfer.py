@@ -56,6 +56,17 @@ def run(config: Config) -> Outcome:
         return Outcome(value=_written(directory, folder, made, about, missing))
 
 
+def check(config: Config, modes: list[str]) -> list[str]:
+    """Refuses a command of whose data sets none is there; see `Task.check`.
+
+    Raises:
+      DataError, ConfigError: So it is.
+    """
+    del modes
+    sets_there(config)
+    return []
+
+
 def _subjects(config: Config, folder: Path) -> dict[str, tuple[Trained, KeptFeatures]]:
     """The encoders, by their names in scores; images are cut as the papers do."""
     found = trained.subjects(config)
