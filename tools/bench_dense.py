@@ -43,6 +43,8 @@ def measure(options: argparse.Namespace) -> dict[str, float | int | str]:
     given = {f"{mode}_batch_size": rows, f"{mode}_weights": "random"}
     if mode == "detect":
         given |= {"detector": task, "detect_regions": options.regions}
+    if task == "retinanet":
+        given["detect_width"] = options.width
     config = resolve(
         Config(
             mode=mode,
@@ -92,6 +94,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--tasks", nargs="+", choices=[*TASKS], default=[*TASKS])
     parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument("--regions", type=int, default=512, help="rcnn_c4, an image")
+    parser.add_argument("--width", type=int, default=256, help="retinanet, channels")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each row")
     parser.add_argument("--row", action="store_true", help=argparse.SUPPRESS)
