@@ -173,7 +173,7 @@ class Trained:
         return np.concatenate(parts)
 
     def answers(self, images: Source) -> Features:
-        """What `evaluate` scores: logits of several labels, else the ranked classes.
+        """Returns what `evaluate` scores: logits of several labels, or ranked classes.
 
         Raises:
           CheckpointError: The run has no classifier.

@@ -148,8 +148,13 @@ def find(
     """
     if name not in table:
         raise error(unknown(kind, name, table))
-    module, _, attribute = table[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    return attribute(table[name])
+
+
+def attribute(path: str) -> Any:
+    """Imports what a row names, `"module:attribute"`."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def without_extra(extra: str, what: str, reason: object = "") -> str:

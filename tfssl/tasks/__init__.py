@@ -6,7 +6,6 @@ What is here loads no TensorFlow before the flags are known to be right.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import logging
 import os
 import sys
@@ -14,7 +13,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from tfssl.config import Config, launch, modes, startup
+from tfssl.config import Config, launch, modes, startup, tables
 from tfssl.config.complete import completed
 from tfssl.config.dense_cells import WEIGHTS, is_table
 from tfssl.config.inherit import Parsed
@@ -126,13 +125,7 @@ def run(
 
 def task(mode: str) -> Callable[[Config], Outcome]:
     """Loads the function of a mode."""
-    return function(TASKS[mode].run)
-
-
-def function(path: str) -> Callable[..., Any]:
-    """Loads a function that a row of `TASKS` names, `"module:function"`."""
-    module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
+    return tables.attribute(TASKS[mode].run)
 
 
 def prepare(config: Config) -> None:
@@ -202,4 +195,4 @@ def _configuration(parsed: Parsed) -> Config:
     return config
 
 
-__all__ = ["Outcome", "function", "prepare", "run", "task"]
+__all__ = ["Outcome", "prepare", "run", "task"]

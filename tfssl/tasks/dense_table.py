@@ -22,6 +22,9 @@ from tfssl.show.dense_tables import BY_SEED, dense_tables
 from tfssl.tasks import Outcome
 from tfssl.tasks.points import run_once
 
+SOURCES = {"detect": detection.boxes_sources, "segment": segmentation.mask_sources}
+"""Mode that learns boxes or masks to what opens training and held-out images."""
+
 
 def run(config: Config, mode: str, task: Callable[[Config], Outcome]) -> Outcome:
     """Trains a dense task from each start with each seed, and says the table.
@@ -55,10 +58,6 @@ def run(config: Config, mode: str, task: Callable[[Config], Outcome]) -> Outcome
         console.say(console.table([table.heads, *table.rows]))
         console.say(table.note)
     return Outcome(value=rows)
-
-
-SOURCES = {"detect": detection.boxes_sources, "segment": segmentation.mask_sources}
-"""Mode that learns boxes or masks to what opens training and held-out images."""
 
 
 def check(config: Config, modes: list[str]) -> list[str]:

@@ -7,12 +7,11 @@ import numpy as np
 from tfssl import build
 from tfssl.build import linear_cached, teacher
 from tfssl.build.finetuning import require_targets
-from tfssl.config import Config
+from tfssl.config import Config, tables
 from tfssl.config.label_cells import cells, is_curve
 from tfssl.config.tasks import TASKS
 from tfssl.data import Source, targets_of, tenth
 from tfssl.errors import ConfigError, DataError, TfsslError, message, problems_of
-from tfssl.tasks import function
 
 
 def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
@@ -34,7 +33,7 @@ def passed_over(config: Config, modes: list[str]) -> dict[str, str]:
     """
     problems = []
     for check in dict.fromkeys(TASKS[mode].check for mode in modes):
-        problems += function(check)(config, modes) if check else []
+        problems += tables.attribute(check)(config, modes) if check else []
     reading = [m for m in modes if TASKS[m].images and not TASKS[m].target]
     reading = [mode for mode in reading if not TASKS[mode].spares_images]
     if not reading:
