@@ -97,11 +97,20 @@ def test_opens_with_its_five_facts(file):
     comment = text[: text.index("\n--")]
     for fact in ("Command:", "Hardware:", "Hours:", "Expected:", "Source:"):
         assert f"# {fact}" in comment
+        assert text.count(f"# {fact}") == 1
     assert all(line.startswith("#") for line in comment.splitlines())
     if file.stem != "quickstart":
         assert f"--flagfile=flags/{file.name}" in comment
     if file.stem.endswith(("_tpu", "_gpu")):
         assert "Never run on this hardware by us" in comment
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_says_each_flag_once_and_alone(file):
+    lines = [line for line in file.read_text().splitlines() if line.startswith("--")]
+    assert not [line for line in lines if " --" in line]
+    names = [line.partition("=")[0] for line in lines]
+    assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize(("recipe", "net", "top1"), NETS)
