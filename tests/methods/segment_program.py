@@ -2,9 +2,9 @@
 
     python -m tests.methods.segment_program
 
-Replicas see very different numbers of ignored pixels: a mean of means would differ
-from the mean over all. Prints the largest deviation, as a share, of losses, of weights
-and of moving statistics after three steps.
+Replicas see very different numbers of ignored pixels, and classes weigh differently: a
+mean of means would differ from the mean over all. Prints the largest deviation, as a
+share, of losses, of weights and of moving statistics after three steps.
 """
 
 import numpy as np
@@ -15,6 +15,7 @@ from tfssl.core import runtime
 from tfssl.methods import Batch
 
 SIZE, CLASSES, ROWS, STEPS = 32, 4, 4, 3
+WEIGHTS = (1.0, 4.0, 2.0, 3.0)
 
 
 def data():
@@ -46,7 +47,7 @@ def trained(strategy):
 
     with strategy.scope():
         state = fresh_state(
-            segmentation.method(config, CLASSES),
+            segmentation.method(config, CLASSES, WEIGHTS),
             optim.build_schedule("poly", peak=0.05, total=10),
             optimizer,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
@@ -74,15 +74,39 @@ def view(config: Config) -> DenseView:
     return DenseView((max(low, 1), max(high, 1)))
 
 
-def method(config: Config, classes: int) -> Segment:
-    """Encoder and head, freshly initialised."""
+def class_weights(data: Source, power: float) -> list[float]:
+    """Returns `share_c ** -power` of each class c: of its share of all masks' pixels.
+
+    Pixels of 255 count nowhere. A class without a pixel weighs 1.
+    """
+
+    def counts(index: tf.Tensor) -> tf.Tensor:
+        numbers = tf.cast(tf.reshape(data.mask(index), [-1]), tf.int32)
+        return tf.math.bincount(numbers, minlength=256, maxlength=256, dtype=tf.int64)
+
+    rows = tf.data.Dataset.range(data.num_examples)
+    rows = runtime.on_all_cores(rows.map(counts, num_parallel_calls=tf.data.AUTOTUNE))
+    pixels = sum(row.numpy() for row in rows)[: len(data.pixel_classes)]
+    share = np.where(pixels > 0, pixels, pixels.sum()) / pixels.sum()
+    return (share**-power).tolist()
+
+
+def method(
+    config: Config, classes: int, weights: Sequence[float] | None = None
+) -> Segment:
+    """Encoder and head, freshly initialised; `weights` as of `Segment`."""
     encoder = networks.encoder(config, config.seed)
     if config.freeze != "none":
         networks.freeze_below(encoder, config.freeze)
-    return _with_head(config, encoder, classes)
+    return _with_head(config, encoder, classes, weights)
 
 
-def _with_head(config: Config, encoder: keras.Model, classes: int) -> Segment:
+def _with_head(
+    config: Config,
+    encoder: keras.Model,
+    classes: int,
+    weights: Sequence[float] | None = None,
+) -> Segment:
     levels = encoder.pyramid_outputs
     stages = keras.Model(encoder.inputs, [levels[name] for name in LEVELS])
     head = deeplab_head(
@@ -93,7 +117,7 @@ def _with_head(config: Config, encoder: keras.Model, classes: int) -> Segment:
         width=config.segment_width,
         name=HEAD,
     )
-    return Segment(encoder, stages, head)
+    return Segment(encoder, stages, head, weights)
 
 
 def segmentation(config: Config, data: Source) -> Job:
@@ -102,7 +126,8 @@ def segmentation(config: Config, data: Source) -> Job:
     Raises:
       DataError: A batch that the replicas cannot share.
     """
-    steps = config.segment_steps
+    steps, power = config.segment_steps, config.segment_balance
+    weights = class_weights(data, power) if power else None
     rate = optim.build_schedule(
         config.segment_schedule, peak=config.segment_learning_rate, total=steps
     )
@@ -115,7 +140,7 @@ def segmentation(config: Config, data: Source) -> Job:
         config,
         data,
         view(config),
-        lambda: method(config, len(data.pixel_classes)),
+        lambda: method(config, len(data.pixel_classes), weights),
         optimizer,
         rate=rate,
         seed=seeds.init_seed(config.seed, "segment"),

@@ -28,6 +28,13 @@ class SegmentFlags(Flags, title="segment", scope="free"):
         choices=("poly", "cosine"),
     )
     segment_weight_decay: float = flag(4e-5, "L2", low=0)
+    segment_balance: float = flag(
+        0.0,
+        "P: a pixel counts as its class's share of the training pixels to the power of "
+        "-P; 0: all pixels alike, as published; 1: all classes alike",
+        low=0,
+        high=1,
+    )
     segment_scales: tuple[float, ...] = flag(
         (0.5, 2.0),
         "least and greatest shorter side of an image, in sides of the canvas "

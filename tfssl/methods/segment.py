@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
@@ -14,19 +16,28 @@ from tfssl.methods.base import Batch, Method, StepOutput
 class Segment(Method):
     """Mean cross-entropy over the pixels of the global batch that have a class.
 
-    The mean is over all replicas' pixels together: replicas whose rows have few pixels
-    of a class count for as many, and one replica computes what several do.
+    `sum_p w[y_p] CE_p / sum_p w[y_p]`, y_p being the class of pixel p. Both sums are
+    over all replicas' pixels together: replicas whose rows have few pixels of a class
+    count for as many, and one replica computes what several do.
 
     Args:
       encoder: Images `[b, S, S, 3]` to features; its stages are what counts.
       stages: The same images to the maps that the head takes, of the same layers.
       head: Maps to logits `[b, S, S, classes]`.
+      weights: w, one a class; None: all 1.
     """
 
-    def __init__(self, encoder: keras.Model, stages: keras.Model, head: keras.Model):
+    def __init__(
+        self,
+        encoder: keras.Model,
+        stages: keras.Model,
+        head: keras.Model,
+        weights: Sequence[float] | None = None,
+    ):
         self.encoder = encoder
         self.head = head
         self._stages = stages
+        self._weights = weights
 
     def roles(self) -> dict[str, keras.Model | None]:
         """Encoder and head, the encoder under the name of pre-training's."""
@@ -51,14 +62,20 @@ class Segment(Method):
         counts = mask != IGNORED
         label = tf.where(counts, mask, 0)
         each = tf.nn.sparse_softmax_cross_entropy_with_logits(label, logits)
-        each = tf.where(counts, each, 0.0)
         hit = counts & (tf.argmax(logits, -1, tf.int32) == mask)
-        pixels = tf.reduce_sum(tf.cast(counts, tf.float32))
-        # The step averages over replicas: each gives its sum times their number.
-        share = collectives.num_replicas() / tf.maximum(
-            collectives.all_sum(pixels), 1.0
-        )
-        right = tf.reduce_sum(tf.cast(hit, tf.float32))
+        alike = tf.cast(counts, tf.float32)
+        weight = alike
+        if self._weights is not None:
+            weight *= tf.gather(tf.constant(self._weights, tf.float32), label)
         return StepOutput(
-            tf.reduce_sum(each) * share, {"pixel_accuracy": right * share}
+            _share(tf.where(counts, each * weight, 0.0), weight),
+            {"pixel_accuracy": _share(tf.cast(hit, tf.float32), alike)},
         )
+
+
+def _share(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """What this replica adds to `sum(values) / sum(weights)` over all replicas."""
+    # The step averages over replicas: each gives its sum times their number. The
+    # weights are at least 1 where a pixel counts, so that 1 stands for no pixel.
+    whole = tf.maximum(collectives.all_sum(tf.reduce_sum(weights)), 1.0)
+    return tf.reduce_sum(values) * (collectives.num_replicas() / whole)

@@ -93,12 +93,17 @@ def _score(config: Config, data: Source, held_out: Source, own: RunDirectory) ->
             f"{config.segment_learning_rate:g}, decay "
             f"{config.segment_weight_decay:g}, scales {config.text('segment_scales')}, "
             f"crop {config.image_size} and flip"
-            f"{_frozen(config)}; mean over {len(seen)} of {len(names)} classes, on "
-            f"{counts.images} held-out images fitted into {config.image_size} pixels "
-            "and scored at their own size"
+            f"{_balanced(config)}{_frozen(config)}; mean over {len(seen)} of "
+            f"{len(names)} classes, on {counts.images} held-out images fitted into "
+            f"{config.image_size} pixels and scored at their own size"
         ),
         confusion=counts.confusion(names),
     )
+
+
+def _balanced(config: Config) -> str:
+    power = config.segment_balance
+    return f", pixels weighted by their class's share ** -{power:g}" if power else ""
 
 
 def _frozen(config: Config) -> str:
@@ -114,6 +119,8 @@ def _settings(config: Config, data: Source) -> dict[str, Any]:
         "batch_size": config.segment_batch_size,
         "images": data.num_examples,
     }
+    if config.segment_balance:
+        found["balance"] = config.segment_balance
     return found | ({"freeze": config.freeze} if config.freeze != "none" else {})
 
 
