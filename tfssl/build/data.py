@@ -303,6 +303,10 @@ def distributed(
         return rows_of(start_step=start_step, first_row=first_row, rows=share)
 
     def batches(start_step: int) -> Iterator:
+        if runtime.is_one_cpu(run_on):
+            # A distributed data set ends in one that TensorFlow makes, with the thread
+            # that `on_all_cores` avoids: the end of a training waited half a minute.
+            return iter(make(start_step, tf.distribute.InputContext()))
         of_worker = functools.partial(make, start_step)
         return iter(run_on.distribute_datasets_from_function(of_worker))
 

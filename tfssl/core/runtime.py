@@ -139,6 +139,14 @@ def one() -> tf.distribute.Strategy:
     return tf.distribute.OneDeviceStrategy(f"{kind}:0")
 
 
+def is_one_cpu(strategy: tf.distribute.Strategy) -> bool:
+    """Returns whether a strategy has one replica, on the CPU, and no other worker."""
+    if not isinstance(strategy, tf.distribute.OneDeviceStrategy):
+        return False
+    (device,) = strategy.extended.worker_devices
+    return tf.DeviceSpec.from_string(device).device_type == "CPU"
+
+
 def mirrored() -> tf.distribute.Strategy:
     """Returns a strategy of all GPUs of this machine, else of all logical CPUs."""
     gpus = tf.config.list_logical_devices("GPU")
