@@ -250,6 +250,14 @@ def test_a_flag_that_no_mode_reads_is_refused(tmp_path, mode, fraction, refused)
             completed(parsed)
 
 
+def test_the_other_linear_evaluation_of_a_run_is_asked_for_by_one_flag(tmp_path):
+    stored = resolve(Config(run_dir="x", linear_epochs=2, linear_learning_rates=(1.0,)))
+    (tmp_path / "flags.cfg").write_text(to_flagfile(stored))
+    words = ["--mode=linear", f"--init_from={tmp_path}", f"--run_dir={tmp_path}/new"]
+    got, *_ = cli.read(["tfssl", *words, "--linear_features=cached"])
+    assert got.linear_features == "cached"
+
+
 @pytest.mark.parametrize("detector", ["retinanet", "rcnn_c4"])
 def test_flags_of_another_detector_are_refused(tmp_path, detector):
     words = ["--mode=detect", f"--run_dir={tmp_path}", f"--detector={detector}"]
@@ -310,7 +318,14 @@ READ_BY = [
     ("report", "--baselines", "--mode=knn or linear"),
     ("export", "--eval_split=x", "which alone reads it"),
     ("export", "--steps_per_loop=3", "which alone reads it"),
-    ("pretrain", "--linear_epochs=3", "--mode=linear, which alone reads it"),
+    (
+        "pretrain",
+        "--linear_epochs=3",
+        "--mode=linear with --linear_features=augmented, which alone reads it",
+    ),
+    ("linear", "--linear_flips", "--mode=linear with --linear_features=cached, which"),
+    ("linear --linear_features=cached", "--linear_epochs=3", "_features=augmented"),
+    ("linear --linear_features=cached", "--linear_batch_size=8", "augmented, which"),
     ("pretrain", "--format=keras", "--mode=export, which alone reads it"),
     ("pretrain", "--doctor_images=3", "--mode=doctor, which alone reads it"),
     ("doctor", "--finetune_epochs=3", "--mode=finetune or supervised, which alone"),

@@ -335,6 +335,14 @@ _TFRECORD = ("tfrecord_image_key", "tfrecord_label_key", "tfrecord_first_label")
 _ONLINE_KNN = MappingProxyType({"knn_every": (OnlineKnnFlags, KnnFlags)})
 
 _REGIONS = MappingProxyType({"detector": (RegionFlags,)})
+_LINEAR_WAYS = MappingProxyType(
+    {
+        "linear_epochs": ("linear_features", ("augmented",)),
+        "linear_batch_size": ("linear_features", ("augmented",)),
+        "linear_learning_rates": ("linear_features", ("augmented",)),
+        "linear_flips": ("linear_features", ("cached",)),
+    }
+)
 _VECTORS = "tfssl.tasks.vector_checks:check"
 
 _FINETUNE = Task(
@@ -368,6 +376,7 @@ TASKS: Mapping[str, Task] = {
     "linear": Task(
         "tfssl.tasks.linear:run",
         (Data, Images, Recording, Precision, LabelFlags, LinearFlags, BaselineFlags),
+        beside=_LINEAR_WAYS,
         without=("precision",),  # its one layer is float32
         on_a_run=True,
         labels=True,

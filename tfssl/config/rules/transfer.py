@@ -67,18 +67,7 @@ def _shots(config: Config) -> Iterator[str]:
 def _cached_features(config: Config) -> Iterator[str]:
     if "linear" not in modes(config):
         return
-    cached = config.linear_features == "cached"
-    names = ("epochs", "batch_size", "learning_rates") if cached else ("flips",)
-    for name in (f"linear_{each}" for each in names):
-        if getattr(config, name) != config.specs[name].default:
-            yield message(
-                f"--{name}={config.text(name)} with "
-                f"--linear_features={config.linear_features}, which does not read it",
-                "flags of one of the two ways",
-                f"leaving --{name} away, or --linear_features="
-                f"{'augmented' if cached else 'cached'}",
-            )
-    if cached and is_remote(config.run_dir):
+    if config.linear_features == "cached" and is_remote(config.run_dir):
         yield message(
             f"--linear_features=cached in {config.run_dir}",
             "a folder on this disk, whose features can be mapped into memory",
