@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from tfssl import tasks
 from tfssl.config import command_line as cli
-from tfssl.config import launch
+from tfssl.config import launch, startup
 from tfssl.config.help_text import HELP_FLAGS, help_text
 from tfssl.config.wording import with_dashes
 from tfssl.errors import ConfigError, Stopped, TfsslError
@@ -63,6 +63,7 @@ def program() -> NoReturn:
     A thread of tf.data that wants to call Python while the interpreter takes itself
     down waits for ever.
     """
+    startup.drop_false_alarms()
     try:
         code = main()
     except BaseException as error:

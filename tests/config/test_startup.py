@@ -42,6 +42,24 @@ def test_level_0_keeps_everything(capfd, monkeypatch):
     assert capfd.readouterr().err == CHATTER
 
 
+TRAINED_AGAIN_AND_AGAIN = """
+from tfssl.config import startup
+{drop}
+import tensorflow as tf
+for _ in range(8):
+    tf.function(lambda x: x + 1, autograph=False)(tf.constant(1))
+tf.get_logger().warning("another one")
+"""
+
+
+@pytest.mark.parametrize("drop", ["", "startup.drop_false_alarms()"])
+def test_only_the_advice_on_retracing_is_dropped(drop):
+    command = [sys.executable, "-c", TRAINED_AGAIN_AND_AGAIN.format(drop=drop)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert ("retracing" in said) != bool(drop)
+    assert "another one" in said
+
+
 FREED_AND_TAKEN_AGAIN = """
 import ctypes, resource
 from tfssl.config import startup

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib.util
+import logging
 import os
 import re
 import sys
@@ -42,6 +43,19 @@ def prepare_environment() -> None:
     module = backend.removeprefix("module://").partition(".")[0]
     if backend.startswith("module://") and importlib.util.find_spec(module) is None:
         os.environ["MPLBACKEND"] = "agg"
+
+
+def drop_false_alarms() -> None:
+    """Drops TensorFlow's advice on functions that it sees traced again and again.
+
+    It counts by the function's line in the source. Each training of a curve or a table
+    traces its own functions, once; from the fifth on it was warned of.
+    """
+    logging.getLogger("tensorflow").addFilter(_is_no_false_alarm)
+
+
+def _is_no_false_alarm(record: logging.LogRecord) -> bool:
+    return "triggered tf.function retracing" not in record.getMessage()
 
 
 @contextlib.contextmanager
