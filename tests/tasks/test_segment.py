@@ -45,6 +45,10 @@ def test_scores_pictures_and_report(chain):
         assert score["subject"] == "trained" and 0 <= score["metrics"]["miou"] <= 1
         assert len(score["found"]["iou"]) == 11
         assert score["counts"]["scored"] == score["counts"]["images"]
+        # Four steps find no object, and that is said.
+        lost = [name for name, iou in score["found"]["iou"].items() if iou == 0]
+        assert f"of {len(lost)} of 11 classes" in score["note"]
+        assert "segment_balance=0.5" in score["note"]
     assert len(list((own / "pictures").glob("*.png"))) > 2
     page = (chain / "report" / "index.html").read_text()
     for text in ("Segmentation mIoU", "Predictions", "image, truth, prediction", "IoU"):
@@ -103,11 +107,13 @@ def test_random_weights_frozen_stages_and_a_folder_of_masks(chain, tmp_path):
     assert encoder
     for name in encoder:
         np.testing.assert_array_equal(frozen[name], began[name], err_msg=name)
-    random = {**data, "segment_weights": "random"}
+    random = {**data, "segment_weights": "random", "segment_balance": 0.5}
     assert main(words("segment", tmp_path, **random)) == 0
     results = json.loads((tmp_path / "results.json").read_text())
     subjects = [s["subject"] for s in results["scores"]]
     assert subjects == ["trained", "scratch"]
+    texts = [s["description"] for s in results["scores"]]
+    assert ["share ** -0.5" in text for text in texts] == [False, True]
     # The masks are scored at their own size: a network's answer is of that size, too.
     source = open_source(data["dataset"], "test", image_size=16, targets="mask")
     for index, mask in load_segmenter(tmp_path / "segment").masks(source):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -18,10 +19,12 @@ from tfssl.config.groups import Images, Network
 from tfssl.config.segment_flags import SegmentFlags
 from tfssl.data import Source
 from tfssl.data.mask_files import coloured
+from tfssl.errors import printable
 from tfssl.evaluate.segmentation import PixelCounts, by_class
 from tfssl.runs import RunDirectory
 from tfssl.runs.pictures import Strip, write_pictures
 from tfssl.runs.scores import SCRATCH, TRAINED, Counts, Score
+from tfssl.show import console
 from tfssl.tasks import Outcome
 from tfssl.tasks.own_run import OwnRun
 
@@ -73,6 +76,10 @@ def _score(config: Config, data: Source, held_out: Source, own: RunDirectory) ->
     classes = by_class(counts, names)
     seen = [c for c in classes if c.iou is not None]
     found = {"iou": {c.name: c.iou for c in classes}}
+    lost = [c.name for c in classes if c.iou == 0]
+    note = _never_right(config, lost, len(seen)) if lost else ""
+    if note:
+        console.say(f"segmentation: {note}")
     return Score(
         "segment",
         held_out.name,
@@ -86,6 +93,7 @@ def _score(config: Config, data: Source, held_out: Source, own: RunDirectory) ->
             classes=len(names),
         ),
         found=found,
+        note=note,
         description=(
             f"DeepLabV3+ over P2 and P5, {config.segment_width} channels, trained on "
             f"{data.num_examples} images with masks for {config.segment_steps} steps "
@@ -98,6 +106,15 @@ def _score(config: Config, data: Source, held_out: Source, own: RunDirectory) ->
             f"{config.image_size} pixels and scored at their own size"
         ),
         confusion=counts.confusion(names),
+    )
+
+
+def _never_right(config: Config, lost: Sequence[str], seen: int) -> str:
+    """Where most pixels are background, what is learned first is to say it always."""
+    more = "" if config.segment_balance else ", or segment_balance=0.5 for rare classes"
+    return (
+        f"not one pixel is right of {len(lost)} of {seen} classes, such as "
+        f"{printable(lost[0])}: try more segment_steps{more}"
     )
 
 
