@@ -67,15 +67,17 @@ class Segment(Method):
         weight = alike
         if self._weights is not None:
             weight *= tf.gather(tf.constant(self._weights, tf.float32), label)
-        return StepOutput(
-            _share(tf.where(counts, each * weight, 0.0), weight),
-            {"pixel_accuracy": _share(tf.cast(hit, tf.float32), alike)},
+        # The step averages over replicas: each gives its sum times their number. The
+        # weights are at least 1 where a pixel counts, so that 1 stands for no pixel.
+        whole = collectives.all_sum(
+            tf.stack([tf.reduce_sum(weight), tf.reduce_sum(alike)])
         )
-
-
-def _share(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """What this replica adds to `sum(values) / sum(weights)` over all replicas."""
-    # The step averages over replicas: each gives its sum times their number. The
-    # weights are at least 1 where a pixel counts, so that 1 stands for no pixel.
-    whole = tf.maximum(collectives.all_sum(tf.reduce_sum(weights)), 1.0)
-    return tf.reduce_sum(values) * (collectives.num_replicas() / whole)
+        sums = tf.stack(
+            [
+                tf.reduce_sum(tf.where(counts, each * weight, 0.0)),
+                tf.reduce_sum(tf.cast(hit, tf.float32)),
+            ]
+        )
+        shares = sums * (collectives.num_replicas() / tf.maximum(whole, 1.0))
+        loss, accuracy = tf.unstack(shares)
+        return StepOutput(loss, {"pixel_accuracy": accuracy})
