@@ -78,6 +78,7 @@ REFUSED = [
     ),
     (["--mode=distill", "--teacher=no_such_module:net"], "no module no_such_module"),
     (["--mode=distill", "--teacher=no/such/run"], "which holds no run"),
+    (["--mode=distill", "--dataset=shapes:300"], "finetune first, or --teacher"),
     (["--mode=pretrain,finetune,distill", "--teacher=gone"], "gone is not there"),
     (["--mode=pretrain", "--distill_epochs=3"], "--mode=distill, which alone reads it"),
     (["--mode=distill", "--teacher=tests.foreign_models:teacher",

@@ -139,11 +139,13 @@ def _start(config: Config) -> list[str]:
 
 def _required(stored: Config | None, path: str, mode: str) -> Config:
     if stored is None:
+        student = mode.startswith("distill")
+        start = "--teacher=RUN" if student else "--init_from=RUN_DIR"
         raise ConfigError(
             message(
                 f"--mode={mode} on {path}, which holds no run",
                 "a run directory, with its flags.cfg",
-                "--mode=pretrain first, or --init_from=RUN_DIR",
+                f"--mode=pretrain{',finetune' * student} first, or {start}",
             )
         )
     return stored
