@@ -32,12 +32,16 @@ QUICKSTART = (
 )
 USES = {
     "torch": (
-        f"tfssl --mode=pretrain --method=moco --queue_size=64 --run_dir=runs/m {TINY}",
+        f"tfssl --mode=pretrain --method=moco --queue_size=64 --run_dir=runs/m {TINY} "
+        "--encoder=resnet18 --image_size=64",  # not narrow, not _cifar
         "tfssl --mode=export --format=torchvision --run_dir=runs/m",
     ),
     "onnx": ("tfssl --mode=export --format=onnx --run_dir=runs/q",),
     "litert": ("tfssl --mode=export --format=litert --run_dir=runs/q",),
-    "parquet": ("tfssl --mode=embed --embed_format=parquet --run_dir=runs/q",),
+    "parquet": (
+        "tfssl --mode=embed --embed_format=parquet --run_dir=runs/q "
+        "--embeddings=runs/parquet",
+    ),
     "search": (
         "tfssl --mode=embed --run_dir=runs/q",
         "tfssl --mode=search --search=duplicates --search_index=approximate "

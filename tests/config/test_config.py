@@ -324,6 +324,15 @@ BAD = [
         {"mode": "export", "format": "torchvision", "encoder_family": "moco"},
         "32-pixel stem",
     ),
+    (
+        {
+            "mode": "export",
+            "format": "torchvision",
+            "encoder": "resnet200x2_cifar",
+            "encoder_family": "moco",
+        },
+        "32-pixel stem; its width is 1 and its depth at most 152",
+    ),
 ]
 
 

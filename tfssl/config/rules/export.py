@@ -55,19 +55,19 @@ def _of_one_format(config: Config) -> Iterator[str]:
 
 
 def without_counterpart(spec: EncoderSpec, family: str, normalization: str) -> str:
-    """Why torchvision has no such network; empty if it has one."""
-    if normalization != "batch":
-        return "its ResNets are those with BatchNorm"
-    if family != "moco":
-        return (
-            f"the family {family} pads strided convolutions or pools otherwise, and "
-            "torchvision's layers cannot be told to"
-        )
-    if spec.sk or spec.cifar:
-        return "it has neither selective kernels nor the 32-pixel stem"
-    if spec.width != 1 or spec.depth > DEEPEST_TORCHVISION:
-        return "it has width 1 and the depths 18, 34, 50, 101 and 152"
-    return ""
+    """Why torchvision has no such network, all reasons; empty if it has one."""
+    reasons = {
+        "its ResNets are those with BatchNorm": normalization != "batch",
+        f"the family {family} pads strided convolutions or pools otherwise, and "
+        "torchvision's layers cannot be told to": family != "moco",
+        "it has neither selective kernels nor the 32-pixel stem": (
+            spec.sk or spec.cifar
+        ),
+        "its width is 1 and its depth at most 152": (
+            spec.width != 1 or spec.depth > DEEPEST_TORCHVISION
+        ),
+    }
+    return "; ".join(reason for reason, holds in reasons.items() if holds)
 
 
 FIELD_RULES: tuple[Rule, ...] = ()
