@@ -14,11 +14,13 @@ from tests.tasks.test_end_to_end import StopAfterOneCall, argv
 from tests.tiny import OF_METHOD
 from tfssl.build import trained
 from tfssl.build.probe import keep_probe, load_probe
+from tfssl.config import Config
 from tfssl.config.flagfile import to_flagfile
 from tfssl.config.inherit import stored_config
 from tfssl.errors import CheckpointError
 from tfssl.main import main
 from tfssl.runs import RunDirectory, checkpoint
+from tfssl.tasks.distill import behind
 from tfssl.train import job
 
 pytestmark = pytest.mark.slow
@@ -75,6 +77,20 @@ def chain(tmp_path_factory):
 @pytest.fixture(scope="module")
 def teacher(chain):
     return chain / "finetune"
+
+
+@pytest.mark.parametrize(
+    ("student", "decay", "words"),
+    [
+        (0.577, 0.6, ["57.7 %", "98.8 %", "distill_epochs", "weight_decay below 0.6"]),
+        (0.577, 0.0, ["98.8 %", "distill_epochs, or"]),
+        (0.848, 0.6, []),
+        (0.99, 0.6, []),
+    ],
+)
+def test_a_student_far_behind_its_teacher_is_told_of(student, decay, words):
+    note = behind(Config(weight_decay=decay), 0.988, student)
+    assert bool(note) == bool(words) and all(word in note for word in words), note
 
 
 def test_a_chain_in_one_command_ends_in_a_served_student(chain):

@@ -95,6 +95,10 @@ def _scores(
         TEACHER: made.teacher.evaluate(held_out, images.class_names),
         TRAINED: trained.load(own.path).evaluate(held_out),
     }
+    best = {subject: each.metrics["top1"] for subject, each in found.items()}
+    note = behind(config, best[TEACHER], best[TRAINED])
+    if note:
+        console.say(f"distill: {note}")
     return [
         Score(
             "distill",
@@ -103,7 +107,24 @@ def _scores(
             settings=made.settings,
             description=f"{made.description}; scored on {each.counts} in float32 with "
             "moving statistics",
+            note=note if subject == TRAINED else "",
             **measured(each),
         )
         for subject, each in found.items()
     ]
+
+
+def behind(config: Config, teacher: float, student: float) -> str:
+    """Says what to try where the student has less than three quarters of the teacher.
+
+    The decay is the teacher's pre-training's, unless it is given: one that suits AdamW
+    over many steps holds a shorter distillation up.
+    """
+    if student >= 0.75 * teacher:
+        return ""
+    decay = config.weight_decay
+    less = f" a weight_decay below {decay:g}," if decay else ""
+    return (
+        f"the student has {100 * student:.1f} % and its teacher {100 * teacher:.1f} %: "
+        f"try more distill_epochs,{less} or a larger student_encoder"
+    )
