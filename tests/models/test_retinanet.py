@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -42,6 +46,25 @@ def test_width_is_of_pyramid_and_heads():
     assert [shape for shape in shapes if len(shape) == 4] == levels + heads
     offsets, logits = found.raw(np.zeros((1, 32, 32, 3), np.float32), training=False)
     assert offsets.shape[1:] == (3069, 4) and logits.shape[1:] == (3069, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not importlib.util.find_spec("tf_keras"), reason="needs tf-keras")
+def test_it_is_keras_3_where_tf_keras_is_2():
+    program = (
+        "import tensorflow as tf, keras;"
+        "from tfssl.models import RetinaNet, resnet10;"
+        "encoder = resnet10(width=0.125, cifar=True, image_size=32, seed=0);"
+        "found = RetinaNet(encoder, 3, seed=0, width=8);"
+        "print(isinstance(found.model, keras.Model), tf.keras.Model is keras.Model)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TF_USE_LEGACY_KERAS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "True False\n", done.stdout + done.stderr[-2000:]
 
 
 def test_encoders_without_levels_are_refused():

@@ -50,8 +50,7 @@ class RetinaNet:
         self, encoder: keras.Model, classes: int, *, seed: int, width: int = WIDTH
     ):
         strides = level_strides(encoder)
-        import keras_cv
-
+        keras_cv = _keras_cv()
         self.encoder = encoder
         with seeded(init_seed(seed, "retinanet")):
             forget_names()
@@ -120,6 +119,18 @@ class RetinaNet:
             "classes": tf.where(there, tf.cast(found["classes"], tf.int64), 0),
             "count": tf.cast(found["num_detections"], tf.int64),
         }
+
+
+def _keras_cv() -> Any:
+    """Imports KerasCV over Keras 3, also where TF_USE_LEGACY_KERAS makes tf.keras 2."""
+    # It takes the Keras that `tensorflow.keras` is while it is imported, for good.
+    theirs = tf.keras
+    try:
+        tf.keras = keras
+        import keras_cv
+    finally:
+        tf.keras = theirs
+    return keras_cv
 
 
 def _pyramid(keras_cv: Any, width: int) -> keras.layers.Layer:
